@@ -1,0 +1,60 @@
+# Two commands from a bare clone: `make annotate` and `make test`. Both make .venv and install into it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUTPUT ?= out/annotate
+CONFIG ?= configs/normal.py
+INPUT ?= out/sample_photos
+# Local wheels are honoured where pip is told of them; else torch comes from its CPU index, never with CUDA.
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+ifeq ($(strip $(PIP_FIND_LINKS)),)
+export UV_TORCH_BACKEND ?= cpu
+endif
+UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
+
+.PHONY: annotate test lint fix docs clean
+.DELETE_ON_ERROR:
+
+$(BIN)/uv:
+	@echo "making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# What is installed is remembered in a stamp, so that a second run installs nothing.
+$(VENV)/.installed-annotate: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "installing core, perception and viz"
+	@$(UV_INSTALL) -e '.[perception,viz]'
+	@touch $@
+
+$(VENV)/.installed-test: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "installing everything for the tests"
+	@$(UV_INSTALL) -e '.[all,dev,bench]'
+	@touch $@ $(VENV)/.installed-annotate
+
+out/sample_photos/zidane.jpg: | $(VENV)/.installed-annotate
+	@echo "fetching two sample photos"
+	@$(BIN)/python -m tools.fetch_models --sample_photos=out/sample_photos
+
+annotate: $(VENV)/.installed-annotate $(if $(filter out/sample_photos,$(INPUT)),out/sample_photos/zidane.jpg)
+	@$(BIN)/python -m tools.fetch_models
+	@$(BIN)/python -m tools.annotate --config='$(CONFIG)' --input='$(INPUT)' --output_dir='$(OUTPUT)'
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m tools.fetch_models
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+fix: $(VENV)/.installed-test
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-test
+	@$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) out dist build site

@@ -1,0 +1,60 @@
+"""The Normal Annotation stage: label everything once.
+
+Command:  python -m tools.annotate --config=configs/normal.py --input=clip.mp4
+Hardware: a laptop; 2 cores label about one frame a second, most of it perception.
+Expected: median reprojection error of confident keypoints about 1 % of the person's box for the body.
+Variants: `full`, and `smoke` (one search scale, few iterations) for tests.
+
+The stages follow SMPLify (Bogo et al., ECCV 2016): camera and heading first, then pose and shape under a prior
+that is relaxed. Spreads are those of the BlazePose keypoints, measured on ../shared/data/keypoints2d.
+"""
+
+from ml_collections import config_dict
+
+
+def _stage(iterations: int, **weights: object) -> config_dict.ConfigDict:
+    return config_dict.create(iterations=iterations, **weights)
+
+
+def get_config(variant: str = "full") -> config_dict.ConfigDict:
+    """Configuration of `tools.annotate`."""
+    if variant not in ("full", "smoke"):
+        raise ValueError(f"unknown variant {variant!r} of configs/normal.py; known: full, smoke")
+    is_smoke = variant == "smoke"
+    config = config_dict.ConfigDict()
+    config.seed = 0
+    config.body = config_dict.create(
+        model="open_body",  # or the path of SMPL_NEUTRAL.pkl or .npz
+        view="smplh",  # `smpl`: 24 joints, hands rigid
+    )
+    config.camera = config_dict.create(
+        # None: focal length = image diagonal in pixels (CLIFF)
+        field_of_view_degrees=config_dict.placeholder(float),
+    )
+    config.perception = config_dict.create(
+        tiles=(1.35,) if is_smoke else (1.35, 2.5),  # search scales beside the whole picture
+        extra_looks=0 if is_smoke else 2,
+    )
+    config.fit = config_dict.create(
+        solver="levenberg_marquardt",
+        yaw_starts=4,
+        explore=(
+            _stage(5, free=("transl", "global_orient"), robust_scale=0.5),
+            _stage(8, pose_prior=2.0, robust_scale=0.3),
+        ),
+        refine=(
+            _stage(5 if is_smoke else 12, robust_scale=0.15),
+            _stage(5 if is_smoke else 20, pose_prior=0.7, robust_scale=0.08),
+        ),
+        keypoints_2d_spread=0.01,  # box sides
+        keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
+    )
+    config.output = config_dict.create(
+        overlay=True,
+        renderer="auto",
+        side_by_side=True,
+        show_keypoints=True,
+        category=config_dict.placeholder(str),  # class of the motion, e.g. "ballet"
+        licence=config_dict.placeholder(str),  # licence of the pictures
+    )
+    return config

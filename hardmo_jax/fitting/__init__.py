@@ -1,0 +1,1 @@
+"""From observations to body parameters: terms, priors, stages, solvers."""

@@ -1,0 +1,357 @@
+"""`hm.fit`: body parameters of a batch of people from their keypoints.
+
+Staged optimisation in one compiled program: short fits from several headings, then a full fit from the best of
+them. The objective is that of SMPLify (Bogo et al., ECCV 2016) with these deviations: errors are in box sides,
+so weights mean the same at every resolution; feet and hands take part; the pose prior is a wide diagonal
+Gaussian with joint limits instead of a mixture; and Levenberg-Marquardt with an exact Jacobian replaces dog-leg
+and L-BFGS. People of a batch never influence each other.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.body import landmarks
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.fitting import adam, initialise, levenberg_marquardt, objective, variables
+from hardmo_jax.fitting.result import FitResult, FitStatus
+from hardmo_jax.fitting.stages import FitOptions, PartWeights
+from hardmo_jax.geometry import cameras
+from hardmo_jax.observations import Observations
+from hardmo_jax.skeleton import layouts, mapping
+
+#: Median body error, in box sides, beyond which a result explains nothing.
+_DIVERGED_ERROR = 0.2
+#: The same for 3D keypoints, metres.
+_DIVERGED_ERROR_3D = 0.5
+#: Confidence from which a keypoint counts in the reported errors.
+CONFIDENT = 0.5
+
+
+def fit(
+    body: BodyModel,
+    observations: Observations,
+    *,
+    options: FitOptions | None = None,
+    initial: BodyParams | None = None,
+) -> FitResult:
+    """Fit a body to the keypoints of people.
+
+    Args:
+        body: Model with landmarks (`hm.open_body()`, or a SMPL or SMPL-H file).
+        observations: 2D keypoints with a camera, or 3D keypoints, or both. With both the 3D points only shape
+            the pose (their centre is ignored); alone they are absolute positions in the camera frame.
+        options: Stages, weights, solver.
+        initial: Start of the refining stages instead of the best of several headings, in the camera frame.
+
+    Returns:
+        Parameters, status and errors with the batch axes of the observations.
+
+    Raises:
+        ValueError: If there are neither 2D nor 3D keypoints, 2D keypoints have no camera, shapes disagree, a
+            confidence lies outside [0, 1], or the body lacks points to compare with.
+    """
+    options = options or FitOptions()
+    batch, people = _flatten(observations)
+    layout = layouts.get_layout(observations.layout)
+    regressor, is_supported = mapping.point_regressor(layout, landmarks.point_names(body))
+    if is_supported.sum() < options.min_keypoints:
+        raise ValueError(
+            f"{body.name} has only {int(is_supported.sum())} of the points of layout {layout.name!r}; "
+            "its topology has no named landmarks, or the layout is another body part's"
+        )
+    model = variables.PointModel(body=body.landmark_subset(), regressor=regressor)
+    start = None
+    if initial is not None:
+        start = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (*batch, *leaf.shape[len(initial.batch_shape) :])), initial
+        )
+        start = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), start)
+    count = people["weight"].shape[0]
+    if count == 0:
+        raise ValueError("the batch is empty: there is nobody to fit")
+    pieces = []
+    for first in range(0, count, options.max_batch):
+        rows = slice(first, min(first + options.max_batch, count))
+        pieces.append(_fit_rows(model, people, start, rows, is_supported, layout, options, body.joint_names))
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)
+    result = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), joined)
+    return FitResult(camera=observations.camera, **result)
+
+
+def _flatten(observations: Observations) -> tuple[tuple[int, ...], dict[str, np.ndarray | None]]:
+    """One batch axis, NumPy, everything checked."""
+    batch = observations.batch_shape
+    layout_size = len(layouts.get_layout(observations.layout))
+    count = int(np.prod(batch, dtype=int))
+    people: dict[str, np.ndarray | None] = {}
+    for suffix, width in (("2d", 2), ("3d", 3)):
+        points = getattr(observations, f"keypoints_{suffix}")
+        name = "confidence" if suffix == "2d" else "confidence_3d"
+        confidence = getattr(observations, name)
+        people[f"points_{suffix}"] = people[f"confidence_{suffix}"] = None
+        if points is None:
+            continue
+        points = np.asarray(points, np.float64)
+        confidence = np.ones(points.shape[:-1]) if confidence is None else np.asarray(confidence, np.float64)
+        if points.shape[:-2] != batch or confidence.shape != points.shape[:-1]:
+            raise ValueError(
+                f"`keypoints_{suffix}` {points.shape} and `{name}` {confidence.shape} must share "
+                f"the batch axes {batch} and the number of keypoints"
+            )
+        if not (np.nanmin(confidence, initial=0) >= 0 and np.nanmax(confidence, initial=1) <= 1):
+            raise ValueError(
+                f"`{name}` must lie in [0, 1], got {np.nanmin(confidence):g} to {np.nanmax(confidence):g}; "
+                "divide detector scores by their maximum"
+            )
+        people[f"points_{suffix}"] = points.reshape(count, layout_size, width)
+        people[f"confidence_{suffix}"] = confidence.reshape(count, layout_size)
+    people["weight"] = people["confidence_2d"] if people["confidence_2d"] is not None else people["confidence_3d"]
+    if people["points_2d"] is not None:
+        if observations.camera is None:
+            raise ValueError(
+                "2D keypoints need `camera=`; `cameras.camera_from_image_size(width, height)` makes one "
+                "where only the image size is known"
+            )
+        for name in ("focal_length", "principal_point"):
+            value = np.asarray(getattr(observations.camera, name), np.float64)
+            people[name] = np.broadcast_to(value, (*batch, 2)).reshape(count, 2)
+    box = observations.bbox
+    people["bbox"] = (
+        None if box is None else np.broadcast_to(np.asarray(box, np.float64), (*batch, 4)).reshape(count, 4)
+    )
+    return batch, people
+
+
+def _point_weights(layout: layouts.KeypointLayout, weights: PartWeights) -> Float[np.ndarray, "K"]:
+    """Weight of each keypoint by its part. Averages of other points (neck, mid-hip) add nothing: zero."""
+    values = []
+    is_joint_layout = set(layout.points) <= set(layouts.SMPL_JOINTS + layouts.SMPLH_JOINTS)
+    for point in layout.points:
+        part = layouts.part_of(point)
+        if point in ("left_hip", "right_hip"):
+            value = 1.0 if is_joint_layout else weights.hips
+        elif point == "nose" or point.endswith(("_eye", "_ear")):
+            value = weights.face
+        elif part is None:
+            value = 1.0 if is_joint_layout else 0.0
+        elif part.endswith("foot"):
+            value = weights.feet
+        elif part.endswith("hand"):
+            value = weights.hands
+        else:
+            value = weights.body
+        values.append(value)
+    return np.array(values)
+
+
+def _fit_rows(
+    model: variables.PointModel,
+    people: dict[str, np.ndarray | None],
+    start: BodyParams | None,
+    rows: slice,
+    is_supported: Bool[np.ndarray, "K"],
+    layout: layouts.KeypointLayout,
+    options: FitOptions,
+    joint_names: tuple[str, ...],
+) -> dict[str, object]:
+    """Fit some of the people: pad to a power of two, so that few batch sizes are ever compiled."""
+    dtype = model.body.joint_template.dtype
+    count = rows.stop - rows.start
+    padding = (1 << (count - 1).bit_length()) - count
+    selected = {name: None if value is None else value[rows] for name, value in people.items()}
+    evidence, is_finite, is_enough, confident = _evidence(selected, layout, is_supported, options, dtype)
+
+    def pad(leaf: np.ndarray | Array) -> Array:
+        # Repeats of the first person: always a well-behaved problem if the first one is.
+        return jnp.concatenate([jnp.asarray(leaf), jnp.repeat(jnp.asarray(leaf)[:1], padding, 0)])
+
+    variable_layout = variables.Layout.of(model.body)
+    prior = objective.make_prior(variable_layout, joint_names, options.joint_limit_spread, dtype)
+    initial = None
+    if start is not None:
+        initial = jax.tree.map(lambda leaf: pad(leaf[rows].astype(dtype)), variable_layout.from_params(start))
+    evidence = jax.tree.map(pad, evidence)
+    solved = _solve(model, prior, evidence, pad(confident), initial, layout, options)
+    solved = jax.tree.map(lambda leaf: leaf[:count], solved)
+    status = jnp.where(jnp.asarray(is_enough), solved.pop("status"), FitStatus.NO_EVIDENCE)
+    status = jnp.where(jnp.asarray(is_finite), status, FitStatus.NONFINITE)
+    if solved["keypoints_2d"] is not None:
+        solved["keypoints_2d"] = jnp.where(jnp.asarray(is_supported)[:, None], solved["keypoints_2d"], jnp.nan)
+    return {**solved, "status": status}
+
+
+def _evidence(
+    people: dict[str, np.ndarray | None],
+    layout: layouts.KeypointLayout,
+    is_supported: Bool[np.ndarray, "K"],
+    options: FitOptions,
+    dtype: np.dtype,
+) -> tuple[objective.Evidence, Bool[np.ndarray, "B"], Bool[np.ndarray, "B"], Bool[np.ndarray, "B K"]]:
+    """Weighted evidence; whether each person's input is finite and enough; which points count in the errors."""
+    part_weight = _point_weights(layout, options.part_weights) * is_supported
+    is_body = np.array([layouts.part_of(point) == "body" for point in layout.points])
+    if not is_body.any():
+        is_body = is_supported
+    count = people["weight"].shape[0]  # pyright: ignore[reportOptionalMemberAccess]
+    is_finite = np.ones(count, bool)
+    weights, points, confident, used = {}, {}, None, None
+    for suffix, spread in (("2d", options.keypoints_2d_spread), ("3d", options.keypoints_3d_spread)):
+        values, confidence = people[f"points_{suffix}"], people[f"confidence_{suffix}"]
+        weights[suffix] = points[suffix] = None
+        if values is None or confidence is None:
+            continue
+        is_good = np.isfinite(values).all(-1) & np.isfinite(confidence)
+        is_finite &= (is_good | (confidence == 0)).all(-1)
+        is_used = is_good & (np.nan_to_num(confidence) >= options.min_confidence) & is_supported
+        points[suffix] = np.where(is_good[..., None], values, 0).astype(dtype)
+        weights[suffix] = np.where(is_used, np.nan_to_num(confidence) * part_weight / spread, 0).astype(dtype)
+        if used is None:
+            used = is_used & is_body
+            confident = is_used & (np.nan_to_num(confidence) >= CONFIDENT)
+    if confident is None or used is None:
+        raise ValueError("observations hold neither 2D nor 3D keypoints")
+    box = people["bbox"]
+    side = np.ones(count)
+    if people["points_2d"] is not None:
+        if box is None:
+            seen = np.where(confident[..., None], people["points_2d"], np.nan)
+            seen = np.where(confident.any(-1)[:, None, None], seen, 0)
+            extent = np.nanmax(seen, 1) - np.nanmin(seen, 1)
+        else:
+            extent = box[:, 2:] - box[:, :2]
+        is_finite &= np.isfinite(extent).all(-1)
+        side = np.maximum(np.nan_to_num(extent).max(-1), 1.0)
+    ones = np.ones((count, 2))
+    focal_length, principal_point = people.get("focal_length"), people.get("principal_point")
+    evidence = objective.Evidence(
+        keypoints_2d=points["2d"],
+        weight_2d=weights["2d"],
+        keypoints_3d=points["3d"],
+        weight_3d=weights["3d"],
+        focal_length=(ones if focal_length is None else focal_length).astype(dtype),
+        principal_point=(ones if principal_point is None else principal_point).astype(dtype),
+        box_side=side.astype(dtype),
+    )
+    return evidence, is_finite, used.sum(-1) >= options.min_keypoints, confident
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "options"))
+def _solve(
+    model: variables.PointModel,
+    prior: objective.Prior,
+    evidence: objective.Evidence,
+    confident: Bool[Array, "B K"],
+    initial: tuple[Float[Array, "B P"], Float[Array, "B 3 3"]] | None,
+    layout: layouts.KeypointLayout,
+    options: FitOptions,
+) -> dict[str, object]:
+    """Everything that runs on the device: start, explore, choose, refine, judge."""
+    variable_layout = variables.Layout.of(model.body)
+    dtype = evidence.box_side.dtype
+    solve = levenberg_marquardt.solve
+    if options.solver == "adam":
+        solve = functools.partial(
+            adam.solve, learning_rate=options.learning_rate, steps_per_iteration=options.adam_steps_per_iteration
+        )
+    if initial is None:
+        vector, orient = _explore(model, prior, evidence, layout, options, solve)
+    else:
+        vector, orient = initial
+    schedule = objective.stage_schedule(options.refine, variable_layout, np.dtype(dtype))
+    start = vector
+    vector, history, final = solve(model, prior, evidence, schedule, orient, start)
+    # One evaluation for both ends of the fit: the forward pass is most of the program to compile.
+    both = jax.vmap(jax.vmap(functools.partial(variables.keypoints, model)), in_axes=(None, 0))
+    start_points, points = both(orient, jnp.stack([start, vector]))
+    start_error = _median_error(start_points, evidence, confident, layout)["all"]
+    errors = _median_error(points, evidence, confident, layout)
+    limit = _DIVERGED_ERROR if evidence.keypoints_2d is not None else _DIVERGED_ERROR_3D
+    is_diverged = (errors["all"] > limit) & (errors["all"] >= 0.99 * start_error)
+    is_diverged |= errors["all"] > 2 * limit
+    earlier = history[max(history.shape[0] - 3, 0)]
+    is_converged = (earlier - final) <= options.converged_below * jnp.maximum(earlier, 1e-6)
+    status = jnp.where(is_converged, FitStatus.CONVERGED, FitStatus.MAX_STEPS)
+    status = jnp.where(is_diverged, FitStatus.DIVERGED, status)
+    is_finite = jnp.isfinite(final) & jnp.all(jnp.isfinite(vector), -1)
+    status = jnp.where(is_finite, status, FitStatus.NONFINITE)
+    pixels = None
+    if evidence.keypoints_2d is not None:
+        camera = cameras.Camera(focal_length=evidence.focal_length, principal_point=evidence.principal_point)
+        pixels = cameras.project_points(camera, points)
+    return {
+        "params": variable_layout.to_params(vector, orient),
+        "keypoints_2d": pixels,
+        "status": status.astype(jnp.int32),
+        "error_by_part": {part: errors[part] for part in layouts.PARTS},
+        "loss_history": history.T,
+    }
+
+
+def _explore(
+    model: variables.PointModel,
+    prior: objective.Prior,
+    evidence: objective.Evidence,
+    layout: layouts.KeypointLayout,
+    options: FitOptions,
+    solve: object,
+) -> tuple[Float[Array, "B P"], Float[Array, "B 3 3"]]:
+    """Short fits from every start; the vector and orientation of the cheapest one for each person."""
+    mean = jnp.concatenate([jnp.zeros(6, prior.mean.dtype), jnp.asarray(prior.mean)])
+    starts = []
+    if evidence.keypoints_2d is not None:
+        headings = jnp.asarray(np.arange(options.yaw_starts) * 2 * np.pi / options.yaw_starts, mean.dtype)
+
+        def from_heading(heading, person):
+            return initialise.start_from_heading(model, person, mean, layout, heading)
+
+        over_people = jax.vmap(from_heading, in_axes=(None, 0))
+        vectors, orients = jax.vmap(over_people, in_axes=(0, None))(headings, evidence)
+        starts += zip(vectors, orients, strict=True)
+    if evidence.keypoints_3d is not None:
+        function = functools.partial(initialise.start_from_3d, model, mean=mean, layout=layout)
+        starts.append(jax.vmap(function)(evidence))
+    vector = jnp.concatenate([start[0] for start in starts])
+    orient = jnp.concatenate([start[1] for start in starts])
+    repeated = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(starts)), evidence)
+    schedule = objective.stage_schedule(options.explore, variables.Layout.of(model.body), np.dtype(mean.dtype))
+    vector, _, final = solve(model, prior, repeated, schedule, orient, vector)  # pyright: ignore[reportCallIssue]
+    final = jnp.where(jnp.isfinite(final), final, jnp.inf).reshape(len(starts), -1)
+    best = jnp.argmin(final, 0)
+    people = jnp.arange(final.shape[1])
+    return (
+        vector.reshape(len(starts), -1, vector.shape[-1])[best, people],
+        orient.reshape(len(starts), -1, 3, 3)[best, people],
+    )
+
+
+def _median_error(
+    points: Float[Array, "B K 3"],
+    evidence: objective.Evidence,
+    confident: Bool[Array, "B K"],
+    layout: layouts.KeypointLayout,
+) -> dict[str, Float[Array, "B"]]:
+    """Median distance of the confident keypoints by part; box sides, or metres without 2D keypoints."""
+    if evidence.keypoints_2d is not None:
+        camera = cameras.Camera(focal_length=evidence.focal_length, principal_point=evidence.principal_point)
+        distance = jnp.linalg.norm(cameras.project_points(camera, points) - evidence.keypoints_2d, axis=-1)
+        distance = distance / evidence.box_side[:, None]
+    else:
+        distance = jnp.linalg.norm(points - jnp.asarray(evidence.keypoints_3d), axis=-1)
+    parts = np.array([layouts.part_of(point) or "" for point in layout.points])
+    if not (parts == "body").any():
+        # Joint layouts (SMPL's own) have no face points; their joints are all body.
+        parts = np.where(parts == "", "body", parts)
+    errors = {"all": _masked_median(distance, confident)}
+    for part in layouts.PARTS:
+        errors[part] = _masked_median(distance, confident & jnp.asarray(parts == part))
+    return errors
+
+
+def _masked_median(values: Float[Array, "B K"], is_kept: Bool[Array, "B K"]) -> Float[Array, "B"]:
+    """Median of the kept values of each row; NaN where none is kept."""
+    return jnp.nanmedian(jnp.where(is_kept, values, jnp.nan), axis=-1)

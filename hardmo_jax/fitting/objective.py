@@ -1,0 +1,223 @@
+"""All residuals of one person's fit, with and without their Jacobian."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.array_types import Array, Float
+from hardmo_jax.fitting import priors, terms, variables
+from hardmo_jax.fitting.stages import Stage
+
+#: Geman-McClure scale of 3D keypoints, metres: beyond it a 3D point is taken for an error of its estimator.
+ROBUST_SCALE_3D = 0.25
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Observations of people, normalised and weighted: the constants of their fits. Batch axes lead."""
+
+    keypoints_2d: Float[Array, "*batch K 2"] | None
+    """Pixels."""
+    weight_2d: Float[Array, "*batch K"] | None
+    """One over the standard deviation of each point in box sides, times the root of its weight; 0 if unused."""
+    keypoints_3d: Float[Array, "*batch K 3"] | None
+    """Metres, camera axes."""
+    weight_3d: Float[Array, "*batch K"] | None
+    """One over the standard deviation in metres, times the root of the weight; 0 if unused."""
+    focal_length: Float[Array, "*batch 2"]
+    """Pixels."""
+    principal_point: Float[Array, "*batch 2"]
+    """Pixels."""
+    box_side: Float[Array, "*batch"]
+    """Pixels."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prior:
+    """Arrays of the prior over the parameter vector, without translation and orientation."""
+
+    mean: Float[Array, "Q"]
+    spread: Float[Array, "Q"]
+    low: Float[Array, "Q"]
+    high: Float[Array, "Q"]
+    limit_spread: float = dataclasses.field(metadata={"static": True})
+    num_betas: int = dataclasses.field(metadata={"static": True})
+
+
+def make_prior(layout: variables.Layout, joint_names: tuple[str, ...], limit_spread: float, dtype: np.dtype) -> Prior:
+    """Prior for a body: unit Gaussians over the shape, `priors.pose_prior` over the pose."""
+    pose = priors.pose_prior(joint_names)
+    zeros, ones = np.zeros(layout.num_betas), np.ones(layout.num_betas)
+    far = np.full(layout.num_betas, np.inf)
+    return Prior(
+        mean=np.concatenate([zeros, pose.mean.ravel()]).astype(dtype),
+        spread=np.concatenate([ones, pose.spread.ravel()]).astype(dtype),
+        low=np.concatenate([-far, pose.low.ravel()]).astype(dtype),
+        high=np.concatenate([far, pose.high.ravel()]).astype(dtype),
+        limit_spread=limit_spread,
+        num_betas=layout.num_betas,
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageWeights:
+    """The numbers of a stage as arrays, so that one compiled step serves all stages."""
+
+    is_stage_start: Float[Array, ""]
+    """1 in the first row of a stage, where the weights change, else 0."""
+    free: Float[Array, "P"]
+    """1 for entries of the vector that move, else 0."""
+    keypoints_2d: Float[Array, ""]
+    keypoints_3d: Float[Array, ""]
+    pose_prior: Float[Array, ""]
+    shape_prior: Float[Array, ""]
+    joint_limits: Float[Array, ""]
+    robust_scale: Float[Array, ""]
+
+
+def stage_schedule(stages: tuple[Stage, ...], layout: variables.Layout, dtype: np.dtype) -> StageWeights:
+    """Weights of every iteration of the stages, stacked along a leading axis; one row more a stage to begin it."""
+    names = ("keypoints_2d", "keypoints_3d", "pose_prior", "shape_prior", "joint_limits", "robust_scale")
+    rows = [stage for stage in stages for _ in range(stage.iterations + 1)]
+    is_start = [row == 0 for stage in stages for row in range(stage.iterations + 1)]
+    return StageWeights(
+        is_stage_start=np.array(is_start, dtype),
+        free=np.stack([layout.group_mask(stage.free) for stage in rows]).astype(dtype),
+        **{name: np.array([getattr(stage, name) for stage in rows], dtype) for name in names},
+    )
+
+
+def residuals(
+    model: variables.PointModel,
+    prior: Prior,
+    evidence: Evidence,
+    weights: StageWeights,
+    orient: Float[Array, "3 3"],
+    vector: Float[Array, "P"],
+) -> Float[Array, "R"]:
+    """All residuals of one person, in standard deviations."""
+    points = variables.keypoints(model, orient, vector)
+    blocks = [block.ravel() for _, block in _point_blocks(evidence, weights, points)]
+    return jnp.concatenate([*blocks, *_prior_blocks(prior, weights, vector)])
+
+
+def cost(residual: Float[Array, "R"]) -> Float[Array, ""]:
+    """Half the sum of squares."""
+    return 0.5 * jnp.sum(residual * residual)
+
+
+def normal_equations(
+    model: variables.PointModel,
+    prior: Prior,
+    evidence: Evidence,
+    weights: StageWeights,
+    orient: Float[Array, "3 3"],
+    vector: Float[Array, "P"],
+) -> tuple[Float[Array, "P P"], Float[Array, "P"], Float[Array, ""]]:
+    """Gauss-Newton matrix, gradient and cost of one person.
+
+    Residuals of keypoints are differentiated with respect to their one point and chained with the exact
+    Jacobian of the points; those of the priors touch one entry of the vector each, so they only add to the
+    diagonal.
+    """
+    points, jacobian = variables.keypoints_and_jacobian(model, orient, vector)
+    matrix = jnp.zeros((vector.size, vector.size), vector.dtype)
+    gradient = jnp.zeros_like(vector)
+    total = jnp.zeros((), vector.dtype)
+    for frame, block in _point_blocks(evidence, weights, points):
+        by_point = _point_derivatives(evidence, weights, points, frame)
+        columns = jacobian if frame != "centred" else _centre(jacobian, evidence)
+        rows = jnp.matmul(by_point, columns, precision=jax.lax.Precision.HIGHEST).reshape(-1, vector.size)
+        flat = block.ravel()
+        matrix += jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
+        gradient += jnp.matmul(flat, rows, precision=jax.lax.Precision.HIGHEST)
+        total += cost(flat)
+    ones = jnp.ones_like(vector)
+    for block, slope in zip(*jax.jvp(lambda v: _prior_blocks(prior, weights, v), (vector,), (ones,)), strict=True):
+        # Entries of a prior block and of the vector's tail correspond one to one.
+        diagonal = jnp.concatenate([jnp.zeros(vector.size - block.size, vector.dtype), slope])
+        value = jnp.concatenate([jnp.zeros(vector.size - block.size, vector.dtype), block])
+        matrix += jnp.diag(diagonal * diagonal)
+        gradient += diagonal * value
+        total += cost(block)
+    return matrix, gradient, total
+
+
+def _centre_weights(evidence: Evidence) -> Float[Array, "K"]:
+    """Weights that sum to one, by which the centre of the 3D keypoints is taken."""
+    square = jnp.square(jnp.asarray(evidence.weight_3d))
+    return square / jnp.maximum(jnp.sum(square), 1e-12)
+
+
+def _centre(values: Float[Array, "K ..."], evidence: Evidence) -> Float[Array, "K ..."]:
+    """Values minus their weighted mean."""
+    return values - jnp.tensordot(_centre_weights(evidence), values, axes=1)
+
+
+def _point_function(evidence: Evidence, weights: StageWeights, frame: str):
+    """Residual of one keypoint in a frame, and the arrays it is mapped over."""
+    if frame == "image":
+        scale = weights.robust_scale
+
+        def residual(point, keypoint, weight):
+            error = terms.reprojection(
+                point, keypoint, evidence.focal_length, evidence.principal_point, evidence.box_side, scale
+            )
+            return error * weight * weights.keypoints_2d
+
+        return residual, (evidence.keypoints_2d, evidence.weight_2d)
+
+    def residual_3d(point, keypoint, weight):
+        scale = jnp.asarray(ROBUST_SCALE_3D, point.dtype)
+        return terms.position_3d(point, keypoint, scale) * weight * weights.keypoints_3d
+
+    target = evidence.keypoints_3d
+    return residual_3d, (target if frame == "camera" else _centre(jnp.asarray(target), evidence), evidence.weight_3d)
+
+
+def _frames(evidence: Evidence) -> tuple[str, ...]:
+    """Kinds of keypoint residuals. 3D keypoints are absolute only if nothing else says where the person is."""
+    frames = ()
+    if evidence.keypoints_2d is not None:
+        frames += ("image",)
+    if evidence.keypoints_3d is not None:
+        frames += ("centred" if frames else "camera",)
+    return frames
+
+
+def _point_blocks(
+    evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"]
+) -> list[tuple[str, Float[Array, "K D"]]]:
+    """Residuals of the keypoints by kind."""
+    blocks = []
+    for frame in _frames(evidence):
+        function, arrays = _point_function(evidence, weights, frame)
+        inputs = _centre(points, evidence) if frame == "centred" else points
+        blocks.append((frame, jax.vmap(function)(inputs, *arrays)))
+    return blocks
+
+
+def _point_derivatives(
+    evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"], frame: str
+) -> Float[Array, "K D 3"]:
+    """Derivative of each keypoint's residual with respect to its point."""
+    function, arrays = _point_function(evidence, weights, frame)
+    inputs = _centre(points, evidence) if frame == "centred" else points
+    return jax.vmap(jax.jacfwd(function))(inputs, *arrays)
+
+
+def _prior_blocks(
+    prior: Prior, weights: StageWeights, vector: Float[Array, "P"]
+) -> tuple[Float[Array, "Q"], Float[Array, "Q2"]]:
+    """Residuals of the priors, each the length of a tail of the vector."""
+    tail = vector[6:]
+    is_shape = np.arange(tail.size) < prior.num_betas
+    strength = jnp.where(is_shape, weights.shape_prior, weights.pose_prior)
+    pose = tail[prior.num_betas :]
+    limits = terms.outside_limits(pose, prior.low[prior.num_betas :], prior.high[prior.num_betas :], prior.limit_spread)
+    return terms.gaussian(tail, prior.mean, prior.spread) * strength, limits * weights.joint_limits

@@ -1,0 +1,44 @@
+"""What a fit gives back."""
+
+import dataclasses
+import enum
+
+import jax
+
+from hardmo_jax.array_types import Array, Float, Int
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.geometry.cameras import Camera
+
+
+class FitStatus(enum.IntEnum):
+    """How the fit of one person ended."""
+
+    CONVERGED = 0
+    """The cost stopped falling."""
+    MAX_STEPS = 1
+    """The iterations ran out while the cost was still falling; the parameters are usable."""
+    DIVERGED = 2
+    """The result explains the keypoints no better than the start; do not use it."""
+    NONFINITE = 3
+    """An input or a result was not finite; the parameters are the best finite ones seen."""
+    NO_EVIDENCE = 4
+    """Too few confident keypoints; the parameters are the prior."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """Fits of a batch of people. Nothing of one person depends on another."""
+
+    params: BodyParams
+    """Best finite parameters, camera frame (OpenCV axes), metres and radians."""
+    camera: Camera | None
+    """Camera the parameters live in front of; None if only 3D keypoints were given."""
+    keypoints_2d: Float[Array, "*batch K 2"] | None
+    """The fitted body's keypoints in the layout of the observations, pixels; NaN where the body lacks the point."""
+    status: Int[Array, "*batch"]
+    """`FitStatus` of each person."""
+    error_by_part: dict[str, Float[Array, "*batch"]]
+    """Median distance of confident keypoints by part, in box sides (metres if only 3D was given); NaN without any."""
+    loss_history: Float[Array, "*batch steps"]
+    """Cost at the start of each iteration of the refining stages."""

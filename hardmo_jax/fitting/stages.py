@@ -1,0 +1,102 @@
+"""What a fit is asked to do: options, and the stages it goes through, as hashable values."""
+
+import dataclasses
+from typing import Literal
+
+#: Groups of parameters that a stage can free.
+GROUPS = ("transl", "global_orient", "betas", "body_pose", "hand_pose")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of iterations with fixed weights. Residuals are in standard deviations, so weights are near 1."""
+
+    iterations: int
+    """Number of solver steps."""
+    free: tuple[str, ...] = GROUPS
+    """Parameter groups that move."""
+    keypoints_2d: float = 1.0
+    """Weight of the reprojection residuals."""
+    keypoints_3d: float = 1.0
+    """Weight of the 3D keypoint residuals, where there are any."""
+    pose_prior: float = 1.0
+    """Weight of the pose prior."""
+    shape_prior: float = 1.0
+    """Weight of the shape prior."""
+    joint_limits: float = 1.0
+    """Weight of the joint limits."""
+    robust_scale: float = 0.1
+    """Geman-McClure scale of the reprojection error, in box sides: errors far beyond it count as outliers."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.free) - set(GROUPS))
+        if unknown:
+            raise ValueError(f"`free` names unknown groups {unknown}; known: {', '.join(GROUPS)}")
+        if self.iterations < 1:
+            raise ValueError(f"`iterations` must be at least 1, got {self.iterations}")
+        if self.robust_scale <= 0:
+            raise ValueError(f"`robust_scale` must be positive, got {self.robust_scale}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartWeights:
+    """How much an error of each part counts: the inverse of how far its keypoints are usually off."""
+
+    body: float = 1.0
+    """COCO-like body points."""
+    hips: float = 0.5
+    """Hips: annotators and SMPL mean different places."""
+    face: float = 0.5
+    """Nose, eyes, ears."""
+    feet: float = 1.25
+    """Toes and heels."""
+    hands: float = 2.5
+    """Finger points: hands are small in the box, and their keypoints are precise within it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Options of `hm.fit`. Hashable: a static argument of the jitted solver."""
+
+    solver: Literal["levenberg_marquardt", "adam"] = "levenberg_marquardt"
+    """Second-order by default; Adam for comparison and for losses of one's own."""
+    yaw_starts: int = 4
+    """Headings tried per person; with 3D keypoints one more start takes its heading from them."""
+    explore: tuple[Stage, ...] = (
+        Stage(iterations=5, free=("transl", "global_orient"), robust_scale=0.5),
+        Stage(iterations=8, pose_prior=2.0, robust_scale=0.3),
+    )
+    """Stages run from every start; the start with the lowest cost goes on."""
+    refine: tuple[Stage, ...] = (
+        Stage(iterations=12, robust_scale=0.15),
+        Stage(iterations=20, pose_prior=0.7, keypoints_3d=0.7, robust_scale=0.08),
+    )
+    """Stages run from the best start."""
+    keypoints_2d_spread: float = 0.01
+    """Standard deviation of a body keypoint, in box sides."""
+    keypoints_3d_spread: float = 0.05
+    """Standard deviation of a 3D keypoint, metres."""
+    joint_limit_spread: float = 0.05
+    """Overstepping of a joint limit that costs as much as one standard deviation, radians."""
+    part_weights: PartWeights = PartWeights()
+    """Weights by part."""
+    min_confidence: float = 0.2
+    """Keypoints below this are not used."""
+    min_keypoints: int = 5
+    """People with fewer usable body keypoints get the status NO_EVIDENCE."""
+    converged_below: float = 1e-3
+    """Relative decrease of the cost over the last three steps under which a fit counts as converged."""
+    learning_rate: float = 0.02
+    """Step of Adam; with that solver an iteration of a stage is `adam_steps_per_iteration` steps."""
+    adam_steps_per_iteration: int = 10
+    """Adam steps for one Levenberg-Marquardt iteration: about the same time."""
+    max_batch: int = 64
+    """People solved at once; larger batches are cut, smaller ones padded to a power of two."""
+
+    def __post_init__(self) -> None:
+        if self.yaw_starts < 1:
+            raise ValueError(f"`yaw_starts` must be at least 1, got {self.yaw_starts}")
+        if not self.explore or not self.refine:
+            raise ValueError("`explore` and `refine` need at least one stage each")
+        if min(self.keypoints_2d_spread, self.keypoints_3d_spread, self.joint_limit_spread) <= 0:
+            raise ValueError("spreads must be positive")

@@ -1,0 +1,1 @@
+"""Rotations and cameras: mathematics that knows nothing of bodies."""

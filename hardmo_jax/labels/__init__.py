@@ -1,0 +1,1 @@
+"""The label of a person: schema, Parquet store, provenance."""

@@ -1,0 +1,579 @@
+"""The label of one person in one frame: as a typed row, and as a Parquet column schema.
+
+Axes are those of an OpenCV camera (x right, y down, z forward), metres, radians and pixels of the full
+image, the centre of the top-left pixel at (0, 0). Rotations are axis-angle. The schema names the unit of
+each column in its metadata. Rows are checked when they become a table and again when they come back, so a
+wrong label cannot pass silently. Files are the business of `store`.
+"""
+
+import dataclasses
+import datetime
+import difflib
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32, Real
+
+from hardmo_jax.skeleton import layouts
+
+#: Version of the columns and their meaning; grows when a reader of the former version would misread a file.
+FORMAT_VERSION = 1
+#: Key of the version in the metadata of the schema.
+FORMAT_KEY = b"hardmo_jax.format_version"
+
+NUM_KEYPOINTS = 67
+NUM_BETAS = 10
+#: Body joints that SMPL and SMPL-H share, without the root.
+NUM_BODY_JOINTS = 21
+NUM_HAND_JOINTS = 15
+
+#: Outcomes of a fit, best first.
+STATUSES = ("CONVERGED", "MAX_STEPS", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
+#: Outcomes whose pose may be not finite and is not to be used.
+FAILED_STATUSES = ("DIVERGED", "NONFINITE", "NO_EVIDENCE")
+ORIGINS = ("machine", "human")
+REVIEWS = ("none", "accepted", "rejected")
+GENDERS = ("neutral", "female", "male")
+
+_CHOICES = {"status": STATUSES, "origin": ORIGINS, "review": REVIEWS, "gender": GENDERS}
+_INT32 = 2**31 - 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LABEL_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class LabelError(ValueError):
+    """A label says something impossible; the message names the label, the field and what was found."""
+
+
+def make_label_id(source_path: str, source_sha256: str, frame_index: int, track_id: int) -> str:
+    """Name of a label that stays the same when its folder moves and when it is made again.
+
+    Args:
+        source_path: Path of the photo or video; only the file name counts, so that equal photos under two
+            names have two labels.
+        source_sha256: SHA-256 of the file's content.
+        frame_index: Frame inside the file.
+        track_id: Person inside the file.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    name = re.split(r"[\\/]", source_path)[-1]
+    key = "\0".join((name, source_sha256, str(frame_index), str(track_id)))
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _frozen_array(value: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    array = np.array(value, np.float32)
+    if array.size != math.prod(shape):
+        raise LabelError(f"`{name}` must hold {math.prod(shape)} numbers, shape {shape}, got {array.shape}")
+    array = array.reshape(shape)
+    array.flags.writeable = False
+    return array
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first.shape == second.shape and np.array_equal(first, second, equal_nan=True)
+    if isinstance(first, Hypothesis) and isinstance(second, Hypothesis):
+        return first.same_as(second)
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return type(first) is type(second) and first == second
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Hypothesis:
+    """Another pose that the picture allows."""
+
+    name: str
+    """Where it comes from, such as `lifter_2`."""
+    weight: float
+    """How probable it is, in [0, 1]."""
+    error: float | None = None
+    """Its body error as a fraction of the box; None without evidence."""
+    global_orient: Real[Any, "3"]
+    """Root rotation, axis-angle."""
+    body_pose: Real[Any, "21 3"] | Real[Any, "63"]
+    """Joint rotations, axis-angle."""
+    transl: Real[Any, "3"]
+    """Translation in the camera frame, metres."""
+    left_hand_pose: Real[Any, "15 3"] | Real[Any, "45"] | None = None
+    """Finger rotations, axis-angle."""
+    right_hand_pose: Real[Any, "15 3"] | Real[Any, "45"] | None = None
+    """Finger rotations, axis-angle."""
+
+    def __post_init__(self) -> None:
+        _coerce(self, _HYPOTHESIS_SHAPES)
+
+    def same_as(self, other: "Hypothesis") -> bool:
+        """Whether every field is exactly equal."""
+        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LabelRow:
+    """One person in one frame.
+
+    Arrays of any kind are copied to read-only float32 NumPy arrays of the first shape that is named.
+    """
+
+    source_path: str
+    """Photo or video, preferably relative to the input folder, so that no home folder is published."""
+    source_sha256: str
+    """SHA-256 of its content."""
+    frame_index: int
+    """Frame inside the file, from 0."""
+    time_seconds: float | None = None
+    """Time since the first frame; None for photos."""
+    fps: float | None = None
+    """Mean frames per second of the video; None for photos."""
+    image_width: int
+    """Pixels."""
+    image_height: int
+    """Pixels."""
+    bbox: Real[Any, "4"]
+    """Person box (x_min, y_min, x_max, y_max) in pixels; may reach beyond the picture."""
+    track_id: int
+    """Person inside the file, from 0."""
+    category: str | None = None
+    """Kind of motion, such as a dance style."""
+    licence: str | None = None
+    """Licence of the source."""
+    person_score: float | None = None
+    """Score of the detector in [0, 1]."""
+    keypoint_layout: str = "openpose67"
+    """Layout in `skeleton.layouts`, of 67 points."""
+    keypoint_source: str
+    """What measured the keypoints."""
+    keypoints_2d: Real[Any, "67 2"] | Real[Any, "134"]
+    """Pixels; (0, 0) where absent."""
+    keypoint_confidence: Real[Any, "67"]
+    """In [0, 1]; 0 means absent."""
+    keypoints_3d: Real[Any, "67 3"] | Real[Any, "201"] | None = None
+    """Points of the fitted body in the camera frame, metres."""
+    body_model: str
+    """Name of the body, such as `open_body_smplh`."""
+    body_model_sha256: str
+    """SHA-256 of its file."""
+    gender: str = "neutral"
+    """Variant of the body."""
+    betas: Real[Any, "10"]
+    """Shape coefficients, standard deviations."""
+    global_orient: Real[Any, "3"]
+    """Root rotation, axis-angle."""
+    body_pose: Real[Any, "21 3"] | Real[Any, "63"]
+    """Rotations of the 21 joints that SMPL and SMPL-H share, axis-angle."""
+    left_hand_pose: Real[Any, "15 3"] | Real[Any, "45"] | None = None
+    """Finger rotations in MANO order, axis-angle; None for bodies without fingers."""
+    right_hand_pose: Real[Any, "15 3"] | Real[Any, "45"] | None = None
+    """Finger rotations in MANO order, axis-angle; None for bodies without fingers."""
+    smpl_hand_pose: Real[Any, "2 3"] | Real[Any, "6"] | None = None
+    """Rotations of SMPL's joints 22 and 23, axis-angle; None for other bodies."""
+    transl: Real[Any, "3"]
+    """Translation in the camera frame, metres."""
+    focal_length: Real[Any, "2"]
+    """(fx, fy) in pixels."""
+    principal_point: Real[Any, "2"]
+    """(cx, cy) in pixels."""
+    camera_source: str
+    """Where the camera comes from, such as `diagonal` or `calibration`."""
+    status: str
+    """Outcome of the fit, one of `STATUSES`."""
+    error_by_part: Mapping[str, float | None]
+    """Mean 2D error of each part as a fraction of the box; None without evidence."""
+    score_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Hardcase score of each part; None if not scored."""
+    hypotheses: tuple[Hypothesis, ...] | None = None
+    """Other poses that the picture allows."""
+    label_version: int = 1
+    """Grows with each replacement."""
+    parent_version: int | None = None
+    """Version that this one replaced."""
+    origin: str = "machine"
+    """`machine` or `human`."""
+    review: str = "none"
+    """`none`, `accepted` or `rejected` by a person."""
+    label_id: str = ""
+    """Stable name, see `make_label_id`; filled in if empty."""
+    created_utc: datetime.datetime = dataclasses.field(default_factory=_now)
+    """When the label was made."""
+
+    def __post_init__(self) -> None:
+        _coerce(self, _ROW_SHAPES)
+        for name in ("error_by_part", "score_by_part"):
+            object.__setattr__(self, name, _complete_parts(getattr(self, name), name))
+        if self.person_score is not None:
+            object.__setattr__(self, "person_score", float(np.float32(self.person_score)))
+        if self.hypotheses is not None:
+            object.__setattr__(self, "hypotheses", tuple(self.hypotheses))
+        if self.created_utc.tzinfo is None:
+            raise LabelError("`created_utc` needs a time zone; use datetime.now(timezone.utc)")
+        object.__setattr__(self, "created_utc", self.created_utc.astimezone(datetime.UTC))
+        if not self.label_id:
+            name = make_label_id(self.source_path, self.source_sha256, self.frame_index, self.track_id)
+            object.__setattr__(self, "label_id", name)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the fit gave a pose at all."""
+        return self.status not in FAILED_STATUSES
+
+    def same_as(self, other: "LabelRow") -> bool:
+        """Whether every field is exactly equal (NaN equals NaN)."""
+        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+
+    def validate(self) -> None:
+        """Check what can be checked without the picture.
+
+        Raises:
+            LabelError: If a number is not finite (a failed fit may have such a pose), a confidence or score
+                lies outside [0, 1], a size or focal length is not positive, or a word is not known.
+        """
+        problem = next(_problems(self), None)
+        if problem is not None:
+            raise LabelError(f"label {self.label_id} (frame {self.frame_index}, track {self.track_id}): {problem}")
+
+
+def _coerce(row: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        if field.name in shapes and value is not None:
+            object.__setattr__(row, field.name, _frozen_array(value, shapes[field.name], field.name))
+        elif isinstance(value, np.generic):
+            object.__setattr__(row, field.name, value.item())
+    for name in ("weight", "error"):
+        if getattr(row, name, None) is not None:
+            object.__setattr__(row, name, float(np.float32(getattr(row, name))))
+
+
+def _complete_parts(values: Mapping[str, float | None], name: str) -> dict[str, float | None]:
+    for part in values:
+        if part not in layouts.PARTS:
+            near = difflib.get_close_matches(part, layouts.PARTS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(layouts.PARTS)}"
+            raise LabelError(f"`{name}` names the unknown part {part!r}; {hint}")
+    given = {part: values.get(part) for part in layouts.PARTS}
+    return {part: None if value is None else float(np.float32(value)) for part, value in given.items()}
+
+
+def _problems(row: LabelRow) -> Any:
+    """Everything wrong with a row, worst first."""
+    for name, choices in _CHOICES.items():
+        if getattr(row, name) not in choices:
+            yield f"`{name}` must be one of {', '.join(choices)}, got {getattr(row, name)!r}"
+    for name in ("source_sha256", "body_model_sha256"):
+        if not _SHA256.fullmatch(getattr(row, name)):
+            yield f"`{name}` must be 64 lower-case hexadecimal digits, got {getattr(row, name)!r}"
+    for name in _TEXTS:
+        value = getattr(row, name)
+        if value is not None and not _is_plain_text(value):
+            yield f"`{name}` must be text that UTF-8 can hold, got {value!r}"
+    if not _LABEL_ID.fullmatch(row.label_id):
+        yield f"`label_id` must be 32 hexadecimal digits as `make_label_id` gives, got {row.label_id!r}"
+    for name in ("source_path", "body_model", "keypoint_source", "camera_source"):
+        if not getattr(row, name):
+            yield f"`{name}` is empty"
+    for name, least in _LEAST_INTEGERS.items():
+        value = getattr(row, name)
+        if value is None and name == "parent_version":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _INT32:
+            yield f"`{name}` must be a whole number from {least}, got {value!r}"
+    if row.parent_version is not None and row.parent_version >= row.label_version:
+        yield f"`parent_version` {row.parent_version} must be below `label_version` {row.label_version}"
+    yield from _number_problems(row)
+    yield from _keypoint_problems(row)
+    for hypothesis in row.hypotheses or ():
+        if not _in_unit(hypothesis.weight):
+            yield f"hypothesis {hypothesis.name!r}: `weight` must be in [0, 1], got {hypothesis.weight}"
+        if hypothesis.error is not None and not (math.isfinite(hypothesis.error) and hypothesis.error >= 0):
+            yield f"hypothesis {hypothesis.name!r}: `error` must be finite and >= 0, got {hypothesis.error}"
+        for name in _HYPOTHESIS_SHAPES:
+            value = getattr(hypothesis, name)
+            if value is not None and not np.isfinite(value).all():
+                yield f"hypothesis {hypothesis.name!r}: `{name}` is not finite"
+
+
+def _number_problems(row: LabelRow) -> Any:
+    for name in _ROW_SHAPES:
+        value = getattr(row, name)
+        may_fail = name in _FITTED and not row.is_usable
+        if value is not None and not may_fail and not np.isfinite(value).all():
+            yield f"`{name}` is not finite although the status is {row.status}"
+    if row.fps is not None and not (math.isfinite(row.fps) and row.fps > 0):
+        yield f"`fps` must be positive, got {row.fps}"
+    if row.time_seconds is not None and not (math.isfinite(row.time_seconds) and row.time_seconds >= 0):
+        yield f"`time_seconds` must be finite and not negative, got {row.time_seconds}"
+    if row.person_score is not None and not _in_unit(row.person_score):
+        yield f"`person_score` must be in [0, 1], got {row.person_score}"
+    if not (row.focal_length > 0).all():
+        yield f"`focal_length` must be positive, got {row.focal_length.tolist()}"
+    if (row.bbox[2:] < row.bbox[:2]).any():
+        yield f"`bbox` must be (x_min, y_min, x_max, y_max), got {row.bbox.tolist()}"
+    for part, error in row.error_by_part.items():
+        if error is not None and not (math.isfinite(error) and error >= 0):
+            yield f"error of {part} must be finite and not negative, or None, got {error}"
+    for part, score in row.score_by_part.items():
+        if score is not None and not math.isfinite(score):
+            yield f"score of {part} must be finite or None, got {score}"
+
+
+def _keypoint_problems(row: LabelRow) -> Any:
+    if row.keypoint_layout not in layouts.LAYOUTS:
+        yield f"`keypoint_layout` {row.keypoint_layout!r} is not known"
+    elif len(layouts.get_layout(row.keypoint_layout)) != NUM_KEYPOINTS:
+        yield f"`keypoint_layout` {row.keypoint_layout!r} does not have {NUM_KEYPOINTS} points; convert it first"
+    confidence = row.keypoint_confidence
+    if (confidence < 0).any() or (confidence > 1).any():
+        yield f"`keypoint_confidence` must be in [0, 1], got {confidence.min():g} to {confidence.max():g}"
+
+
+def _in_unit(value: float) -> bool:
+    return 0 <= value <= 1
+
+
+def _is_plain_text(value: Any) -> bool:
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Columns -------------------------------------------------------------------------------------------------
+
+_ROW_SHAPES: dict[str, tuple[int, ...]] = {
+    "bbox": (4,),
+    "keypoints_2d": (NUM_KEYPOINTS, 2),
+    "keypoint_confidence": (NUM_KEYPOINTS,),
+    "keypoints_3d": (NUM_KEYPOINTS, 3),
+    "betas": (NUM_BETAS,),
+    "global_orient": (3,),
+    "body_pose": (NUM_BODY_JOINTS, 3),
+    "left_hand_pose": (NUM_HAND_JOINTS, 3),
+    "right_hand_pose": (NUM_HAND_JOINTS, 3),
+    "smpl_hand_pose": (2, 3),
+    "transl": (3,),
+    "focal_length": (2,),
+    "principal_point": (2,),
+}
+_HYPOTHESIS_SHAPES = {
+    name: _ROW_SHAPES[name] for name in ("global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")
+}
+#: What the fit gives, as opposed to what it was given.
+_FITTED = (
+    "keypoints_3d", "betas", "global_orient", "body_pose", "left_hand_pose", "right_hand_pose",
+    "smpl_hand_pose", "transl",
+)  # fmt: skip
+_UNITS = {
+    "time_seconds": "s", "fps": "1/s", "image_width": "px", "image_height": "px", "bbox": "px",
+    "keypoints_2d": "px", "keypoints_3d": "m", "betas": "standard deviations", "global_orient": "rad",
+    "body_pose": "rad", "left_hand_pose": "rad", "right_hand_pose": "rad", "smpl_hand_pose": "rad",
+    "transl": "m", "focal_length": "px", "principal_point": "px", "created_utc": "UTC",
+    "error_by_part": "fraction of the box",
+}  # fmt: skip
+_NULLABLE = (
+    "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
+    "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version",
+)  # fmt: skip
+_LEAST_INTEGERS = {
+    "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
+    "parent_version": 1,
+}  # fmt: skip
+_TEXTS = (
+    "source_path", "source_sha256", "category", "licence", "keypoint_layout", "keypoint_source",
+    "body_model", "body_model_sha256", "gender", "camera_source", "status", "origin", "review", "label_id",
+)  # fmt: skip
+_FLOATS = {"time_seconds": pa.float64(), "fps": pa.float64(), "person_score": pa.float32()}
+_PART_PREFIXES = {"error_by_part": "error_", "score_by_part": "score_"}
+
+
+def _list_type(length: int) -> pa.DataType:
+    # Parquet cannot write null lists of a non-nullable element; nulls inside a list are refused on reading.
+    return pa.list_(pa.field("element", pa.float32()), length)
+
+
+def _hypotheses_type() -> pa.DataType:
+    fields = [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("weight", pa.float32(), nullable=False),
+        pa.field("error", pa.float32()),
+        *(
+            # A null fixed-size list inside a struct does not survive Parquet, so the fingers have plain lists.
+            pa.field(name, pa.list_(pa.float32()), nullable=True)
+            if name in _NULLABLE
+            else pa.field(name, _list_type(math.prod(shape)), nullable=False)
+            for name, shape in _HYPOTHESIS_SHAPES.items()
+        ),
+    ]
+    return pa.list_(pa.field("element", pa.struct(fields), nullable=False))
+
+
+def _column_type(name: str) -> pa.DataType:
+    if name in _ROW_SHAPES:
+        return _list_type(math.prod(_ROW_SHAPES[name]))
+    if name in _LEAST_INTEGERS:
+        return pa.int32()
+    if name in _FLOATS:
+        return _FLOATS[name]
+    if name == "hypotheses":
+        return _hypotheses_type()
+    if name == "created_utc":
+        return pa.timestamp("us", tz="UTC")
+    return pa.string()
+
+
+def label_schema() -> pa.Schema:
+    """Columns of the current version, each with its unit and shape in the metadata of the field."""
+    fields = []
+    for field in dataclasses.fields(LabelRow):
+        name = field.name
+        metadata = {"unit": _UNITS.get(name, "none")}
+        if name in _PART_PREFIXES:
+            fields += [
+                pa.field(_PART_PREFIXES[name] + part, pa.float32(), nullable=True, metadata=metadata)
+                for part in layouts.PARTS
+            ]
+            continue
+        if name in _ROW_SHAPES:
+            metadata["shape"] = ",".join(map(str, _ROW_SHAPES[name]))
+        if name in ("transl", "keypoints_3d", "global_orient"):
+            metadata["frame"] = "camera: x right, y down, z forward"
+        fields.append(pa.field(name, _column_type(name), nullable=name in _NULLABLE, metadata=metadata))
+    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT_VERSION)})
+
+
+def labels_to_table(rows: Sequence[LabelRow]) -> pa.Table:
+    """Checked rows as a table of `label_schema`.
+
+    Raises:
+        LabelError: If a row is not valid, or two rows are the same version of the same label.
+    """
+    for row in rows:
+        row.validate()
+    check_unique(rows)
+    schema = label_schema()
+    columns = [_column(rows, field) for field in schema]
+    table = pa.Table.from_arrays(columns, schema=schema)
+    table.validate(full=True)
+    return table
+
+
+def check_unique(rows: Sequence[LabelRow]) -> None:
+    """Refuse rows of which two are the same version of the same label.
+
+    Raises:
+        LabelError: With the first such label.
+    """
+    seen: set[tuple[str, int]] = set()
+    for row in rows:
+        key = (row.label_id, row.label_version)
+        if key in seen:
+            raise LabelError(
+                f"label {row.label_id} version {row.label_version} occurs twice ({row.source_path}, frame "
+                f"{row.frame_index}, track {row.track_id}); give each person of a frame its own `track_id`"
+            )
+        seen.add(key)
+
+
+def _column(rows: Sequence[LabelRow], field: pa.Field) -> pa.Array:
+    name = field.name
+    for attribute, prefix in _PART_PREFIXES.items():
+        if name.startswith(prefix):
+            part = name.removeprefix(prefix)
+            return pa.array([getattr(row, attribute)[part] for row in rows], field.type)
+    values = [getattr(row, name) for row in rows]
+    if name in _ROW_SHAPES:
+        return _array_column(values, field.type)
+    if name == "hypotheses":
+        values = [None if value is None else [_hypothesis_to_dict(item) for item in value] for value in values]
+    return pa.array(values, field.type)
+
+
+def _array_column(values: Sequence[np.ndarray | None], list_type: pa.DataType) -> pa.Array:
+    flat = np.zeros((len(values), list_type.list_size), np.float32)
+    is_null = np.array([value is None for value in values], bool)
+    for index, value in enumerate(values):
+        if value is not None:
+            flat[index] = value.ravel()
+    mask = pa.array(is_null) if is_null.any() else None
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), type=list_type, mask=mask)
+
+
+def _hypothesis_to_dict(hypothesis: Hypothesis) -> dict[str, Any]:
+    return {
+        field.name: value.ravel().tolist() if isinstance(value, np.ndarray) else value
+        for field in dataclasses.fields(hypothesis)
+        for value in [getattr(hypothesis, field.name)]
+    }
+
+
+def table_to_labels(table: pa.Table) -> list[LabelRow]:
+    """Rows of a table of `label_schema`, checked; columns of other names are not looked at.
+
+    Raises:
+        LabelError: If a column is missing, of another type, or holds an impossible value.
+    """
+    columns: dict[str, list[Any]] = {}
+    for field in label_schema():
+        indices = table.schema.get_all_field_indices(field.name)
+        if len(indices) != 1:
+            raise LabelError(f"expected one column {field.name!r}, found {len(indices)}")
+        column = table.column(indices[0])
+        if column.type != field.type:
+            raise LabelError(f"column {field.name!r} must be of type {field.type}, got {column.type}")
+        if column.null_count and not field.nullable:
+            raise LabelError(f"column {field.name!r} must not hold nulls, got {column.null_count}")
+        columns[field.name] = _column_values(column, field.name)
+    by_part = {
+        attribute: [
+            dict(zip(layouts.PARTS, values, strict=True))
+            for values in zip(*(columns.pop(prefix + part) for part in layouts.PARTS), strict=True)
+        ]
+        for attribute, prefix in _PART_PREFIXES.items()
+    }
+    columns.update(by_part)
+    rows = [LabelRow(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+    for row in rows:
+        row.validate()
+    check_unique(rows)
+    return rows
+
+
+def _column_values(column: pa.ChunkedArray, name: str) -> list[Any]:
+    if name in _ROW_SHAPES:
+        return list(_array_values(column, _ROW_SHAPES[name]))
+    values = column.to_pylist()
+    if name == "hypotheses":
+        return [None if value is None else tuple(map(_hypothesis_from_dict, value)) for value in values]
+    return values
+
+
+def _hypothesis_from_dict(fields: Mapping[str, Any]) -> Hypothesis:
+    """Nulls inside a list become NaN, which the check of the row refuses."""
+    arrays: dict[str, Any] = {
+        name: None if fields[name] is None else np.array(fields[name], np.float32) for name in _HYPOTHESIS_SHAPES
+    }
+    return Hypothesis(**{**fields, **arrays})
+
+
+def _array_values(column: pa.ChunkedArray, shape: tuple[int, ...]) -> list[Float32[np.ndarray, "..."] | None]:
+    is_valid = np.asarray(column.is_valid())
+    parts = [chunk.flatten() for chunk in column.chunks]  # `flatten` leaves the nulls out
+    if any(part.null_count for part in parts):
+        raise LabelError("a list of numbers holds nulls; absent values are a null list or confidence 0")
+    flat = np.concatenate([np.asarray(part, np.float32) for part in parts] or [np.zeros(0, np.float32)])
+    arrays = iter(flat.reshape(-1, *shape))
+    return [next(arrays) if valid else None for valid in is_valid]

@@ -1,0 +1,467 @@
+"""Labels on disk: Parquet files that are complete or absent, and the rule by which a label is replaced.
+
+A Parquet file is worthless until its footer is written, so each shard is a file of its own, written under a
+temporary name, flushed and renamed. Files come from strangers too: the footer is looked at before pyarrow
+opens the file, types that run code when they are read are refused, sizes are bounded, and every value is
+checked against the schema.
+"""
+
+import base64
+import binascii
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hardmo_jax.labels import provenance, schema
+from hardmo_jax.labels.schema import LabelError, LabelRow
+from hardmo_jax.skeleton import layouts
+
+#: Largest label file that is read, in bytes.
+MAX_BYTES = 4 << 30
+#: Largest number of labels that is read at once.
+MAX_ROWS = 20_000_000
+#: Decoded columns larger than `FREE_BYTES` and this many times the file are taken for a decompression bomb.
+MAX_EXPANSION = 400
+FREE_BYTES = 1 << 30
+
+_MAX_FOOTER_BYTES = 64 << 20
+_BATCH_ROWS = 1024
+_KEY = ("label_id", "label_version")
+_SHARD = re.compile(r"labels-([0-9]{5,})\.parquet")
+
+
+class LabelFormatError(LabelError):
+    """A file is not a label file of a version that can be read here."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelSet:
+    """The labels of a file or of a folder of shards."""
+
+    rows: tuple[LabelRow, ...]
+    """Labels in file order."""
+    unknown_columns: tuple[str, ...] = ()
+    """Columns that this version does not know."""
+    extra: pa.Table | None = None
+    """Those columns with `label_id` and `label_version`; give it to `write_labels` to keep them."""
+    format_version: int = schema.FORMAT_VERSION
+    """Oldest version among the files read."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[LabelRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> LabelRow:
+        return self.rows[index]
+
+
+# Writing -------------------------------------------------------------------------------------------------
+
+
+def write_labels(
+    path: str | os.PathLike[str], rows: Sequence[LabelRow], *, extra: pa.Table | None = None
+) -> pathlib.Path:
+    """Write labels to one Parquet file, completely or not at all.
+
+    Args:
+        path: File to write; an earlier one is replaced only when the new one is complete on disk.
+        rows: Labels; each is checked.
+        extra: Further columns with `label_id` and `label_version`, as `LabelSet.extra` gives them. Labels
+            that are not in it get nulls.
+
+    Returns:
+        The path.
+
+    Raises:
+        LabelError: If a row is not valid or occurs twice.
+    """
+    table = schema.labels_to_table(rows)
+    if extra is not None:
+        table = _with_extra(table, extra)
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    with provenance.replacing(path) as temporary:
+        # The stub of pyarrow knows only a bool here, the documentation a list of columns too.
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=texts)  # pyright: ignore[reportArgumentType]
+    return pathlib.Path(path)
+
+
+def _with_extra(table: pa.Table, extra: pa.Table) -> pa.Table:
+    """Table with the columns of `extra` behind its own, matched by label and version."""
+    keys = zip(*(extra.column(name).to_pylist() for name in _KEY), strict=True)
+    row_of = {key: row for row, key in enumerate(keys)}
+    wanted = zip(*(table.column(name).to_pylist() for name in _KEY), strict=True)
+    indices = pa.array([row_of.get(key) for key in wanted], pa.int64())
+    for field in extra.schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field.with_nullable(True), extra.column(field.name).take(indices))
+    return table
+
+
+def shard_path(folder: str | os.PathLike[str], shard_index: int) -> pathlib.Path:
+    """Name of a shard inside a folder."""
+    return pathlib.Path(folder) / f"labels-{shard_index:05d}.parquet"
+
+
+def write_shard(
+    folder: str | os.PathLike[str], shard_index: int, rows: Sequence[LabelRow], *, overwrite: bool = False
+) -> pathlib.Path:
+    """Write one shard of a folder atomically.
+
+    Raises:
+        FileExistsError: If the shard is there already and `overwrite` is not set.
+        LabelError: If a row is not valid or occurs twice.
+    """
+    path = shard_path(folder, shard_index)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path}: this shard is already written; resume behind it or set `overwrite`")
+    return write_labels(path, rows)
+
+
+class LabelWriter:
+    """Collects labels and publishes a shard whenever enough are there.
+
+    Used as a context manager. Rows of an unfinished shard are written at a normal end and dropped when the
+    block raises, so that a shard always holds what it would hold in an undisturbed run.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, rows_per_shard: int = 4096) -> None:
+        """Continue behind the shards that the folder has already.
+
+        Args:
+            folder: Where the shards go; made if absent.
+            rows_per_shard: Labels per file.
+        """
+        if rows_per_shard < 1:
+            raise ValueError(f"`rows_per_shard` must be positive, got {rows_per_shard}")
+        self.folder = pathlib.Path(folder)
+        self.rows_per_shard = rows_per_shard
+        self.paths: list[pathlib.Path] = []
+        """Shards written by this writer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        matches = (_SHARD.fullmatch(path.name) for path in self.folder.iterdir())
+        self._next_index = 1 + max((int(match[1]) for match in matches if match), default=-1)
+        self._rows: list[LabelRow] = []
+
+    def __enter__(self) -> "LabelWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None:
+            self.flush()
+        self._rows.clear()
+
+    def add(self, row: LabelRow) -> None:
+        """Check a label and take it in."""
+        row.validate()
+        self._rows.append(row)
+        if len(self._rows) >= self.rows_per_shard:
+            self.flush()
+
+    def extend(self, rows: Iterable[LabelRow]) -> None:
+        """Check labels and take them in."""
+        for row in rows:
+            self.add(row)
+
+    def flush(self) -> None:
+        """Publish what has been collected as a shard."""
+        if self._rows:
+            self.paths.append(write_shard(self.folder, self._next_index, self._rows))
+            self._next_index += 1
+            self._rows.clear()
+
+
+# Reading -------------------------------------------------------------------------------------------------
+
+
+def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max_rows: int = MAX_ROWS) -> LabelSet:
+    """Read and check a label file, or all shards of a folder in the order of their names.
+
+    Args:
+        path: Parquet file or folder of them. Unfinished files (hidden names) of a folder are left out.
+        max_bytes: Largest size of all files together.
+        max_rows: Largest number of labels.
+
+    Raises:
+        FileNotFoundError: If nothing is there.
+        LabelFormatError: If a file is cut off, too large, no label file, or of a newer version.
+        LabelError: If a label holds an impossible value or occurs twice.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such label file; `tools.annotate` writes one")
+    paths = [path]
+    if path.is_dir():
+        paths = sorted(entry for entry in path.glob("*.parquet") if not entry.name.startswith("."))
+        if not paths:
+            raise FileNotFoundError(f"{path}: the folder holds no .parquet file; `tools.annotate` writes one")
+    num_bytes = sum(entry.stat().st_size for entry in paths)
+    if num_bytes > max_bytes:
+        raise LabelFormatError(f"{path}: {num_bytes} bytes are more than the limit of {max_bytes}; split it")
+    rows: list[LabelRow] = []
+    extras: list[pa.Table] = []
+    versions: list[int] = []
+    for entry in paths:
+        table, version = _read_table(entry, max_rows - len(rows))
+        unknown = _unknown_columns(table)
+        if unknown:
+            extras.append(table.select([*_KEY, *unknown]))
+        try:
+            rows += schema.table_to_labels(table)
+        except LabelError as error:
+            raise LabelError(f"{entry}: {error}") from error
+        versions.append(version)
+    schema.check_unique(rows)
+    try:
+        extra = pa.concat_tables(extras, promote_options="default") if extras else None
+    except pa.ArrowException as error:
+        raise LabelFormatError(f"{path}: shards disagree on the type of an unknown column ({error})") from error
+    unknown_columns = tuple(name for name in extra.column_names if name not in _KEY) if extra else ()
+    return LabelSet(rows=tuple(rows), unknown_columns=unknown_columns, extra=extra, format_version=min(versions))
+
+
+def _unknown_columns(table: pa.Table) -> list[str]:
+    known = set(schema.label_schema().names)
+    return [name for name in table.column_names if name not in known]
+
+
+def _read_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int]:
+    """Table in the current schema (unknown columns behind), and the version of the file."""
+    _check_footer(path)
+    try:
+        with pq.ParquetFile(path, memory_map=False) as file:
+            # Only the schema is known so far; the columns are decoded after it has been found good.
+            version = _check_schema(file.schema_arrow, path)
+            _check_size(file.metadata, path, max_rows)
+            table = _read_bounded(file, path)
+        table.validate(full=True)
+        return _in_current_schema(table), version
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, LabelError):
+            raise
+        raise LabelFormatError(f"{path}: damaged ({_one_line(error)}); make the labels again") from error
+
+
+def _check_footer(path: pathlib.Path) -> None:
+    """Refuse files that are no complete Parquet or carry extension types, without any Arrow code.
+
+    An extension type that another library registered (Ray's tensors) unpickles while pyarrow reads the
+    schema: GHSA-mw35-8rx3-xf9r. Its name stands in the Arrow schema, base64 inside the footer.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < 12:
+            raise LabelFormatError(f"{path}: {size} bytes are no Parquet file; make the labels again")
+        file.seek(0)
+        begin = file.read(4)
+        file.seek(size - 8)
+        length, end = int.from_bytes(file.read(4), "little"), file.read(4)
+        if begin != b"PAR1":
+            raise LabelFormatError(f"{path}: begins with {begin!r}, so it is no Parquet file")
+        if end != b"PAR1":
+            raise LabelFormatError(f"{path}: cut off, its footer is missing; copy it or make the labels again")
+        if length > min(size - 12, _MAX_FOOTER_BYTES):
+            raise LabelFormatError(f"{path}: its footer of {length} bytes is too large for the file")
+        file.seek(size - 8 - length)
+        footer = file.read(length)
+    if _names_extension_type(footer):
+        raise LabelFormatError(
+            f"{path}: holds an Arrow extension type, which may run code when read; labels have plain columns"
+        )
+
+
+def _names_extension_type(footer: bytes) -> bool:
+    marker = b"ARROW:extension"
+    if marker in footer:
+        return True
+    for text in re.findall(rb"[A-Za-z0-9+/]{64,}", footer):
+        # A length byte before the text may look like base64 as well, so every alignment is tried.
+        for shift in range(4):
+            part = text[shift:]
+            try:
+                if marker in base64.b64decode(part[: len(part) // 4 * 4]):
+                    return True
+            except binascii.Error:
+                continue
+    return False
+
+
+def _check_schema(found: pa.Schema, path: pathlib.Path) -> int:
+    text = (found.metadata or {}).get(schema.FORMAT_KEY, b"").decode("ascii", "replace")
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise LabelFormatError(f"{path}: a Parquet file without labels (no version of hardmo_jax in it)")
+    version = int(text)
+    if version > schema.FORMAT_VERSION:
+        raise LabelFormatError(
+            f"{path}: written by a newer hardmo_jax (format {version}, known up to {schema.FORMAT_VERSION}); "
+            "update hardmo_jax to read it"
+        )
+    for field in found:
+        if _holds_extension(field.type):
+            raise LabelFormatError(f"{path}: column {field.name!r} holds an Arrow extension type")
+    for expected in schema.label_schema():
+        indices = found.get_all_field_indices(expected.name)
+        if not indices and expected.nullable:
+            continue  # a column younger than the file
+        if len(indices) != 1:
+            raise LabelFormatError(f"{path}: expected one column {expected.name!r}, found {len(indices)}")
+        if found.field(indices[0]).type != expected.type:
+            raise LabelFormatError(
+                f"{path}: column {expected.name!r} must be of type {expected.type}, "
+                f"found {found.field(indices[0]).type}"
+            )
+    return version
+
+
+def _holds_extension(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    return any(_holds_extension(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def _check_size(metadata: pq.FileMetaData, path: pathlib.Path, max_rows: int) -> None:
+    if metadata.num_rows > max_rows:
+        raise LabelFormatError(
+            f"{path}: {metadata.num_rows} labels are more than the limit allows ({max_rows} left); split it"
+        )
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if sum(group.num_rows for group in groups) != metadata.num_rows:
+        raise LabelFormatError(f"{path}: its footer contradicts itself; make the labels again")
+    _check_decoded(sum(group.total_byte_size for group in groups), path)
+
+
+def _check_decoded(num_bytes: int, path: pathlib.Path) -> None:
+    stored = path.stat().st_size
+    if num_bytes < 0 or num_bytes > max(FREE_BYTES, MAX_EXPANSION * stored):
+        raise LabelFormatError(f"{path}: {stored} bytes unpack to {num_bytes}; refused as a decompression bomb")
+
+
+def _read_bounded(file: pq.ParquetFile, path: pathlib.Path) -> pa.Table:
+    """All rows, in steps that let a bomb hidden in a dictionary be noticed before it fills the memory."""
+    batches, num_bytes = [], 0
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+        num_bytes += batch.nbytes
+        _check_decoded(num_bytes, path)
+        batches.append(batch)
+    return pa.Table.from_batches(batches, schema=file.schema_arrow).combine_chunks()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _in_current_schema(table: pa.Table) -> pa.Table:
+    """Table with the current columns first, absent ones null, unknown ones behind."""
+    current = schema.label_schema()
+    arrays = [
+        table.column(field.name)
+        if field.name in table.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+        for field in current
+    ]
+    known = pa.Table.from_arrays(arrays, schema=current)
+    for name in _unknown_columns(table):
+        known = known.append_column(table.schema.field(name), table.column(name))
+    return known
+
+
+# Replacing -----------------------------------------------------------------------------------------------
+
+
+def replace_if_better(
+    existing: LabelRow,
+    candidate: LabelRow,
+    *,
+    body_tolerance: float = 0.002,
+    part_tolerance: float = 0.002,
+) -> LabelRow:
+    """The better of two versions of a label.
+
+    A person's word stands above every machine's: a human label, or one that a person accepted, gives way only
+    to a human label, and a human candidate always wins. A rejected label gives way to any usable one. Otherwise
+    the better status wins, then the body error, then the feet and hands: none may be worse than before, and
+    together they must be better. A part that lost its evidence counts as worse.
+
+    Args:
+        existing: Label in the store.
+        candidate: New label of the same person and frame, measured against the same keypoints.
+        body_tolerance: Differences of the body error up to this count as equal (fraction of the box).
+        part_tolerance: Same for one foot or hand, and for the sum of all four.
+
+    Returns:
+        `existing` itself, or `candidate` with the next version number and `existing` as its parent.
+
+    Raises:
+        LabelError: If the two are labels of different people or frames.
+    """
+    if existing.label_id != candidate.label_id:
+        raise LabelError(f"labels {existing.label_id} and {candidate.label_id} are not of the same person and frame")
+    if not _is_better(existing, candidate, body_tolerance, part_tolerance):
+        return existing
+    return dataclasses.replace(
+        candidate, label_version=existing.label_version + 1, parent_version=existing.label_version
+    )
+
+
+def _is_better(existing: LabelRow, candidate: LabelRow, body_tolerance: float, part_tolerance: float) -> bool:
+    if candidate.origin == "human":
+        return True
+    if existing.origin == "human" or existing.review == "accepted":
+        return False
+    if existing.review == "rejected" and candidate.is_usable:
+        return True
+    ranks = [schema.STATUSES.index(row.status) for row in (existing, candidate)]
+    if ranks[0] != ranks[1]:
+        return ranks[1] < ranks[0]
+    if not candidate.is_usable:
+        return False
+    change = {part: _change(existing, candidate, part) for part in layouts.PARTS}
+    body = change.pop("body")
+    if abs(body) > body_tolerance:
+        return body < 0
+    return max(change.values()) <= part_tolerance and sum(change.values()) < -part_tolerance
+
+
+def _change(existing: LabelRow, candidate: LabelRow, part: str) -> float:
+    """Change of a part's error; 0 where neither or only the candidate has evidence, +inf where it was lost."""
+    before, after = existing.error_by_part[part], candidate.error_by_part[part]
+    if before is None:
+        return 0.0
+    return float("inf") if after is None else after - before
+
+
+def merge_labels(
+    existing: Iterable[LabelRow], candidates: Iterable[LabelRow], *, keep_history: bool = False
+) -> list[LabelRow]:
+    """Labels after each candidate has been offered to the newest version of its label.
+
+    Args:
+        existing: Labels in the store, any number of versions.
+        candidates: New labels; those of people not yet in the store are added.
+        keep_history: Keep the replaced versions too.
+
+    Returns:
+        Labels in the order of `existing`, new versions behind the one they replace, new people at the end.
+    """
+    history: dict[str, list[LabelRow]] = {}
+    for row in existing:
+        history.setdefault(row.label_id, []).append(row)
+    for versions in history.values():
+        versions.sort(key=lambda row: row.label_version)
+    for candidate in candidates:
+        versions = history.setdefault(candidate.label_id, [])
+        winner = replace_if_better(versions[-1], candidate) if versions else candidate
+        if not versions or winner is not versions[-1]:
+            versions.append(winner)
+    return [row for versions in history.values() for row in (versions if keep_history else versions[-1:])]
+
+
+def latest_labels(rows: Iterable[LabelRow]) -> list[LabelRow]:
+    """Newest version of each label, in the order of first occurrence."""
+    return merge_labels(rows, ())

@@ -1,0 +1,61 @@
+"""What was measured of one or many people: keypoints with their confidence, and the camera that saw them.
+
+The typed hand-over from perception (or a keypoint file, or another project) to the fit. Left and right are
+the person's own; coordinates are full-image pixels, x right, y down, the centre of the top-left pixel at
+(0, 0); 3D keypoints are metres in the axes of an OpenCV camera (x right, y down, z forward).
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from hardmo_jax.array_types import Array, Float, Shaped
+from hardmo_jax.geometry.cameras import Camera
+from hardmo_jax.skeleton import layouts
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Observations:
+    """Keypoints of a batch of people. Every array is optional except that one kind must be there."""
+
+    keypoints_2d: Float[Array, "*batch K 2"] | Shaped[np.ndarray, "*batch K 2"] | None = None
+    """Image points in pixels of the full image."""
+    confidence: Float[Array, "*batch K"] | Shaped[np.ndarray, "*batch K"] | None = None
+    """Weight of each 2D point in [0, 1]; 0 means absent."""
+    keypoints_3d: Float[Array, "*batch K 3"] | Shaped[np.ndarray, "*batch K 3"] | None = None
+    """Points in metres, camera axes; only their positions relative to each other need be known."""
+    confidence_3d: Float[Array, "*batch K"] | Shaped[np.ndarray, "*batch K"] | None = None
+    """Weight of each 3D point in [0, 1]."""
+    bbox: Float[Array, "*batch 4"] | Shaped[np.ndarray, "*batch 4"] | None = None
+    """Person box (x_min, y_min, x_max, y_max) in pixels; derived from the keypoints if absent."""
+    camera: Camera | None = None
+    """Camera of the picture; needed by anything that projects."""
+    layout: str = dataclasses.field(default="openpose25", metadata={"static": True})
+    """Name of the keypoint layout in `skeleton.layouts`."""
+
+    def __post_init__(self) -> None:
+        # Inside jax transformations the leaves may be tracers, None or placeholders: check real arrays only.
+        arrays = {
+            "keypoints_2d": (self.keypoints_2d, 2),
+            "keypoints_3d": (self.keypoints_3d, 3),
+        }
+        for name, (array, last) in arrays.items():
+            shape = getattr(array, "shape", None)
+            if not shape:
+                continue
+            count = len(layouts.get_layout(self.layout))
+            if len(shape) < 2 or shape[-1] != last or shape[-2] != count:
+                raise ValueError(
+                    f"`{name}` must end in ({count}, {last}) for layout {self.layout!r}, got {tuple(shape)}; "
+                    "pass `layout=` for another keypoint order and the confidence as its own array"
+                )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading axes: the people."""
+        keypoints = self.keypoints_2d if self.keypoints_2d is not None else self.keypoints_3d
+        if keypoints is None:
+            raise ValueError("observations hold neither `keypoints_2d` nor `keypoints_3d`")
+        return tuple(keypoints.shape[:-2])

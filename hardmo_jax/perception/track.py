@@ -1,0 +1,124 @@
+"""Who is who from frame to frame: people are joined by the overlap of their boxes and keypoints.
+
+No appearance is used: two people who change places behind each other may change their numbers, and one who
+comes back after `max_gap` frames gets a new one.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hardmo_jax.array_types import Float
+from hardmo_jax.perception import anchors
+
+if TYPE_CHECKING:
+    from hardmo_jax.perception.estimate import PersonKeypoints
+
+_MIN_CONFIDENCE = 0.3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackOptions:
+    """When two sightings are one person."""
+
+    max_gap: int = 15
+    """Frames that a person may be missing before the number is given up."""
+    min_similarity: float = 0.25
+    """Least similarity of two sightings, in [0, 1], see `similarity`."""
+    min_length: int = 1
+    """Sightings below which `assign_tracks` drops a track."""
+
+    def __post_init__(self) -> None:
+        if self.max_gap < 0 or self.min_length < 1 or not 0 <= self.min_similarity <= 1:
+            raise ValueError(f"track options out of range: {self}")
+
+
+def similarity(first: "PersonKeypoints", second: "PersonKeypoints") -> float:
+    """How well two sightings overlap, in [0, 1]: mean of box overlap and keypoint nearness.
+
+    Keypoints count by a Gaussian of their distance, a tenth of the box's longer side wide; points that
+    either sighting does not trust are left out, and without any the boxes decide.
+    """
+    overlap = float(anchors.box_iou(first.bbox, second.bbox[None])[0])
+    weights = np.where(
+        np.minimum(first.confidence, second.confidence) >= _MIN_CONFIDENCE,
+        first.confidence * second.confidence,
+        0.0,
+    )
+    if weights.sum() <= 0:
+        return overlap
+    size = max(float((first.bbox[2:] - first.bbox[:2]).max()), float((second.bbox[2:] - second.bbox[:2]).max()), 1.0)
+    distance = np.linalg.norm(first.keypoints_2d - second.keypoints_2d, axis=1) / (0.1 * size)
+    nearness = float((weights * np.exp(-0.5 * distance**2)).sum() / weights.sum())
+    return 0.5 * (overlap + nearness)
+
+
+class Tracker:
+    """Gives numbers to people, one frame after the other."""
+
+    def __init__(self, options: TrackOptions | None = None) -> None:
+        """Start without anybody."""
+        self._options = options or TrackOptions()
+        self._last: dict[int, tuple[int, PersonKeypoints]] = {}
+        self._frame = -1
+        self._next_id = 0
+
+    def step(self, people: Sequence["PersonKeypoints"]) -> list["PersonKeypoints"]:
+        """Number the people of the next frame.
+
+        Args:
+            people: People of one frame, in any order.
+
+        Returns:
+            The same people in the same order, with `track_id` set.
+        """
+        # scipy comes with jax; it is needed here only.
+        from scipy import optimize
+
+        self._frame += 1
+        self._last = {
+            track_id: seen
+            for track_id, seen in self._last.items()
+            if self._frame - seen[0] <= self._options.max_gap + 1
+        }
+        known = sorted(self._last)
+        scores: Float[np.ndarray, "N M"] = np.array(
+            [[similarity(self._last[track_id][1], person) for person in people] for track_id in known]
+        ).reshape(len(known), len(people))
+        ids: list[int | None] = [None] * len(people)
+        rows, columns = optimize.linear_sum_assignment(-np.where(scores >= self._options.min_similarity, scores, 0.0))
+        for row, column in zip(rows, columns, strict=True):
+            if scores[row, column] >= self._options.min_similarity:
+                ids[column] = known[row]
+        numbered = []
+        for person, track_id in zip(people, ids, strict=True):
+            if track_id is None:
+                track_id, self._next_id = self._next_id, self._next_id + 1
+            person = dataclasses.replace(person, track_id=track_id)
+            self._last[track_id] = (self._frame, person)
+            numbered.append(person)
+        return numbered
+
+
+def assign_tracks(
+    people_by_frame: Iterable[Sequence["PersonKeypoints"]], options: TrackOptions | None = None
+) -> list[list["PersonKeypoints"]]:
+    """Number the people of a whole video.
+
+    Args:
+        people_by_frame: People of each frame.
+        options: When two sightings are one person.
+
+    Returns:
+        The same people with `track_id` set, less those of tracks shorter than `min_length`.
+    """
+    options = options or TrackOptions()
+    tracker = Tracker(options)
+    frames = [tracker.step(people) for people in people_by_frame]
+    lengths: dict[int | None, int] = {}
+    for people in frames:
+        for person in people:
+            lengths[person.track_id] = lengths.get(person.track_id, 0) + 1
+    return [[person for person in people if lengths[person.track_id] >= options.min_length] for people in frames]

@@ -1,0 +1,552 @@
+"""The Normal Annotation stage: photos, video or keypoint files to SMPL labels, a table of them and pictures.
+
+Pixels → perception → observations → fit → labels → overlays. Pictures are decoded twice (once to look at people,
+once to draw on them) instead of held, so memory does not grow with the length of a video.
+"""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.body import load
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.fitting.fit import CONFIDENT, fit
+from hardmo_jax.fitting.result import FitResult, FitStatus
+from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.geometry import cameras
+from hardmo_jax.labels import provenance, schema, store
+from hardmo_jax.observations import Observations
+from hardmo_jax.perception import estimate, keypoint_files, video
+from hardmo_jax.rendering import raster
+from hardmo_jax.skeleton import layouts
+from hardmo_jax.viz import overlay
+
+#: Called as work goes on: stage, units done, units in all (None if unknown).
+Progress = Callable[[str, int, int | None], None]
+
+#: Share of a part's confident keypoints within this distance, in box sides, is the part's score.
+SCORE_THRESHOLD = 0.05
+#: Bodies posed at once when drawing.
+_DRAWING_BATCH = 8
+_OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
+
+
+class OutputFolderError(ValueError):
+    """The output folder holds something this program did not write."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BodyOptions:
+    """Which body is fitted."""
+
+    model: str = "open_body"
+    """`open_body`, or the path of a SMPL or SMPL-H file."""
+    view: Literal["smpl", "smplh"] = "smplh"
+    """Joints of the open body: `smplh` with fingers, `smpl` with 24 joints."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraOptions:
+    """What is assumed of a camera nobody calibrated."""
+
+    field_of_view_degrees: float | None = None
+    """Angle across the image diagonal; None takes the focal length equal to the diagonal."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is written."""
+
+    overlay: bool = True
+    """Draw the fitted meshes over the pictures."""
+    renderer: Literal["auto", "gl", "painter"] = "auto"
+    """OpenGL, the painter that needs none, or OpenGL where there is one."""
+    side_by_side: bool = True
+    """Put the untouched picture beside the overlay."""
+    show_keypoints: bool = True
+    """Draw the keypoints that were fitted to."""
+    category: str | None = None
+    """Class of the motion, e.g. `ballet`; written to every label."""
+    licence: str | None = None
+    """Licence of the pictures; written to every label."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnnotateOptions:
+    """Options of the whole job; one section of the config each."""
+
+    seed: int = 0
+    """Kept with the labels; the default stages draw no random numbers."""
+    body: BodyOptions = BodyOptions()
+    """Which body is fitted."""
+    camera: CameraOptions = CameraOptions()
+    """The camera assumed."""
+    perception: estimate.PerceptionOptions = estimate.PerceptionOptions()
+    """Detection and keypoints."""
+    fit: FitOptions = FitOptions()
+    """The fit."""
+    output: OutputOptions = OutputOptions()
+    """What is written."""
+    limit_frames: int | None = None
+    """Frames (or photos) looked at; None looks at all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One photo or frame: where it came from, without its pixels."""
+
+    position: int
+    source_path: pathlib.Path
+    source_sha256: str
+    frame_index: int
+    time_seconds: float | None
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """One person in one picture."""
+
+    picture: Picture
+    track_id: int
+    keypoints_2d: np.ndarray
+    confidence: np.ndarray
+    keypoints_3d: np.ndarray | None
+    confidence_3d: np.ndarray | None
+    bbox: np.ndarray
+    score: float | None
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnnotateSummary:
+    """What the job did, for the table at its end."""
+
+    num_pictures: int
+    num_people: int
+    num_tracks: int
+    status_counts: dict[str, int]
+    median_error_by_part: dict[str, float | None]
+    """Box sides; over the people with a usable fit; None without evidence."""
+    seconds_by_stage: dict[str, float]
+    warnings: tuple[str, ...]
+    outputs: tuple[pathlib.Path, ...]
+
+
+def annotate(
+    source: str | os.PathLike[str],
+    output_folder: str | os.PathLike[str],
+    *,
+    options: AnnotateOptions,
+    model_folder: str | os.PathLike[str],
+    command: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> AnnotateSummary:
+    """Label every person in a photo, a folder of photos, a video or a keypoint file.
+
+    Args:
+        source: What to label.
+        output_folder: Gets `labels.parquet`, `overlay/*.png` or `overlay.mp4`, and `run.json`. What an earlier
+            run of this function left there is replaced.
+        options: Options of the job.
+        model_folder: Where the packaged perception models are.
+        command: Command line, for `run.json`.
+        progress: Called as work goes on.
+
+    Returns:
+        Counts, errors and times.
+
+    Raises:
+        FileNotFoundError: If the source, a model file or the body file is missing.
+        hardmo_jax.perception.video.MediaError: If the source cannot be read.
+        hardmo_jax.body.io.BodyFileError: If the body file is not one.
+        OutputFolderError: If the output folder holds anything else than an earlier run.
+    """
+    report = progress or (lambda stage, done, total: None)
+    output = pathlib.Path(output_folder)
+    record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
+    # Everything that can be wrong with the request is found before any work is done.
+    body = load_body_option(options.body)
+    media = video.open_media(source)
+    estimator = None
+    if media.kind != "keypoints":
+        estimator = estimate.load_estimator(model_folder, options.perception)
+    renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
+    _clear_output(output)
+
+    warnings = []
+    with record.stage("perceive"):
+        if estimator is None:
+            pictures, sightings = _from_keypoint_files(media, options)
+        else:
+            pictures, sightings = _perceive(media, estimator, options, report)
+            warnings += media.warnings
+    with record.stage("fit"):
+        result = None
+        if sightings:
+            report("fit", 0, len(sightings))
+            result = jax.block_until_ready(fit(body, to_observations(sightings, options), options=options.fit))
+            report("fit", len(sightings), len(sightings))
+    with record.stage("label"):
+        rows = to_labels(sightings, result, body, options, media.fps) if result is not None else []
+        outputs = [store.write_labels(output / "labels.parquet", rows)]
+    if renderer is not None:
+        with record.stage("draw"):
+            outputs += _draw(media, pictures, sightings, result, body, renderer, options, output, report)
+        record.add("renderer", renderer.name)
+        if renderer.reason:
+            warnings.append(f"drawn without OpenGL: {renderer.reason}")
+    record.add("body_model", {"name": body.name, "sha256": body.checksum})
+    record.add("sources", {str(picture.source_path.name): picture.source_sha256 for picture in pictures})
+    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), tuple(outputs))
+    record.add("summary", {"people": summary.num_people, "status": summary.status_counts})
+    record.write(output / "run.json")
+    return summary
+
+
+def load_body_option(options: BodyOptions) -> BodyModel:
+    """The body named by options."""
+    if options.model == "open_body":
+        return load.open_body(view=options.view)
+    return load.load_body(options.model)
+
+
+def to_observations(sightings: list[Sighting], options: AnnotateOptions) -> Observations:
+    """All people of a job as one batch."""
+    pictures = [sighting.picture for sighting in sightings]
+    angle = options.camera.field_of_view_degrees
+    views = [cameras.camera_from_image_size(p.width, p.height, field_of_view_degrees=angle) for p in pictures]
+    has_3d = all(sighting.keypoints_3d is not None for sighting in sightings)
+    return Observations(
+        keypoints_2d=np.stack([sighting.keypoints_2d for sighting in sightings]),
+        confidence=np.stack([sighting.confidence for sighting in sightings]),
+        keypoints_3d=np.stack([s.keypoints_3d for s in sightings]) if has_3d else None,  # pyright: ignore[reportCallIssue, reportArgumentType]
+        confidence_3d=np.stack([s.confidence_3d for s in sightings]) if has_3d else None,  # pyright: ignore[reportCallIssue, reportArgumentType]
+        bbox=np.stack([sighting.bbox for sighting in sightings]),
+        camera=cameras.Camera(
+            focal_length=np.stack([np.asarray(view.focal_length) for view in views]),
+            principal_point=np.stack([np.asarray(view.principal_point) for view in views]),
+        ),
+        layout="openpose67",
+    )
+
+
+def _perceive(
+    media: video.Media, estimator: estimate.Estimator, options: AnnotateOptions, report: Progress
+) -> tuple[list[Picture], list[Sighting]]:
+    """Look at every picture."""
+    pictures: list[Picture] = []
+    total = media.frame_count
+    if options.limit_frames is not None:
+        total = options.limit_frames if total is None else min(total, options.limit_frames)
+
+    def images() -> Iterator[np.ndarray]:
+        for frame in media.frames(stop=options.limit_frames, on_error="skip" if media.kind == "folder" else "raise"):
+            height, width = frame.image.shape[:2]
+            pictures.append(
+                Picture(
+                    position=frame.position,
+                    source_path=frame.source_path,
+                    source_sha256=frame.source_sha256,
+                    frame_index=frame.frame_index,
+                    time_seconds=frame.time_seconds,
+                    width=width,
+                    height=height,
+                )
+            )
+            yield frame.image
+
+    report("perceive", 0, total)
+    if media.kind == "video":
+        found = estimator.track(images())
+    else:
+        found = (estimator(image) for image in images())
+    sightings = []
+    for people in found:
+        report("perceive", len(pictures), total)
+        for number, person in enumerate(people):
+            sightings.append(
+                Sighting(
+                    picture=pictures[-1],
+                    track_id=number if person.track_id is None else person.track_id,
+                    keypoints_2d=person.keypoints_2d,
+                    confidence=person.confidence,
+                    keypoints_3d=person.keypoints_3d,
+                    confidence_3d=person.confidence_3d,
+                    bbox=person.bbox,
+                    score=person.score,
+                    source="blazepose",
+                )
+            )
+    return pictures, sightings
+
+
+def _from_keypoint_files(media: video.Media, options: AnnotateOptions) -> tuple[list[Picture], list[Sighting]]:
+    """People of keypoint files, with the photos that lie beside them."""
+    pictures: dict[pathlib.Path, Picture] = {}
+    sightings = []
+    for path in media.paths:
+        for person in keypoint_files.read_keypoints(path):
+            photo = keypoint_files.find_photo(path, person.image_file)
+            if photo not in pictures:
+                if options.limit_frames is not None and len(pictures) >= options.limit_frames:
+                    continue
+                file = video.open_media(photo).files[0]
+                pictures[photo] = Picture(
+                    position=len(pictures),
+                    source_path=photo,
+                    source_sha256=file.sha256,
+                    frame_index=0,
+                    time_seconds=None,
+                    width=file.width,
+                    height=file.height,
+                )
+            picture = pictures[photo]
+            box = person.bbox
+            if box is None:
+                seen = person.keypoints_2d[person.confidence > 0]
+                if len(seen) == 0:
+                    continue
+                box = np.concatenate([seen.min(0), seen.max(0)])
+            sightings.append(
+                Sighting(
+                    picture=picture,
+                    track_id=sum(other.picture is picture for other in sightings),
+                    keypoints_2d=person.keypoints_2d,
+                    confidence=person.confidence,
+                    keypoints_3d=None,
+                    confidence_3d=None,
+                    bbox=box,
+                    score=None,
+                    source=f"file:{person.layout}",
+                )
+            )
+    return list(pictures.values()), sightings
+
+
+def to_labels(
+    sightings: list[Sighting], result: FitResult, body: BodyModel, options: AnnotateOptions, fps: float | None
+) -> list[schema.LabelRow]:
+    """One label a person and picture."""
+    arrays = jax.tree.map(np.asarray, result)
+    camera_source = "diagonal" if options.camera.field_of_view_degrees is None else "field_of_view"
+    rows = []
+    for index, sighting in enumerate(sightings):
+        picture = sighting.picture
+        params = jax.tree.map(lambda leaf, at=index: leaf[at], arrays.params)
+        rows.append(
+            schema.LabelRow(
+                source_path=str(picture.source_path),
+                source_sha256=picture.source_sha256,
+                frame_index=picture.frame_index,
+                time_seconds=picture.time_seconds,
+                fps=fps,
+                image_width=picture.width,
+                image_height=picture.height,
+                bbox=sighting.bbox,
+                track_id=sighting.track_id,
+                category=options.output.category,
+                licence=options.output.licence,
+                person_score=sighting.score,
+                keypoint_source=sighting.source,
+                keypoints_2d=sighting.keypoints_2d,
+                keypoint_confidence=sighting.confidence,
+                keypoints_3d=sighting.keypoints_3d,
+                body_model=f"{body.name}_{body.family}" if body.name == "open_body" else body.name,
+                body_model_sha256=body.checksum,
+                **_pose_columns(params),
+                focal_length=arrays.camera.focal_length[index],
+                principal_point=arrays.camera.principal_point[index],
+                camera_source=camera_source,
+                status=FitStatus(int(arrays.status[index])).name,
+                error_by_part={part: _value(values[index]) for part, values in arrays.error_by_part.items()},
+                score_by_part=_scores(sighting, arrays.keypoints_2d[index]),
+            )
+        )
+    return rows
+
+
+def _pose_columns(params: BodyParams) -> dict[str, np.ndarray | None]:
+    """Parameters as the schema splits them: 21 joints that all families share, then hands by family."""
+    shared = 21
+    betas = np.zeros(10, np.float32)
+    betas[: min(10, params.betas.shape[-1])] = params.betas[:10]
+    is_smpl = params.left_hand_pose is None
+    return {
+        "betas": betas,
+        "global_orient": np.asarray(params.global_orient),
+        "body_pose": np.asarray(params.body_pose[:shared]),
+        "transl": np.asarray(params.transl),
+        "left_hand_pose": None if is_smpl else np.asarray(params.left_hand_pose),
+        "right_hand_pose": None if is_smpl else np.asarray(params.right_hand_pose),
+        "smpl_hand_pose": np.asarray(params.body_pose[shared:]) if is_smpl else None,
+    }
+
+
+def _value(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None
+
+
+def _scores(sighting: Sighting, fitted: np.ndarray) -> dict[str, float | None]:
+    """Share of each part's confident keypoints that the fit meets within `SCORE_THRESHOLD` of the box side."""
+    box = sighting.bbox
+    side = max(float(np.max(box[2:] - box[:2])), 1.0)
+    distance = np.linalg.norm(fitted - sighting.keypoints_2d, axis=-1) / side
+    is_counted = (sighting.confidence >= CONFIDENT) & np.isfinite(distance)
+    parts = np.array([layouts.part_of(point) or "" for point in layouts.get_layout("openpose67").points])
+    scores: dict[str, float | None] = {}
+    for part in layouts.PARTS:
+        kept = is_counted & (parts == part)
+        scores[part] = float((distance[kept] < SCORE_THRESHOLD).mean()) if kept.any() else None
+    return scores
+
+
+def _clear_output(output: pathlib.Path) -> None:
+    """Remove what an earlier run left; refuse a folder that is not one of ours."""
+    if output.exists() and not output.is_dir():
+        raise OutputFolderError(f"{output} is a file; give a folder for the labels, e.g. --output_dir=out/annotate")
+    present = {path.name for path in output.iterdir()} if output.exists() else set()
+    foreign = sorted(present - set(_OWN_OUTPUTS))
+    if foreign:
+        raise OutputFolderError(
+            f"{output} holds {foreign[0]!r}, which no annotate run wrote; give an empty folder as --output_dir"
+        )
+    for name in sorted(present):
+        path = output / name
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def _draw(
+    media: video.Media,
+    pictures: list[Picture],
+    sightings: list[Sighting],
+    result: FitResult | None,
+    body: BodyModel,
+    renderer: raster.Renderer,
+    options: AnnotateOptions,
+    output: pathlib.Path,
+    report: Progress,
+) -> list[pathlib.Path]:
+    """Meshes over the pictures: a PNG a photo, or one video."""
+    style = overlay.OverlayStyle(
+        side_by_side=options.output.side_by_side, show_keypoints=options.output.show_keypoints
+    )
+    faces = np.asarray(body.faces)
+    pose_body = jax.jit(lambda model, params: model(params).vertices)
+    of_picture: dict[int, list[int]] = {}
+    for index, sighting in enumerate(sightings):
+        of_picture.setdefault(sighting.picture.position, []).append(index)
+    known = {picture.position: picture for picture in pictures}
+
+    def drawn(image: np.ndarray, position: int) -> np.ndarray:
+        picture = known[position]
+        ids = of_picture.get(position, [])
+        vertices = _vertices(pose_body, body, result, ids) if result is not None else []
+        people = [
+            _overlay_person(sightings[index], FitStatus(int(result.status[index])), posed, faces)
+            for index, posed in zip(ids, vertices, strict=True)
+            if result is not None
+        ]
+        angle = options.camera.field_of_view_degrees
+        camera = cameras.camera_from_image_size(picture.width, picture.height, field_of_view_degrees=angle)
+        return overlay.draw_overlay(
+            image,
+            people,
+            focal_length=np.asarray(camera.focal_length),
+            principal_point=np.asarray(camera.principal_point),
+            renderer=renderer,
+            style=style,
+        )
+
+    report("draw", 0, len(pictures))
+    if media.kind == "video":
+        path = output / "overlay.mp4"
+        with overlay.VideoOverlayWriter(path, media.fps or 25.0, max_side=style.max_side * 2) as writer:
+            for done, frame in enumerate(media.frames(stop=options.limit_frames), start=1):
+                if frame.position in known:
+                    writer.add(drawn(frame.image, frame.position), time_seconds=frame.time_seconds)
+                report("draw", done, len(pictures))
+        return [path]
+    paths = []
+    for done, picture in enumerate(pictures, start=1):
+        image = next(iter(video.open_media(picture.source_path).frames())).image
+        path = output / "overlay" / f"{_unique_stem(picture, pictures)}.png"
+        path.parent.mkdir(exist_ok=True)
+        overlay.write_png(path, drawn(image, picture.position))
+        paths.append(path)
+        report("draw", done, len(pictures))
+    return paths
+
+
+def _unique_stem(picture: Picture, pictures: list[Picture]) -> str:
+    """File name of an overlay: the photo's stem, with its suffix and number where two photos share a stem."""
+    path = picture.source_path
+    shared = [other for other in pictures if other.source_path.stem == path.stem]
+    return path.stem if len(shared) == 1 else f"{path.stem}_{path.suffix.lstrip('.')}_{picture.position}"
+
+
+def _vertices(pose_body: Callable[..., jax.Array], body: BodyModel, result: FitResult, ids: list[int]) -> list[np.ndarray]:
+    """Posed meshes of some people, a fixed number at a time so that one program serves all."""
+    posed: list[np.ndarray] = []
+    for first in range(0, len(ids), _DRAWING_BATCH):
+        chunk = ids[first : first + _DRAWING_BATCH]
+        padded = jnp.array(chunk + chunk[:1] * (_DRAWING_BATCH - len(chunk)))
+        params = jax.tree.map(lambda leaf, rows=padded: leaf[rows], result.params)
+        posed += list(np.asarray(pose_body(body, params))[: len(chunk)])
+    return posed
+
+
+def _overlay_person(
+    sighting: Sighting, status: FitStatus, vertices: np.ndarray, faces: np.ndarray
+) -> overlay.OverlayPerson:
+    """A person to draw; a mesh only where the fit is usable."""
+    is_usable = status in (FitStatus.CONVERGED, FitStatus.MAX_STEPS) and bool(np.isfinite(vertices).all())
+    return overlay.OverlayPerson(
+        track_id=sighting.track_id,
+        vertices_camera=vertices if is_usable else None,
+        faces=faces if is_usable else None,
+        keypoints_2d=sighting.keypoints_2d,
+        confidence=sighting.confidence,
+        bbox=sighting.bbox,
+        text="" if is_usable else status.name,
+    )
+
+
+def _summarise(
+    pictures: list[Picture],
+    sightings: list[Sighting],
+    rows: list[schema.LabelRow],
+    record: provenance.RunRecord,
+    warnings: tuple[str, ...],
+    outputs: tuple[pathlib.Path, ...],
+) -> AnnotateSummary:
+    """Counts and medians for the table at the end."""
+    usable = [row for row in rows if row.status in (FitStatus.CONVERGED.name, FitStatus.MAX_STEPS.name)]
+    medians: dict[str, float | None] = {}
+    for part in layouts.PARTS:
+        errors = [error for row in usable if (error := row.error_by_part.get(part)) is not None]
+        medians[part] = float(np.median(errors)) if errors else None
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.status] = counts.get(row.status, 0) + 1
+    tracks = {(sighting.picture.source_path, sighting.track_id) for sighting in sightings}
+    return AnnotateSummary(
+        num_pictures=len(pictures),
+        num_people=len(sightings),
+        num_tracks=len(tracks),
+        status_counts=counts,
+        median_error_by_part=medians,
+        seconds_by_stage=dict(record.seconds),
+        warnings=warnings,
+        outputs=outputs,
+    )

@@ -1,0 +1,1 @@
+"""Meshes to pixels: OpenGL raster, and a painter where there is no GL."""

@@ -1,0 +1,1 @@
+"""Named joints and keypoints of every convention, and how one maps to another."""

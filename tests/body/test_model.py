@@ -1,0 +1,227 @@
+"""The JAX body against the NumPy oracle stage by stage, its derivatives, and its behaviour as a pytree."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hardmo_jax as hm
+from hardmo_jax.body import kinematics, landmarks, load, skinning
+from hardmo_jax.geometry import rotations
+from hardmo_jax.skeleton import layouts
+from tests.reference import smpl_files, smpl_numpy
+
+#: Float64: the bound the issue sets; float32: half a micrometre on a body of two metres.
+TOLERANCE_64, TOLERANCE_32 = 1e-12, 1e-6
+
+
+@pytest.fixture(scope="module", params=["smpl", "smplh"])
+def model_file(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.npz"
+    return smpl_files.write_npz(path, smpl_files.make_model(request.param, num_vertices=300, seed=3))
+
+
+def random_params(body, rng, batch=(), scale=0.6):
+    rest = hm.BodyParams.rest(body, batch=batch)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * scale, leaf.dtype), rest)
+
+
+def oracle(arrays, params):
+    pose = np.asarray(params.full_pose(), np.float64)
+    return smpl_numpy.smpl(
+        v_template=arrays.vertices_template,
+        shape_basis=arrays.shape_basis,
+        pose_basis=arrays.pose_basis,
+        joint_regressor=arrays.joint_regressor,
+        skinning_weights=arrays.skinning_weights,
+        parents=arrays.parents,
+        betas=np.asarray(params.betas, np.float64),
+        pose=pose,
+        translation=np.asarray(params.transl, np.float64),
+    )
+
+
+def test_every_stage_equals_the_oracle_in_float64(model_file, rng, record_property):
+    from hardmo_jax.body import io
+
+    arrays = io.load_arrays(model_file)
+    with jax.enable_x64(True):
+        body = hm.load_body(model_file, dtype=np.float64)
+        params = random_params(body, rng)
+        expected = oracle(arrays, params)
+        local = rotations.axis_angle_to_matrix(params.full_pose())
+        rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, params.betas)
+        turned, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
+        output = jax.jit(lambda model, p: model(p))(body, params)
+        stages = {
+            "shaped vertices": (
+                skinning.shape_vertices(body.template_planar, body.shape_basis_planar, params.betas).T,
+                expected.shaped_vertices,
+            ),
+            "rest joints": (rest_joints, expected.rest_joints),
+            "rotations": (local, expected.rotation_matrices),
+            "pose offsets": (
+                skinning.pose_offsets(body.pose_basis_planar, skinning.pose_features(local)).T,
+                expected.pose_offsets,
+            ),
+            "global rotations": (turned, expected.global_transforms[:, :3, :3]),
+            "joints": (output.joints, expected.joints),
+            "vertices": (output.vertices, expected.vertices),
+        }
+    del joints
+    print()
+    for name, (ours, theirs) in stages.items():
+        error = np.abs(np.asarray(ours) - theirs).max()
+        print(f"{body.family:6s} {name:18s} worst error {error:.1e} (tolerance {TOLERANCE_64:.0e})")
+        assert error < TOLERANCE_64, name
+
+
+def test_float32_stays_within_a_micrometre_of_the_oracle(model_file, rng):
+    from hardmo_jax.body import io
+
+    body = hm.load_body(model_file)
+    params = random_params(body, rng)
+    expected = oracle(io.load_arrays(model_file), params)
+    output = body(params)
+    np.testing.assert_allclose(output.vertices, expected.vertices, atol=TOLERANCE_32)
+    np.testing.assert_allclose(output.joints, expected.joints, atol=TOLERANCE_32)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3)])
+def test_batch_axes_lead_and_equal_single_calls(model_file, rng, batch):
+    body = hm.load_body(model_file)
+    params = random_params(body, rng, batch)
+    pose = jax.jit(lambda model, p: model(p))
+    output = pose(body, params)
+    assert output.vertices.shape == (*batch, body.num_vertices, 3)
+    for index in np.ndindex(batch):
+        single = pose(body, jax.tree.map(lambda leaf, at=index: leaf[at], params))
+        np.testing.assert_allclose(output.vertices[index], single.vertices, atol=TOLERANCE_32)
+
+
+def test_nested_vmap_equals_the_batched_call(model_file, rng):
+    body = hm.load_body(model_file)
+    params = random_params(body, rng, (2, 3))
+    nested = jax.jit(jax.vmap(jax.vmap(lambda p: body.joints(p))))(params)
+    np.testing.assert_allclose(nested, body(params).joints, atol=TOLERANCE_32)
+
+
+def test_value_gradient_and_hessian_product_are_finite_at_exactly_zero_pose(model_file, rng):
+    body = hm.load_body(model_file)
+    target = jnp.asarray(rng.normal(size=(body.num_joints, 3)), jnp.float32)
+
+    def loss(params):
+        return jnp.sum((body(params).joints - target) ** 2) + jnp.sum(body(params).vertices ** 2)
+
+    alone = hm.BodyParams.rest(body)
+    row = jax.tree.map(lambda zero, other: jnp.stack([zero, other, zero]), alone, random_params(body, rng))
+    for params in (alone, row):
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+        tangent = jax.tree.map(jnp.ones_like, params)
+        product = jax.jit(lambda p, t: jax.jvp(jax.grad(loss), (p,), (t,))[1])(params, tangent)
+        for leaf in jax.tree.leaves((value, gradient, product)):
+            assert np.isfinite(leaf).all()
+    assert np.abs(gradient.body_pose).max() > 0
+
+
+def test_gradient_equals_central_differences(model_file, rng):
+    with jax.enable_x64(True):
+        body = hm.load_body(model_file, dtype=np.float64)
+        params = random_params(body, rng, scale=0.4)
+        weights = jnp.asarray(rng.normal(size=(body.num_vertices, 3)))
+
+        @jax.jit
+        def loss(p):
+            return jnp.sum(body(p).vertices * weights)
+
+        gradient = jax.jit(jax.grad(loss))(params)
+        for name in ("betas", "global_orient", "body_pose", "transl"):
+            direction = jnp.asarray(rng.normal(size=getattr(params, name).shape))
+            step = 1e-6
+            ends = [
+                loss(dataclasses.replace(params, **{name: getattr(params, name) + sign * step * direction}))
+                for sign in (1, -1)
+            ]
+            expected = (ends[0] - ends[1]) / (2 * step)
+            np.testing.assert_allclose(jnp.sum(getattr(gradient, name) * direction), expected, rtol=1e-6, err_msg=name)
+
+
+def test_subset_gives_the_named_vertices_and_the_same_joints(model_file, rng):
+    body = hm.load_body(model_file)
+    params = random_params(body, rng, (2,))
+    ids = [5, 0, 299, 5]
+    output, part = body(params), body.subset(ids)(params)
+    np.testing.assert_allclose(part.vertices, output.vertices[:, np.array(ids)], atol=TOLERANCE_32)
+    np.testing.assert_allclose(part.joints, output.joints, atol=TOLERANCE_32)
+    with pytest.raises(IndexError, match="300"):
+        body.subset([300])
+
+
+def test_one_trace_serves_models_of_the_same_shape(tmp_path):
+    traces = []
+
+    @jax.jit
+    def pose(model, params):
+        traces.append(1)
+        return model(params).vertices
+
+    for seed in (0, 1):
+        # The checksum tells files apart, so it is static; two seeds are two traces, two calls are one.
+        path = smpl_files.write_npz(tmp_path / "m.npz", smpl_files.make_model("smpl", num_vertices=300, seed=seed))
+        body = hm.load_body(path)
+        for _ in range(2):
+            pose(body, hm.BodyParams.rest(body))
+    assert len(traces) == 2
+
+
+def test_parameters_of_another_family_are_refused_by_name(tmp_path):
+    smpl = hm.open_body(view="smpl")
+    params = hm.BodyParams.rest(hm.open_body())
+    with pytest.raises(ValueError, match=r"`body_pose` must end in \(23, 3\)"):
+        smpl(params)
+    with pytest.raises(ValueError, match="`left_hand_pose`"):
+        smpl(dataclasses.replace(hm.BodyParams.rest(smpl), left_hand_pose=params.left_hand_pose))
+
+
+def test_open_body_views_share_the_mesh_when_hands_are_at_rest(rng):
+    smplh, smpl = hm.open_body(), hm.open_body(view="smpl")
+    params = random_params(smpl, rng, scale=0.3)
+    params = dataclasses.replace(params, body_pose=params.body_pose.at[21:].set(0))
+    rest = hm.BodyParams.rest(smplh)
+    same = dataclasses.replace(
+        rest,
+        betas=params.betas,
+        global_orient=params.global_orient,
+        body_pose=params.body_pose[:21],
+        transl=params.transl,
+    )
+    np.testing.assert_allclose(smpl(params).vertices, smplh(same).vertices, atol=1e-5)
+    assert smpl.joint_names == layouts.SMPL_JOINTS
+    assert smplh.joint_names == layouts.SMPLH_JOINTS
+
+
+def test_open_body_has_every_keypoint_of_body25_feet_and_hands():
+    names = set(landmarks.point_names(hm.open_body()))
+    assert set(layouts.LANDMARKS) <= names
+    assert set(layouts.SMPLH_JOINTS) <= names
+
+
+def test_named_points_are_joints_then_landmarks(rng):
+    body = hm.open_body(view="smpl")
+    params = random_params(body, rng)
+    output = body(params)
+    points = landmarks.named_points(body, output)
+    nose = dict(body.landmarks)["nose"]
+    np.testing.assert_allclose(points[: body.num_joints], output.joints)
+    np.testing.assert_allclose(points[landmarks.point_names(body).index("nose")], output.vertices[nose])
+
+
+def test_model_from_arrays_multiplies_the_regressor_out():
+    from hardmo_jax.body import open_body as asset
+
+    arrays = asset.load_open_body_arrays("smplh")
+    body = load.model_from_arrays(arrays)
+    expected = arrays.joint_regressor @ np.asarray(arrays.vertices_template, np.float64)
+    np.testing.assert_allclose(body.joint_template, expected, atol=TOLERANCE_32)

@@ -1,0 +1,52 @@
+"""Strictness and shared fixtures for every test."""
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from jaxtyping import install_import_hook
+
+# Shapes and types of every call are checked while the tests run, and only then.
+_HOOK = install_import_hook("hardmo_jax", "beartype.beartype")
+
+from hardmo_jax.perception import model_files  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+jax.config.update("jax_compilation_cache_dir", str(model_files.default_model_folder().parent / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+# Tools define flags when imported; a test that imports one has no command line.
+flags.FLAGS.mark_as_parsed()
+
+
+def data_folder() -> pathlib.Path:
+    """Reference data beside the repository; `HARDMO_DATA` says where else."""
+    return pathlib.Path(os.environ.get("HARDMO_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> pathlib.Path:
+    """Folder of the reference data; skips where there is none."""
+    folder = data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; set HARDMO_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def perception_models() -> pathlib.Path:
+    """Folder of the fetched perception models; skips where they are not."""
+    folder = model_files.default_model_folder()
+    if model_files.missing_models(folder):
+        pytest.skip("no perception models; run `python -m tools.fetch_models`")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(20261122)

@@ -1,0 +1,124 @@
+"""What every tool shares: errors as one line, progress, the compilation cache, sections of a config as options."""
+
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import rich.console
+import rich.progress
+from absl import app
+from ml_collections import config_dict
+
+from hardmo_jax import options as options_module
+from hardmo_jax.body import io
+from hardmo_jax.labels import schema
+from hardmo_jax.perception import keypoint_files, model_files, video
+from hardmo_jax.pipelines import annotate
+from hardmo_jax.rendering import raster
+
+#: Errors that the user's input causes. They end a tool with one line and exit status 2; others are our bugs.
+USER_ERRORS = (
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    annotate.OutputFolderError,
+    io.BodyFileError,
+    keypoint_files.KeypointFileError,
+    model_files.ModelFileError,
+    options_module.OptionsError,
+    raster.RendererUnavailableError,
+    schema.LabelError,
+    video.MediaError,
+)
+USAGE_STATUS = 2
+
+_Options = TypeVar("_Options")
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Run a tool's main function; the user's mistakes become one line on stderr.
+
+    A stray positional argument is a mistake too: flags that lost their dashes must not be ignored.
+    """
+
+    def guarded(argv: Sequence[str]) -> int:
+        if len(argv) > 1:
+            return fail(f"unexpected argument {argv[1]!r}; flags are written --name=value (--help lists them)")
+        use_compilation_cache()
+        try:
+            return main(argv) or 0
+        except USER_ERRORS as error:
+            return fail(" ".join(str(error).split()))
+        except KeyboardInterrupt:
+            return fail("stopped")
+
+    app.run(guarded)
+
+
+def fail(message: str) -> int:
+    """Print an error line; the exit status to return."""
+    print(f"error: {message}", file=sys.stderr)
+    return USAGE_STATUS
+
+
+def cache_folder() -> pathlib.Path:
+    """Per-user folder for models and compiled programs; `HARDMO_CACHE` overrides it."""
+    return model_files.default_model_folder().parent
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between runs: the second run of a tool starts in seconds."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def build_options(options_class: type[_Options], config: config_dict.ConfigDict) -> _Options:
+    """A config as a frozen options dataclass; unknown keys are errors with the nearest known one."""
+    return options_module.from_mapping(options_class, config.to_dict(), where="config")
+
+
+class ProgressBar:
+    """Stages of a job as bars with rate and time left; one line a stage where the output is not a terminal."""
+
+    def __init__(self, console: rich.console.Console, units: str = "frames") -> None:
+        self._console = console
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description:>9}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[rate]}"),
+            rich.progress.TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._starts: dict[str, float] = {}
+        self._done: dict[str, int] = {}
+        self._units = units
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """Report `done` of `total` units of a stage."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bar.add_task(stage, total=total, rate="")
+            self._starts[stage] = time.perf_counter()
+        seconds = time.perf_counter() - self._starts[stage]
+        units = "people" if stage == "fit" else self._units
+        rate = f"{done / seconds:.1f} {units}/s" if done and seconds > 0 else ""
+        self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
+        is_last = total is not None and done >= total and self._done.get(stage, -1) < done
+        self._done[stage] = done
+        if is_last and not self._console.is_terminal:
+            self._console.print(f"{stage:>9}: {done} {units} in {seconds:.1f} s ({rate})", highlight=False)

@@ -1,0 +1,73 @@
+"""Label the people in photos, video or keypoint files with SMPL.
+
+    python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --output_dir=out/annotate
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import rich.console
+import rich.table
+from absl import flags
+from ml_collections import config_flags
+
+from hardmo_jax.perception import model_files
+from hardmo_jax.pipelines import annotate as pipeline
+from tools import _cli
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
+_INPUT = flags.DEFINE_string("input", None, "Photo, folder of photos, video, or OpenPose/COCO keypoint JSON.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/annotate", "Folder for labels, overlays and run.json.")
+_LIMIT = flags.DEFINE_integer("limit", None, "Look at this many frames or photos at most.", lower_bound=1)
+_MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the job and print its table."""
+    if _CONFIG.value is None:
+        return _cli.fail("--config is missing; e.g. --config=configs/normal.py")
+    if _INPUT.value is None:
+        return _cli.fail("--input is missing; give a photo, a folder of photos, a video or a keypoint JSON file")
+    config = _CONFIG.value.unlock() or _CONFIG.value
+    options = _cli.build_options(pipeline.AnnotateOptions, config)
+    if _LIMIT.value is not None:
+        import dataclasses
+
+        options = dataclasses.replace(options, limit_frames=_LIMIT.value)
+    console = rich.console.Console(stderr=True)
+    with _cli.ProgressBar(console) as progress:
+        summary = pipeline.annotate(
+            _INPUT.value,
+            _OUTPUT_DIR.value,
+            options=options,
+            model_folder=_MODELS.value or model_files.default_model_folder(),
+            command=tuple(sys.argv),
+            progress=progress,
+        )
+    print_summary(summary, _OUTPUT_DIR.value)
+    return 0
+
+
+def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
+    """The table at the end of a run."""
+    console = rich.console.Console(highlight=False)
+    table = rich.table.Table(title="median reprojection error, % of the person's box", title_justify="left")
+    for part in summary.median_error_by_part:
+        table.add_column(part.replace("_", " "), justify="right")
+    errors = summary.median_error_by_part.values()
+    table.add_row(*("-" if error is None else f"{100 * error:.2f}" for error in errors))
+    status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items()) or "nobody found"
+    console.print(f"{summary.num_people} people in {summary.num_pictures} frames ({status})")
+    console.print(table)
+    seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
+    console.print(seconds)
+    for warning in summary.warnings:
+        console.print(f"warning: {warning}")
+    console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    _cli.run(main)

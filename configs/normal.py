@@ -40,10 +40,11 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         yaw_starts=4,
         explore=(
             _stage(5, free=("transl", "global_orient"), robust_scale=0.5),
-            _stage(8, pose_prior=2.0, robust_scale=0.3),
+            _stage(14, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
         ),
         refine=(
-            _stage(5 if is_smoke else 12, robust_scale=0.15),
+            _stage(12, robust_scale=0.3),
+            _stage(10, robust_scale=0.15),
             _stage(5 if is_smoke else 20, pose_prior=0.7, robust_scale=0.08),
         ),
         keypoints_2d_spread=0.01,  # box sides

@@ -71,9 +71,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         raise last or OptionsError(f"{where}: {value!r} does not fit {hint}")
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
-            raise OptionsError(
-                f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}"
-            )
+            raise OptionsError(f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}")
         return value
     if origin is tuple:
         inner = typing.get_args(hint)

@@ -1,5 +1,6 @@
 """What every tool shares: errors as one line, progress, the compilation cache, sections of a config as options."""
 
+import logging
 import os
 import pathlib
 import sys
@@ -49,6 +50,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1:
             return fail(f"unexpected argument {argv[1]!r}; flags are written --name=value (--help lists them)")
+        _quiet()
         use_compilation_cache()
         try:
             return main(argv) or 0
@@ -71,6 +73,11 @@ def cache_folder() -> pathlib.Path:
     return model_files.default_model_folder().parent
 
 
+def _quiet() -> None:
+    """Keep other libraries' start-up notes out of the user's terminal."""
+    logging.getLogger("jax").setLevel(logging.WARNING)
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs between runs: the second run of a tool starts in seconds."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -80,7 +87,16 @@ def use_compilation_cache() -> None:
 
 def build_options(options_class: type[_Options], config: config_dict.ConfigDict) -> _Options:
     """A config as a frozen options dataclass; unknown keys are errors with the nearest known one."""
-    return options_module.from_mapping(options_class, config.to_dict(), where="config")
+    return options_module.from_mapping(options_class, _plain(config), where="config")
+
+
+def _plain(value: Any) -> Any:
+    """A config as dictionaries, lists and scalars; `ConfigDict.to_dict` stops at tuples."""
+    if isinstance(value, config_dict.ConfigDict):
+        return {key: _plain(value[key]) for key in value}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 class ProgressBar:

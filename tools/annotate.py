@@ -1,9 +1,9 @@
 """Label the people in photos, video or keypoint files with SMPL.
 
-    python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --output_dir=out/annotate
+python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --output_dir=out/annotate
 """
 
-import pathlib
+import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -15,8 +15,6 @@ from ml_collections import config_flags
 from hardmo_jax.perception import model_files
 from hardmo_jax.pipelines import annotate as pipeline
 from tools import _cli
-
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
 _INPUT = flags.DEFINE_string("input", None, "Photo, folder of photos, video, or OpenPose/COCO keypoint JSON.")
@@ -31,11 +29,9 @@ def main(argv: Sequence[str]) -> int:
         return _cli.fail("--config is missing; e.g. --config=configs/normal.py")
     if _INPUT.value is None:
         return _cli.fail("--input is missing; give a photo, a folder of photos, a video or a keypoint JSON file")
-    config = _CONFIG.value.unlock() or _CONFIG.value
+    config = _CONFIG.value
     options = _cli.build_options(pipeline.AnnotateOptions, config)
     if _LIMIT.value is not None:
-        import dataclasses
-
         options = dataclasses.replace(options, limit_frames=_LIMIT.value)
     console = rich.console.Console(stderr=True)
     with _cli.ProgressBar(console) as progress:

@@ -7,7 +7,8 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.body import io, open_body as open_body_asset
+from hardmo_jax.body import io
+from hardmo_jax.body import open_body as open_body_asset
 from hardmo_jax.body.model import BodyModel
 
 

@@ -87,23 +87,13 @@ class BodyModel:
         Raises:
             ValueError: If a parameter has a shape of another model.
         """
-        pose = self._checked_pose(params)
-        local = rotations.axis_angle_to_matrix(pose)
-        rest_joints = skinning.shape_joints(self.joint_template, self.joint_shape_basis, params.betas)
-        global_rotations, joints = kinematics.joint_transforms(self.parents, local, rest_joints)
-        vertices = skinning.shape_vertices(self.template_planar, self.shape_basis_planar, params.betas)
-        if self.pose_basis_planar is not None:
-            vertices += skinning.pose_offsets(self.pose_basis_planar, skinning.pose_features(local))
-        posed = skinning.skin_vertices(vertices, rest_joints, global_rotations, joints, self.skinning_weights)
-        transl = params.transl[..., None, :]
-        return BodyOutput(vertices=posed + transl, joints=joints + transl)
+        self._check(params)
+        return _pose_mesh(self, params)
 
     def joints(self, params: BodyParams) -> Float[Array, "*batch J 3"]:
         """Joints alone, without touching the mesh; metres."""
-        local = rotations.axis_angle_to_matrix(self._checked_pose(params))
-        rest_joints = skinning.shape_joints(self.joint_template, self.joint_shape_basis, params.betas)
-        _, joints = kinematics.joint_transforms(self.parents, local, rest_joints)
-        return joints + params.transl[..., None, :]
+        self._check(params)
+        return _pose_joints(self, params)
 
     def subset(self, vertex_ids: Int[np.ndarray, "N"] | tuple[int, ...] | list[int]) -> "BodyModel":
         """The same body with the named vertices only, in that order; everything else is not computed.
@@ -136,8 +126,8 @@ class BodyModel:
         """The subset whose vertices are the named landmarks, in their order."""
         return self.subset([vertex for _, vertex in self.landmarks])
 
-    def _checked_pose(self, params: BodyParams) -> Float[Array, "*batch J 3"]:
-        """The full pose, after the shapes of the parameters have been checked against this model."""
+    def _check(self, params: BodyParams) -> None:
+        """Check the shapes of the parameters against this model."""
         expected = {"betas": (self.num_betas,), "global_orient": (3,), "transl": (3,)}
         expected["body_pose"] = (BODY_POSE_JOINTS[self.family], 3)
         hands = ("left_hand_pose", "right_hand_pose")
@@ -153,4 +143,28 @@ class BodyModel:
                     f"`{name}` must end in {shape} for {self.name} ({self.family}), got {got}; "
                     "start from `BodyParams.rest(body)`"
                 )
-        return params.full_pose()
+
+
+# Compiled as wholes: called eagerly, a body would otherwise be a hundred tiny programs. Inside a caller's `jit`
+# they dissolve into the caller's program, and what the caller does not use is not computed.
+@jax.jit
+def _pose_mesh(body: BodyModel, params: BodyParams) -> BodyOutput:
+    """Vertices and joints of a posed body."""
+    local = rotations.axis_angle_to_matrix(params.full_pose())
+    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, params.betas)
+    turned, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
+    vertices = skinning.shape_vertices(body.template_planar, body.shape_basis_planar, params.betas)
+    if body.pose_basis_planar is not None:
+        vertices += skinning.pose_offsets(body.pose_basis_planar, skinning.pose_features(local))
+    posed = skinning.skin_vertices(vertices, rest_joints, turned, joints, body.skinning_weights)
+    transl = params.transl[..., None, :]
+    return BodyOutput(vertices=posed + transl, joints=joints + transl)
+
+
+@jax.jit
+def _pose_joints(body: BodyModel, params: BodyParams) -> Float[Array, "*batch J 3"]:
+    """Joints of a posed body."""
+    local = rotations.axis_angle_to_matrix(params.full_pose())
+    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, params.betas)
+    _, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
+    return joints + params.transl[..., None, :]

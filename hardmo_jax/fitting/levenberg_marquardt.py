@@ -1,7 +1,7 @@
 """Levenberg-Marquardt over a batch of independent people: damping, acceptance and status are each person's own.
 
 Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", 1963, with the damping scaled by
-the diagonal of the Gauss-Newton matrix. A step that does not lower the cost, or is not finite, is not taken, so
+the diagonal of the Gauss-Newton matrix and steered by Nielsen, "Damping parameter in Marquardt's method", 1999. A step that does not lower the cost, or is not finite, is not taken, so
 the vector is always the best finite one seen under the current weights.
 """
 
@@ -31,7 +31,11 @@ class _State:
     gradient: Float[Array, "B P"]
     cost: Float[Array, "B"]
     damping: Float[Array, "B"]
+    growth: Float[Array, "B"]
+    """Factor by which the damping grows at the next refusal."""
     candidate: Float[Array, "B P"]
+    predicted: Float[Array, "B"]
+    """Decrease of the cost that the quadratic model expects of the candidate."""
 
 
 def solve(
@@ -69,14 +73,27 @@ def solve(
         matrix, gradient, cost = evaluate(weights, vector)
         is_finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(gradient), -1)
         is_better = is_start | (is_finite & ((cost < state.cost) | ~jnp.isfinite(state.cost)))
-        damping = jnp.where(is_better, state.damping / 3, state.damping * 4)
+        # Nielsen's rule: the better the quadratic model predicted the decrease, the less damping next time.
+        gain = (state.cost - cost) / jnp.maximum(state.predicted, 1e-12)
+        shrink = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
+        damping = state.damping * jnp.where(is_better, shrink, state.growth)
         damping = jnp.where(is_start, INITIAL_DAMPING, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
+        growth = jnp.where(is_better, 2.0, state.growth * 2)
         best = jnp.where(is_better[:, None], vector, state.best)
         matrix = jnp.where(is_better[:, None, None], matrix, state.matrix)
         gradient = jnp.where(is_better[:, None], gradient, state.gradient)
         cost = jnp.where(is_better, cost, state.cost)
-        change = jax.vmap(_damped_step, in_axes=(0, 0, 0, None))(matrix, gradient, damping, weights.free)
-        state = _State(best=best, matrix=matrix, gradient=gradient, cost=cost, damping=damping, candidate=best + change)
+        change, predicted = jax.vmap(_damped_step, in_axes=(0, 0, 0, None))(matrix, gradient, damping, weights.free)
+        state = _State(
+            best=best,
+            matrix=matrix,
+            gradient=gradient,
+            cost=cost,
+            damping=damping,
+            growth=growth,
+            candidate=best + change,
+            predicted=predicted,
+        )
         return state, cost
 
     batch, size = start.shape
@@ -86,7 +103,9 @@ def solve(
         gradient=jnp.zeros_like(start),
         cost=jnp.full((batch,), jnp.inf, start.dtype),
         damping=jnp.full((batch,), INITIAL_DAMPING, start.dtype),
+        growth=jnp.full((batch,), 2.0, start.dtype),
         candidate=start,
+        predicted=jnp.ones((batch,), start.dtype),
     )
     state, history = lax.scan(step, state, schedule)
     return state.best, history, state.cost
@@ -97,9 +116,11 @@ def _damped_step(
     gradient: Float[Array, "P"],
     damping: Float[Array, ""],
     free: Float[Array, "P"],
-) -> Float[Array, "P"]:
-    """Solution of the damped normal equations in the free entries; zero in the others."""
+) -> tuple[Float[Array, "P"], Float[Array, ""]]:
+    """Solution of the damped normal equations in the free entries, and the decrease of the cost it predicts."""
     diagonal = jnp.maximum(jnp.diagonal(matrix), _LEAST_DIAGONAL)
     damped = matrix * free[:, None] * free[None, :] + jnp.diag(damping * diagonal * free + (1 - free))
     factor = jax.scipy.linalg.cho_factor(damped, lower=True)
-    return -jax.scipy.linalg.cho_solve(factor, gradient * free) * free
+    change = -jax.scipy.linalg.cho_solve(factor, gradient * free) * free
+    predicted = 0.5 * jnp.sum(change * (damping * diagonal * change - gradient) * free)
+    return change, predicted

@@ -64,17 +64,19 @@ class FitOptions:
     """Headings tried per person; with 3D keypoints one more start takes its heading from them."""
     explore: tuple[Stage, ...] = (
         Stage(iterations=5, free=("transl", "global_orient"), robust_scale=0.5),
-        Stage(iterations=8, pose_prior=2.0, robust_scale=0.3),
+        Stage(iterations=14, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
     )
-    """Stages run from every start; the start with the lowest cost goes on."""
+    """Stages run from every start; the start with the lowest cost goes on. A wide robust scale and soft limits
+    keep limbs from getting stuck on the wrong side."""
     refine: tuple[Stage, ...] = (
-        Stage(iterations=12, robust_scale=0.15),
-        Stage(iterations=20, pose_prior=0.7, keypoints_3d=0.7, robust_scale=0.08),
+        Stage(iterations=12, robust_scale=0.3),
+        Stage(iterations=10, robust_scale=0.15),
+        Stage(iterations=20, pose_prior=0.5, shape_prior=0.7, robust_scale=0.08),
     )
     """Stages run from the best start."""
-    keypoints_2d_spread: float = 0.01
+    keypoints_2d_spread: float = 0.005
     """Standard deviation of a body keypoint, in box sides."""
-    keypoints_3d_spread: float = 0.05
+    keypoints_3d_spread: float = 0.01
     """Standard deviation of a 3D keypoint, metres."""
     joint_limit_spread: float = 0.05
     """Overstepping of a joint limit that costs as much as one standard deviation, radians."""

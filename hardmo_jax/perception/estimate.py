@@ -11,19 +11,15 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception import crops, detect_blazepose, keypoints_blazepose, keypoints_hand
 from hardmo_jax.perception import track as tracking
+from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints
 from hardmo_jax.skeleton import layouts
 
-if TYPE_CHECKING:
-    from hardmo_jax.observations import Observations
-
-LAYOUT_NAME = "openpose67"
 _LAYOUT = layouts.get_layout(LAYOUT_NAME)
 _BODY = keypoints_blazepose.LAYOUT
 
@@ -72,6 +68,8 @@ _MANY_VOTES = 10.0
 #: Detector scores over all looks, times the part of the points that are trusted, that make a person: for each
 #: look made, and at most. A chance find is seen once or twice, or its joints are not agreed on.
 _SUPPORT_PER_LOOK, _MAX_SUPPORT_NEEDED = 0.014, 0.4
+#: What the best of them must reach: chance finds are mostly faint, and mostly lie or stand on their head.
+_MIN_BEST_UPRIGHT, _MIN_BEST_TURNED, _UPRIGHT_ANGLE = 0.5, 0.65, math.radians(60.0)
 #: A trunk nearer to another's limb than this part of the other's crop lies on the limb.
 _ON_LIMB = 0.07
 #: Limbs that are taken for small people.
@@ -99,7 +97,7 @@ TURN_CHOICES = ("never", "when_empty", "always")
 class PerceptionOptions:
     """How thoroughly pictures are looked at, and what is believed."""
 
-    tiles: tuple[float, ...] = (1.35, 2.5)
+    tiles: tuple[float, ...] = (1.35, 2.0, 2.5)
     """Scales of the search beside the whole picture: squares that side by side fill its longer side."""
     tile_overlap: float = 0.4
     """Least part of a square that its neighbour covers too."""
@@ -144,32 +142,6 @@ class PerceptionOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PersonKeypoints:
-    """One person in one picture, in the `openpose67` layout."""
-
-    keypoints_2d: Float[np.ndarray, "K 2"]
-    """Pixels of the full picture, x right, y down, the centre of the top-left pixel at (0, 0)."""
-    confidence: Float[np.ndarray, "K"]
-    """Trust in each point, in [0, 1]; 0 means absent, 0.5 and more trustworthy."""
-    keypoints_3d: Float[np.ndarray, "K 3"]
-    """Metres, origin midway between the hips, camera axes (x right, y down, z forward)."""
-    confidence_3d: Float[np.ndarray, "K"]
-    """Trust in each 3D point, in [0, 1]."""
-    bbox: Float[np.ndarray, "4"]
-    """Tight box round the points that are trusted, (x_min, y_min, x_max, y_max) in pixels."""
-    detector_bbox: Float[np.ndarray, "4"]
-    """Box of the detector, or of the body crop where the person was followed; clipped to the picture."""
-    score: float
-    """Probability that this is a person, in [0, 1]."""
-    region: crops.SquareRegion
-    """Crop for another look at this person."""
-    track_id: int | None = None
-    """Number of the person in a video."""
-    layout: str = LAYOUT_NAME
-    """Name of the keypoint layout."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Body:
     """A body after all looks, before it is put into the output layout."""
 
@@ -179,6 +151,8 @@ class _Body:
     detector_bbox: Float[np.ndarray, "4"]
     support: float
     """Sum of the detector's scores over all looks that found this person; infinite if it was followed."""
+    best_detection: float
+    """Highest of these scores."""
 
     @property
     def worth(self) -> float:
@@ -279,12 +253,10 @@ class Estimator:
                     bodies.append(body)
                     break
         voted = _with_support(drop_duplicates([*known, *bodies]), found)
-        needed = min(_SUPPORT_PER_LOOK * len(regions), _MAX_SUPPORT_NEEDED)
         return [
             body
             for body in drop_duplicates(voted)
-            if body.support * float((body.confidence >= 0.5).mean()) >= needed
-            and not any(body.landmarks is other.landmarks for other in known)
+            if _is_supported(body, len(regions)) and not any(body.landmarks is other.landmarks for other in known)
         ]
 
     def _look(
@@ -359,6 +331,7 @@ class Estimator:
                 _square_box(region) if detector_bbox is None else detector_bbox, pyramid.width, pyramid.height
             ),
             support=math.inf,
+            best_detection=1.0,
         )
 
     def _finish(self, pyramid: crops.ImagePyramid, bodies: Sequence[_Body]) -> list[PersonKeypoints]:
@@ -390,26 +363,6 @@ def load_estimator(folder: str | os.PathLike[str], options: PerceptionOptions | 
         ImportError: If `ai-edge-litert` is not installed.
     """
     return Estimator(folder, options or PerceptionOptions())
-
-
-def observations_from_people(people: Sequence[PersonKeypoints]) -> "Observations":
-    """Stack people into the input of a fit; the camera is left to the caller.
-
-    Raises:
-        ValueError: If there is nobody.
-    """
-    from hardmo_jax.observations import Observations
-
-    if not people:
-        raise ValueError("no people to make observations of")
-    return Observations(
-        keypoints_2d=np.stack([person.keypoints_2d for person in people]),
-        confidence=np.stack([person.confidence for person in people]),
-        keypoints_3d=np.stack([person.keypoints_3d for person in people]),
-        confidence_3d=np.stack([person.confidence_3d for person in people]),
-        bbox=np.stack([person.bbox for person in people]),
-        layout=LAYOUT_NAME,
-    )
 
 
 def inside_confidence(
@@ -459,6 +412,7 @@ def drop_duplicates(bodies: Sequence[_Body]) -> list[_Body]:
 def _with_support(bodies: Sequence[_Body], found: Sequence[detect_blazepose.PersonDetection]) -> list[_Body]:
     """Let each detection vote with its score for the one body that it fits best."""
     votes = [0.0] * len(bodies)
+    best = [0.0] * len(bodies)
     for detection in found:
         region = detection.region()
         fits = [
@@ -467,8 +421,22 @@ def _with_support(bodies: Sequence[_Body], found: Sequence[detect_blazepose.Pers
             if detect_blazepose.same_body(region, other, tolerance=0.35)
         ]
         if fits:
-            votes[min(fits)[1]] += detection.score
-    return [dataclasses.replace(body, support=vote) for body, vote in zip(bodies, votes, strict=True)]
+            at = min(fits)[1]
+            votes[at] += detection.score
+            best[at] = max(best[at], detection.score)
+    return [
+        dataclasses.replace(body, support=vote, best_detection=score)
+        for body, vote, score in zip(bodies, votes, best, strict=True)
+    ]
+
+
+def _is_supported(body: _Body, num_looks: int) -> bool:
+    """Whether the detector saw a body often and surely enough, and the landmark looks agreed on enough of it."""
+    needed = min(_SUPPORT_PER_LOOK * num_looks, _MAX_SUPPORT_NEEDED)
+    is_upright = abs(math.remainder(body.landmarks.next_region.angle, 2.0 * math.pi)) < _UPRIGHT_ANGLE
+    return body.support * float((body.confidence >= 0.5).mean()) >= needed and body.best_detection >= (
+        _MIN_BEST_UPRIGHT if is_upright else _MIN_BEST_TURNED
+    )
 
 
 def _is_part_of(small: _Body, large: _Body) -> bool:

@@ -21,6 +21,7 @@ from hardmo_jax.skeleton import layouts
 
 LAYOUT_NAME = "openpose67"
 _LAYOUT = layouts.get_layout(LAYOUT_NAME)
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 #: Files larger than this are refused.
 MAX_BYTES = 1 << 30
 #: An OpenPose file holds one picture.
@@ -145,6 +146,50 @@ def read_coco(path: str | os.PathLike[str]) -> list[FilePerson]:
         if person is not None:
             people.append(person)
     return people
+
+
+def read_keypoints(path: str | os.PathLike[str]) -> list[FilePerson]:
+    """Read a keypoint file of either kind; which one it is shows by its fields.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        KeypointFileError: If it is neither.
+    """
+    path = pathlib.Path(path)
+    content = _read_json(path, MAX_BYTES)
+    if isinstance(content, Mapping) and "people" in content:
+        return read_openpose(path)
+    if isinstance(content, Mapping) and "annotations" in content:
+        return read_coco(path)
+    raise KeypointFileError(
+        f"{path}: expected OpenPose JSON (an object with `people`) or COCO JSON (with `images` and `annotations`)"
+    )
+
+
+def find_photo(path: str | os.PathLike[str], image_file: str | None) -> pathlib.Path:
+    """The picture that a keypoint file speaks of.
+
+    It is looked for beside the file and in a folder `images` there; never outside, whatever the file says.
+
+    Args:
+        path: The keypoint file.
+        image_file: `FilePerson.image_file`; a name without suffix is tried with those of pictures.
+
+    Returns:
+        Path of the picture.
+
+    Raises:
+        KeypointFileError: If there is none; the message says where it was looked for.
+    """
+    path = pathlib.Path(path)
+    folder = path.parent.resolve()
+    if image_file:
+        for base in (folder, folder / "images"):
+            for suffix in ("", *_PICTURE_SUFFIXES):
+                candidate = (base / f"{image_file}{suffix}").resolve()
+                if candidate.is_relative_to(folder) and candidate.is_file():
+                    return candidate
+    raise KeypointFileError(f"{path}: no picture {image_file!r} beside it or in {folder / 'images'}")
 
 
 def _coco_person(annotation: Mapping[str, Any], image_file: str, path: pathlib.Path, where: str) -> FilePerson | None:

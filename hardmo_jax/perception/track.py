@@ -6,15 +6,11 @@ comes back after `max_gap` frames gets a new one.
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hardmo_jax.array_types import Float
 from hardmo_jax.perception import anchors
-
-if TYPE_CHECKING:
-    from hardmo_jax.perception.estimate import PersonKeypoints
+from hardmo_jax.perception.people import PersonKeypoints
 
 _MIN_CONFIDENCE = 0.3
 
@@ -35,7 +31,7 @@ class TrackOptions:
             raise ValueError(f"track options out of range: {self}")
 
 
-def similarity(first: "PersonKeypoints", second: "PersonKeypoints") -> float:
+def similarity(first: PersonKeypoints, second: PersonKeypoints) -> float:
     """How well two sightings overlap, in [0, 1]: mean of box overlap and keypoint nearness.
 
     Keypoints count by a Gaussian of their distance, a tenth of the box's longer side wide; points that
@@ -65,7 +61,7 @@ class Tracker:
         self._frame = -1
         self._next_id = 0
 
-    def step(self, people: Sequence["PersonKeypoints"]) -> list["PersonKeypoints"]:
+    def step(self, people: Sequence[PersonKeypoints]) -> list[PersonKeypoints]:
         """Number the people of the next frame.
 
         Args:
@@ -84,7 +80,7 @@ class Tracker:
             if self._frame - seen[0] <= self._options.max_gap + 1
         }
         known = sorted(self._last)
-        scores: Float[np.ndarray, "N M"] = np.array(
+        scores = np.array(
             [[similarity(self._last[track_id][1], person) for person in people] for track_id in known]
         ).reshape(len(known), len(people))
         ids: list[int | None] = [None] * len(people)
@@ -103,8 +99,8 @@ class Tracker:
 
 
 def assign_tracks(
-    people_by_frame: Iterable[Sequence["PersonKeypoints"]], options: TrackOptions | None = None
-) -> list[list["PersonKeypoints"]]:
+    people_by_frame: Iterable[Sequence[PersonKeypoints]], options: TrackOptions | None = None
+) -> list[list[PersonKeypoints]]:
     """Number the people of a whole video.
 
     Args:

@@ -335,7 +335,7 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
-    names = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=_path_key)
+    names = _files_below(folder)
     by_kind: dict[str, list[pathlib.Path]] = {"image": [], "video": [], "keypoints": []}
     for entry in names:
         suffix = entry.suffix.lower()
@@ -344,7 +344,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
             ("video", VIDEO_SUFFIXES),
             ("keypoints", KEYPOINT_SUFFIXES),
         ):
-            if suffix in suffixes and entry.is_file():
+            if suffix in suffixes:
                 by_kind[kind].append(entry)
     if by_kind["image"]:
         paths = tuple(by_kind["image"])
@@ -360,12 +360,18 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
             f"{folder}: holds {len(by_kind['video'])} videos and no photo; "
             f"pass one video, for example {by_kind['video'][0].name!r}"
         )
-    found = f"{len(names)} other entries" if names else "nothing"
+    found = f"{len(names)} other files" if names else "nothing"
     raise MediaError(f"{folder}: expected photos ({' '.join(IMAGE_SUFFIXES)}), found {found} in this folder")
 
 
-def _path_key(path: pathlib.Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    return natural_key(path.name), path.name
+def _files_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Files of a folder and its subfolders in natural order; hidden ones and linked folders are passed over."""
+    found = []
+    for place, subfolders, names in os.walk(folder, followlinks=False):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [pathlib.Path(place) / name for name in names if not name.startswith(".")]
+    files = [path for path in found if path.is_file()]
+    return sorted(files, key=lambda path: [(natural_key(part), part) for part in path.relative_to(folder).parts])
 
 
 def _missing(path: pathlib.Path) -> str:

@@ -438,9 +438,7 @@ def _draw(
     report: Progress,
 ) -> list[pathlib.Path]:
     """Meshes over the pictures: a PNG a photo, or one video."""
-    style = overlay.OverlayStyle(
-        side_by_side=options.output.side_by_side, show_keypoints=options.output.show_keypoints
-    )
+    style = overlay.OverlayStyle(side_by_side=options.output.side_by_side, show_keypoints=options.output.show_keypoints)
     faces = np.asarray(body.faces)
     pose_body = jax.jit(lambda model, params: model(params).vertices)
     of_picture: dict[int, list[int]] = {}
@@ -495,7 +493,9 @@ def _unique_stem(picture: Picture, pictures: list[Picture]) -> str:
     return path.stem if len(shared) == 1 else f"{path.stem}_{path.suffix.lstrip('.')}_{picture.position}"
 
 
-def _vertices(pose_body: Callable[..., jax.Array], body: BodyModel, result: FitResult, ids: list[int]) -> list[np.ndarray]:
+def _vertices(
+    pose_body: Callable[..., jax.Array], body: BodyModel, result: FitResult, ids: list[int]
+) -> list[np.ndarray]:
     """Posed meshes of some people, a fixed number at a time so that one program serves all."""
     posed: list[np.ndarray] = []
     for first in range(0, len(ids), _DRAWING_BATCH):

@@ -50,10 +50,11 @@ def test_left_jacobian_predicts_the_change_of_the_matrix(rng, kind):
     step = 1e-6
     with jax.enable_x64(True):
         vector = jnp.asarray(_vectors(rng, (), kind))
-        change = jnp.asarray(rng.normal(size=3))
-        ahead = rotations.axis_angle_to_matrix(vector + step * change)
-        behind = rotations.axis_angle_to_matrix(vector - step * change)
-        turn = rotations.skew(rotations.left_jacobian(vector) @ change) @ rotations.axis_angle_to_matrix(vector)
+        change = jnp.asarray(rng.normal(size=3), jnp.float64)
+        to_matrix = jax.jit(rotations.axis_angle_to_matrix)
+        ahead, behind = to_matrix(vector + step * change), to_matrix(vector - step * change)
+        tangent = rotations.skew(rotations.left_jacobian(vector) @ change)
+        turn = tangent @ rotations.axis_angle_to_matrix(vector)
     np.testing.assert_allclose(turn, (ahead - behind) / (2 * step), atol=1e-9)
 
 
@@ -64,9 +65,9 @@ def test_derivatives_are_finite_and_right_at_exactly_zero_inside_a_batch():
         weights = jnp.arange(9.0).reshape(3, 3)
         return jnp.sum(rotations.axis_angle_to_matrix(vectors) * weights)
 
-    gradient = jax.grad(total)(batch)
-    forward = jax.jacfwd(total)(batch)
-    product = jax.jvp(jax.grad(total), (batch,), (jnp.ones_like(batch),))[1]
+    gradient = jax.jit(jax.grad(total))(batch)
+    forward = jax.jit(jax.jacfwd(total))(batch)
+    product = jax.jit(lambda v: jax.jvp(jax.grad(total), (v,), (jnp.ones_like(v),))[1])(batch)
     # At zero dR = skew(d): the gradient is the antisymmetric part of the weights.
     np.testing.assert_allclose(gradient[0], [7 - 5, 2 - 6, 3 - 1], atol=1e-6)
     np.testing.assert_allclose(gradient, forward, atol=1e-5)

@@ -281,11 +281,20 @@ def test_natural_order(names, ordered):
     assert sorted(names, key=video.natural_key) == ordered
 
 
+def test_photos_of_subfolders_are_found_and_hidden_ones_are_not(tmp_path):
+    for name in ("b/2.png", "b/10.png", "a.png", ".hidden/3.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        write_photo(path)
+    media = video.open_media(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in media.paths] == ["a.png", "b/2.png", "b/10.png"]
+
+
 def test_empty_folder_and_folder_without_photos_are_refused(tmp_path):
     with pytest.raises(video.MediaError, match="found nothing"):
         video.open_media(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(video.MediaError, match="1 other entries"):
+    with pytest.raises(video.MediaError, match="1 other files"):
         video.open_media(tmp_path)
 
 

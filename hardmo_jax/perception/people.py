@@ -1,0 +1,56 @@
+"""A person as perception hands it on, and the step from there to the input of a fit."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from hardmo_jax.array_types import Float
+from hardmo_jax.observations import Observations
+from hardmo_jax.perception import crops
+
+LAYOUT_NAME = "openpose67"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PersonKeypoints:
+    """One person in one picture, in the `openpose67` layout."""
+
+    keypoints_2d: Float[np.ndarray, "K 2"]
+    """Pixels of the full picture, x right, y down, the centre of the top-left pixel at (0, 0)."""
+    confidence: Float[np.ndarray, "K"]
+    """Trust in each point, in [0, 1]; 0 means absent, 0.5 and more trustworthy."""
+    keypoints_3d: Float[np.ndarray, "K 3"]
+    """Metres, origin midway between the hips, camera axes (x right, y down, z forward)."""
+    confidence_3d: Float[np.ndarray, "K"]
+    """Trust in each 3D point, in [0, 1]."""
+    bbox: Float[np.ndarray, "4"]
+    """Tight box round the points that are trusted, (x_min, y_min, x_max, y_max) in pixels."""
+    detector_bbox: Float[np.ndarray, "4"]
+    """Box of the detector, or of the body crop where the person was followed; clipped to the picture."""
+    score: float
+    """Probability that this is a person, in [0, 1]."""
+    region: crops.SquareRegion
+    """Crop for another look at this person."""
+    track_id: int | None = None
+    """Number of the person in a video."""
+    layout: str = LAYOUT_NAME
+    """Name of the keypoint layout."""
+
+
+def observations_from_people(people: Sequence[PersonKeypoints]) -> Observations:
+    """Stack people into the input of a fit; the camera is left to the caller.
+
+    Raises:
+        ValueError: If there is nobody.
+    """
+    if not people:
+        raise ValueError("no people to make observations of")
+    return Observations(
+        keypoints_2d=np.stack([person.keypoints_2d for person in people]),
+        confidence=np.stack([person.confidence for person in people]),
+        keypoints_3d=np.stack([person.keypoints_3d for person in people]),
+        confidence_3d=np.stack([person.confidence_3d for person in people]),
+        bbox=np.stack([person.bbox for person in people]),
+        layout=LAYOUT_NAME,
+    )

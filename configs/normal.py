@@ -32,7 +32,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         field_of_view_degrees=config_dict.placeholder(float),
     )
     config.perception = config_dict.create(
-        tiles=(1.35,) if is_smoke else (1.35, 2.5),  # search scales beside the whole picture
+        tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
         extra_looks=0 if is_smoke else 2,
     )
     config.fit = config_dict.create(

@@ -5,6 +5,10 @@ Axis names: `*batch` leading axes of any rank, `time` frames, `V` vertices, `J` 
 Shapes are checked at run time in the tests only (jaxtyping with beartype), never in production.
 """
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-__all__ = ["Array", "Bool", "Float", "Int", "Shaped"]
+#: What users may hand over: arrays on a device or in host memory.
+AnyArray = Array | np.ndarray
+
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "Shaped"]

@@ -8,9 +8,8 @@ the person's own; coordinates are full-image pixels, x right, y down, the centre
 import dataclasses
 
 import jax
-import numpy as np
 
-from hardmo_jax.array_types import Array, Float, Shaped
+from hardmo_jax.array_types import AnyArray, Float
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.skeleton import layouts
 
@@ -20,15 +19,15 @@ from hardmo_jax.skeleton import layouts
 class Observations:
     """Keypoints of a batch of people. Every array is optional except that one kind must be there."""
 
-    keypoints_2d: Float[Array, "*batch K 2"] | Shaped[np.ndarray, "*batch K 2"] | None = None
+    keypoints_2d: Float[AnyArray, "*batch K 2"] | None = None
     """Image points in pixels of the full image."""
-    confidence: Float[Array, "*batch K"] | Shaped[np.ndarray, "*batch K"] | None = None
+    confidence: Float[AnyArray, "*batch K"] | None = None
     """Weight of each 2D point in [0, 1]; 0 means absent."""
-    keypoints_3d: Float[Array, "*batch K 3"] | Shaped[np.ndarray, "*batch K 3"] | None = None
+    keypoints_3d: Float[AnyArray, "*batch K 3"] | None = None
     """Points in metres, camera axes; only their positions relative to each other need be known."""
-    confidence_3d: Float[Array, "*batch K"] | Shaped[np.ndarray, "*batch K"] | None = None
+    confidence_3d: Float[AnyArray, "*batch K"] | None = None
     """Weight of each 3D point in [0, 1]."""
-    bbox: Float[Array, "*batch 4"] | Shaped[np.ndarray, "*batch 4"] | None = None
+    bbox: Float[AnyArray, "*batch 4"] | None = None
     """Person box (x_min, y_min, x_max, y_max) in pixels; derived from the keypoints if absent."""
     camera: Camera | None = None
     """Camera of the picture; needed by anything that projects."""

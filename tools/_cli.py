@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import jax
 import rich.console
 import rich.progress
-from absl import app
+from absl import app, flags
 from ml_collections import config_dict
 
 from hardmo_jax import options as options_module
@@ -59,7 +60,29 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         except KeyboardInterrupt:
             return fail("stopped")
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(arguments: Sequence[str]) -> list[str]:
+    """Parse the command line; a mistake in it, or in the config file it names, ends the program in one line."""
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        sys.exit(fail(_first_cause(str(error))))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # ml_collections raises these for config keys and values that do not fit.
+        sys.exit(fail(f"config: {_first_cause(str(error))}"))
+
+
+def _first_cause(text: str) -> str:
+    """The line of a long message that names the cause."""
+    lines = [line.strip() for line in text.replace("\\n", "\n").splitlines() if line.strip()]
+    causes = [line for line in lines if re.match(r"[A-Za-z]*Error: ", line)]
+    if causes:
+        return causes[-1].partition(": ")[2]
+    if any("No such file" in line for line in lines):
+        return next(line for line in lines if "No such file" in line).partition("] ")[2]
+    return " ".join(lines[:2]).replace("\\'", "'")
 
 
 def fail(message: str) -> int:
@@ -87,6 +110,14 @@ def use_compilation_cache() -> None:
 
 def build_options(options_class: type[_Options], config: config_dict.ConfigDict) -> _Options:
     """A config as a frozen options dataclass; unknown keys are errors with the nearest known one."""
+    if not isinstance(config, config_dict.ConfigDict):
+        # ml_collections defers the failure to read a config file to the first look at it.
+        try:
+            config.keys()
+        except (AttributeError, ImportError, OSError) as error:
+            raise options_module.OptionsError(
+                f"the config file could not be read: {_first_cause(str(error))}"
+            ) from error
     return options_module.from_mapping(options_class, _plain(config), where="config")
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.array_types import Array, Float, Int
+from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import kinematics, skinning
 from hardmo_jax.body.params import BODY_POSE_JOINTS, HAND_POSE_JOINTS, BodyParams
 from hardmo_jax.geometry import rotations
@@ -22,9 +22,9 @@ from hardmo_jax.geometry import rotations
 class BodyOutput:
     """A posed body."""
 
-    vertices: Float[Array, "*batch V 3"]
+    vertices: Float[AnyArray, "*batch V 3"]
     """Mesh vertices, metres."""
-    joints: Float[Array, "*batch J 3"]
+    joints: Float[AnyArray, "*batch J 3"]
     """Model joints in file order, metres."""
 
 

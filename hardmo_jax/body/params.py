@@ -6,7 +6,7 @@ import typing
 import jax
 import jax.numpy as jnp
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 
 if typing.TYPE_CHECKING:
     from hardmo_jax.body.model import BodyModel
@@ -22,17 +22,17 @@ HAND_POSE_JOINTS = 15
 class BodyParams:
     """Parameters of one or many bodies; batch axes lead. Angles are axis-angle, radians, parent-relative."""
 
-    betas: Float[Array, "*batch S"]
+    betas: Float[AnyArray, "*batch S"]
     """Shape coefficients in standard deviations of the model's population."""
-    global_orient: Float[Array, "*batch 3"]
+    global_orient: Float[AnyArray, "*batch 3"]
     """Rotation of the root about joint 0."""
-    body_pose: Float[Array, "*batch JB 3"]
+    body_pose: Float[AnyArray, "*batch JB 3"]
     """Rotations of the body joints after the root, in file order: 23 of SMPL, 21 of SMPL-H."""
-    transl: Float[Array, "*batch 3"]
+    transl: Float[AnyArray, "*batch 3"]
     """Translation in metres, added after everything else."""
-    left_hand_pose: Float[Array, "*batch 15 3"] | None = None
+    left_hand_pose: Float[AnyArray, "*batch 15 3"] | None = None
     """Rotations of the left finger joints, MANO's order; None for SMPL."""
-    right_hand_pose: Float[Array, "*batch 15 3"] | None = None
+    right_hand_pose: Float[AnyArray, "*batch 15 3"] | None = None
     """Rotations of the right finger joints, MANO's order; None for SMPL."""
 
     @classmethod
@@ -65,4 +65,4 @@ class BodyParams:
         """All joint rotations in the order of the model's joints."""
         parts = [self.global_orient[..., None, :], self.body_pose]
         parts += [hand for hand in (self.left_hand_pose, self.right_hand_pose) if hand is not None]
-        return jnp.concatenate(parts, -2)
+        return jnp.concatenate([jnp.asarray(part) for part in parts], -2)

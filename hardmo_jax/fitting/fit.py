@@ -149,6 +149,14 @@ def _point_weights(layout: layouts.KeypointLayout, weights: PartWeights) -> Floa
     return np.array(values)
 
 
+def _padded_size(count: int) -> int:
+    """Next power of four: one program each for a person, a group, a crowd and a full batch."""
+    size = 1
+    while size < count:
+        size *= 4
+    return size
+
+
 def _fit_rows(
     model: variables.PointModel,
     people: dict[str, np.ndarray | None],
@@ -159,10 +167,10 @@ def _fit_rows(
     options: FitOptions,
     joint_names: tuple[str, ...],
 ) -> dict[str, object]:
-    """Fit some of the people: pad to a power of two, so that few batch sizes are ever compiled."""
+    """Fit some of the people, padded so that few batch sizes are ever compiled."""
     dtype = model.body.joint_template.dtype
     count = rows.stop - rows.start
-    padding = (1 << (count - 1).bit_length()) - count
+    padding = min(_padded_size(count), max(options.max_batch, count)) - count
     selected = {name: None if value is None else value[rows] for name, value in people.items()}
     evidence, is_finite, is_enough, confident = _evidence(selected, layout, is_supported, options, dtype)
 

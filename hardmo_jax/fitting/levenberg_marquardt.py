@@ -1,8 +1,9 @@
 """Levenberg-Marquardt over a batch of independent people: damping, acceptance and status are each person's own.
 
 Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", 1963, with the damping scaled by
-the diagonal of the Gauss-Newton matrix and steered by Nielsen, "Damping parameter in Marquardt's method", 1999. A step that does not lower the cost, or is not finite, is not taken, so
-the vector is always the best finite one seen under the current weights.
+the diagonal of the Gauss-Newton matrix and steered by Nielsen, "Damping parameter in Marquardt's method", 1999.
+A step that does not lower the cost, or is not finite, is not taken: the vector is always the best finite one
+seen under the current weights.
 """
 
 import dataclasses

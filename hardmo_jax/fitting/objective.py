@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.fitting import priors, terms, variables
 from hardmo_jax.fitting.stages import Stage
 
@@ -19,19 +19,19 @@ ROBUST_SCALE_3D = 0.25
 class Evidence:
     """Observations of people, normalised and weighted: the constants of their fits. Batch axes lead."""
 
-    keypoints_2d: Float[Array, "*batch K 2"] | None
+    keypoints_2d: Float[AnyArray, "*batch K 2"] | None
     """Pixels."""
-    weight_2d: Float[Array, "*batch K"] | None
+    weight_2d: Float[AnyArray, "*batch K"] | None
     """One over the standard deviation of each point in box sides, times the root of its weight; 0 if unused."""
-    keypoints_3d: Float[Array, "*batch K 3"] | None
+    keypoints_3d: Float[AnyArray, "*batch K 3"] | None
     """Metres, camera axes."""
-    weight_3d: Float[Array, "*batch K"] | None
+    weight_3d: Float[AnyArray, "*batch K"] | None
     """One over the standard deviation in metres, times the root of the weight; 0 if unused."""
-    focal_length: Float[Array, "*batch 2"]
+    focal_length: Float[AnyArray, "*batch 2"]
     """Pixels."""
-    principal_point: Float[Array, "*batch 2"]
+    principal_point: Float[AnyArray, "*batch 2"]
     """Pixels."""
-    box_side: Float[Array, "*batch"]
+    box_side: Float[AnyArray, "*batch"]
     """Pixels."""
 
 
@@ -40,10 +40,10 @@ class Evidence:
 class Prior:
     """Arrays of the prior over the parameter vector, without translation and orientation."""
 
-    mean: Float[Array, "Q"]
-    spread: Float[Array, "Q"]
-    low: Float[Array, "Q"]
-    high: Float[Array, "Q"]
+    mean: Float[AnyArray, "Q"]
+    spread: Float[AnyArray, "Q"]
+    low: Float[AnyArray, "Q"]
+    high: Float[AnyArray, "Q"]
     limit_spread: float = dataclasses.field(metadata={"static": True})
     num_betas: int = dataclasses.field(metadata={"static": True})
 
@@ -68,16 +68,16 @@ def make_prior(layout: variables.Layout, joint_names: tuple[str, ...], limit_spr
 class StageWeights:
     """The numbers of a stage as arrays, so that one compiled step serves all stages."""
 
-    is_stage_start: Float[Array, ""]
+    is_stage_start: Float[AnyArray, "*steps"]
     """1 in the first row of a stage, where the weights change, else 0."""
-    free: Float[Array, "P"]
+    free: Float[AnyArray, "*steps P"]
     """1 for entries of the vector that move, else 0."""
-    keypoints_2d: Float[Array, ""]
-    keypoints_3d: Float[Array, ""]
-    pose_prior: Float[Array, ""]
-    shape_prior: Float[Array, ""]
-    joint_limits: Float[Array, ""]
-    robust_scale: Float[Array, ""]
+    keypoints_2d: Float[AnyArray, "*steps"]
+    keypoints_3d: Float[AnyArray, "*steps"]
+    pose_prior: Float[AnyArray, "*steps"]
+    shape_prior: Float[AnyArray, "*steps"]
+    joint_limits: Float[AnyArray, "*steps"]
+    robust_scale: Float[AnyArray, "*steps"]
 
 
 def stage_schedule(stages: tuple[Stage, ...], layout: variables.Layout, dtype: np.dtype) -> StageWeights:
@@ -97,8 +97,8 @@ def residuals(
     prior: Prior,
     evidence: Evidence,
     weights: StageWeights,
-    orient: Float[Array, "3 3"],
-    vector: Float[Array, "P"],
+    orient: Float[AnyArray, "3 3"],
+    vector: Float[AnyArray, "P"],
 ) -> Float[Array, "R"]:
     """All residuals of one person, in standard deviations."""
     points = variables.keypoints(model, orient, vector)
@@ -116,8 +116,8 @@ def normal_equations(
     prior: Prior,
     evidence: Evidence,
     weights: StageWeights,
-    orient: Float[Array, "3 3"],
-    vector: Float[Array, "P"],
+    orient: Float[AnyArray, "3 3"],
+    vector: Float[AnyArray, "P"],
 ) -> tuple[Float[Array, "P P"], Float[Array, "P"], Float[Array, ""]]:
     """Gauss-Newton matrix, gradient and cost of one person.
 

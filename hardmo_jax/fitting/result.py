@@ -5,7 +5,7 @@ import enum
 
 import jax
 
-from hardmo_jax.array_types import Array, Float, Int
+from hardmo_jax.array_types import AnyArray, Float, Int
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.geometry.cameras import Camera
 
@@ -34,11 +34,11 @@ class FitResult:
     """Best finite parameters, camera frame (OpenCV axes), metres and radians."""
     camera: Camera | None
     """Camera the parameters live in front of; None if only 3D keypoints were given."""
-    keypoints_2d: Float[Array, "*batch K 2"] | None
+    keypoints_2d: Float[AnyArray, "*batch K 2"] | None
     """The fitted body's keypoints in the layout of the observations, pixels; NaN where the body lacks the point."""
-    status: Int[Array, "*batch"]
+    status: Int[AnyArray, "*batch"]
     """`FitStatus` of each person."""
-    error_by_part: dict[str, Float[Array, "*batch"]]
+    error_by_part: dict[str, Float[AnyArray, "*batch"]]
     """Median distance of confident keypoints by part, in box sides (metres if only 3D was given); NaN without any."""
-    loss_history: Float[Array, "*batch steps"]
+    loss_history: Float[AnyArray, "*batch steps"]
     """Cost at the start of each iteration of the refining stages."""

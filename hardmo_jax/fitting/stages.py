@@ -93,7 +93,7 @@ class FitOptions:
     adam_steps_per_iteration: int = 10
     """Adam steps for one Levenberg-Marquardt iteration: about the same time."""
     max_batch: int = 64
-    """People solved at once; larger batches are cut, smaller ones padded to a power of two."""
+    """People solved at once; larger batches are cut, smaller ones padded to a power of four."""
 
     def __post_init__(self) -> None:
         if self.yaw_starts < 1:

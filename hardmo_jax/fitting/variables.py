@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.body import kinematics, skinning
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BODY_POSE_JOINTS, HAND_POSE_JOINTS, BodyParams
@@ -93,7 +93,7 @@ class PointModel:
 
     body: BodyModel
     """Body whose vertices are the landmarks."""
-    regressor: Float[Array, "K N"]
+    regressor: Float[AnyArray, "K N"]
     """Keypoints from joints and landmarks, `skeleton.mapping.point_regressor`."""
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 
 #: Points nearer than this (metres) are projected as if they were this far, so that gradients stay finite.
 MIN_DEPTH = 0.05
@@ -22,9 +22,9 @@ MIN_DEPTH = 0.05
 class Camera:
     """Pinhole camera of one picture, or of a batch of them."""
 
-    focal_length: Float[Array, "*batch 2"] | Float[np.ndarray, "*batch 2"]
+    focal_length: Float[AnyArray, "*batch 2"]
     """(fx, fy) in pixels of the full image."""
-    principal_point: Float[Array, "*batch 2"] | Float[np.ndarray, "*batch 2"]
+    principal_point: Float[AnyArray, "*batch 2"]
     """(cx, cy) in pixels of the full image."""
 
 
@@ -61,7 +61,7 @@ def camera_from_image_size(width: int, height: int, *, field_of_view_degrees: fl
     )
 
 
-def project_points(camera: Camera, points_camera: Float[Array, "*batch K 3"]) -> Float[Array, "*batch K 2"]:
+def project_points(camera: Camera, points_camera: Float[AnyArray, "*batch K 3"]) -> Float[Array, "*batch K 2"]:
     """Image position of points given in the camera frame.
 
     Args:
@@ -74,6 +74,7 @@ def project_points(camera: Camera, points_camera: Float[Array, "*batch K 3"]) ->
     Notes:
         Depth below `MIN_DEPTH` is clamped; the gradient with respect to depth is zero there.
     """
+    points_camera = jnp.asarray(points_camera)
     depth = jnp.maximum(points_camera[..., 2:3], MIN_DEPTH)
     focal_length = jnp.asarray(camera.focal_length)[..., None, :]
     principal_point = jnp.asarray(camera.principal_point)[..., None, :]

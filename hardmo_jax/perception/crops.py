@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import math
 
-import cv2
 import numpy as np
 
 from hardmo_jax.array_types import Float
@@ -105,6 +104,8 @@ class ImagePyramid:
         )
 
     def _level(self, number: int) -> np.ndarray:
+        import cv2
+
         while len(self._levels) <= number:
             height, width = self._levels[-1].shape[:2]
             half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
@@ -124,6 +125,8 @@ class ImagePyramid:
         Returns:
             RGB in [0, 1].
         """
+        import cv2
+
         shrink = region.size / crop_size
         number = max(0, math.ceil(math.log2(shrink / MAX_SHRINK))) if shrink > 0 else 0
         number = min(number, int(math.log2(max(self.height, self.width))))

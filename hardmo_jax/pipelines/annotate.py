@@ -191,11 +191,7 @@ def annotate(
             pictures, sightings = _perceive(media, estimator, options, report)
             warnings += media.warnings
     with record.stage("fit"):
-        result = None
-        if sightings:
-            report("fit", 0, len(sightings))
-            result = jax.block_until_ready(fit(body, to_observations(sightings, options), options=options.fit))
-            report("fit", len(sightings), len(sightings))
+        result = _fit_all(body, sightings, options, report) if sightings else None
     with record.stage("label"):
         rows = to_labels(sightings, result, body, options, media.fps) if result is not None else []
         outputs = [store.write_labels(output / "labels.parquet", rows)]
@@ -238,6 +234,18 @@ def to_observations(sightings: list[Sighting], options: AnnotateOptions) -> Obse
         ),
         layout="openpose67",
     )
+
+
+def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> FitResult:
+    """Fit everybody, a full batch at a time so that progress can be told."""
+    size = options.fit.max_batch
+    report("fit", 0, len(sightings))
+    pieces = []
+    for first in range(0, len(sightings), size):
+        observations = to_observations(sightings[first : first + size], options)
+        pieces.append(jax.block_until_ready(fit(body, observations, options=options.fit)))
+        report("fit", min(first + size, len(sightings)), len(sightings))
+    return jax.tree.map(lambda *leaves: jnp.concatenate([jnp.asarray(leaf) for leaf in leaves]), *pieces)
 
 
 def _perceive(

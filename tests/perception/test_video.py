@@ -293,8 +293,13 @@ def test_photos_of_subfolders_are_found_and_hidden_ones_are_not(tmp_path):
 def test_empty_folder_and_folder_without_photos_are_refused(tmp_path):
     with pytest.raises(video.MediaError, match="found nothing"):
         video.open_media(tmp_path)
+    (tmp_path / "sub" / "empty").mkdir(parents=True)
+    with pytest.raises(video.MediaError, match="found nothing"):
+        video.open_media(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(video.MediaError, match="1 other files"):
+    (tmp_path / "sub" / "b.txt").write_text("x")
+    (tmp_path / ".hidden.txt").write_text("x")
+    with pytest.raises(video.MediaError, match=r"2 other files in this folder and its subfolders"):
         video.open_media(tmp_path)
 
 

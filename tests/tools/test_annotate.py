@@ -1,0 +1,284 @@
+"""`python -m tools.annotate` as a user runs it: real photos, outputs, bad input, and the same command again."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from hardmo_jax.labels import store
+from hardmo_jax.perception import video
+from hardmo_jax.pipelines import annotate
+from tests.reference import smpl_files
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+#: Bounds of the issue, shares of the person's box.
+BODY_BOUND, FOOT_BOUND = 0.03, 0.04
+USAGE_STATUS = 2
+
+
+def run_tool(*arguments, timeout=420):
+    command = [sys.executable, "-m", "tools.annotate", *arguments]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=timeout, env=environment)
+
+
+def run_smoke(source, output, *more):
+    return run_tool(f"--config={ROOT}/configs/normal.py:smoke", f"--input={source}", f"--output_dir={output}", *more)
+
+
+def error_of(done):
+    """The one line of an error; fails on a traceback or on success."""
+    assert done.returncode == USAGE_STATUS, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def photo(reference_data):
+    return reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258.jpg"
+
+
+@pytest.fixture(scope="module")
+def annotated(photo, perception_models, tmp_path_factory):
+    """One run on a real photo of a person in full."""
+    output = tmp_path_factory.mktemp("out") / "annotate"
+    done = run_smoke(photo, output)
+    assert done.returncode == 0, done.stderr
+    return output, done
+
+
+def test_real_photo_gives_a_label_within_the_bounds(annotated):
+    output, done = annotated
+    labels = store.read_labels(output / "labels.parquet").rows
+    assert len(labels) == 1
+    label = labels[0]
+    print(f"\nbody {label.error_by_part['body']:.4f} feet {label.error_by_part['left_foot']}")
+    assert label.status in ("CONVERGED", "MAX_STEPS")
+    assert label.error_by_part["body"] < BODY_BOUND
+    for side in ("left", "right"):
+        error = label.error_by_part[f"{side}_foot"]
+        assert error is None or error < FOOT_BOUND
+    assert label.transl[2] > 1
+    assert "1 people in 1 frames" in done.stdout
+
+
+def test_outputs_are_a_picture_and_a_record(annotated, photo):
+    output, _ = annotated
+    picture = cv2.imread(str(output / "overlay" / f"{photo.stem}.png"))
+    assert picture is not None
+    assert picture.std() > 20
+    record = json.loads((output / "run.json").read_text())
+    assert record["config"]["fit"]["solver"] == "levenberg_marquardt"
+    assert set(record["seconds"]) >= {"perceive", "fit", "label", "draw", "total"}
+    assert len(record["results"]["sources"][photo.name]) == 64
+    assert {path.name for path in output.iterdir()} == {"labels.parquet", "overlay", "run.json"}
+
+
+def test_fitted_body_projects_onto_the_keypoints_of_the_label(annotated):
+    import hardmo_jax as hm
+    from hardmo_jax.body import landmarks
+    from hardmo_jax.geometry import cameras
+    from hardmo_jax.skeleton import layouts, mapping
+
+    label = store.read_labels(annotated[0] / "labels.parquet").rows[0]
+    body = hm.open_body()
+    params = hm.BodyParams(
+        betas=label.betas,
+        global_orient=label.global_orient,
+        body_pose=label.body_pose,
+        transl=label.transl,
+        left_hand_pose=label.left_hand_pose,
+        right_hand_pose=label.right_hand_pose,
+    )
+    layout = layouts.get_layout("openpose67")
+    regressor, _ = mapping.point_regressor(layout, landmarks.point_names(body))
+    points = regressor @ np.asarray(landmarks.named_points(body, body(params)))
+    camera = cameras.Camera(focal_length=label.focal_length, principal_point=label.principal_point)
+    distance = np.linalg.norm(cameras.project_points(camera, points) - label.keypoints_2d, axis=-1)
+    is_body = np.array([layouts.part_of(point) == "body" for point in layout.points])
+    kept = is_body & (label.keypoint_confidence >= 0.5)
+    side = np.max(label.bbox[2:] - label.bbox[:2])
+    assert np.median(distance[kept]) / side == pytest.approx(label.error_by_part["body"], abs=2e-4)
+
+
+def test_running_again_replaces_the_run_and_nothing_else(annotated, photo):
+    output, _ = annotated
+    before = store.read_labels(output / "labels.parquet").rows[0]
+    assert run_smoke(photo, output).returncode == 0
+    after = store.read_labels(output / "labels.parquet").rows[0]
+    np.testing.assert_allclose(after.body_pose, before.body_pose, atol=1e-3)
+    (output / "thesis.txt").write_text("precious")
+    message = error_of(run_smoke(photo, output))
+    assert "thesis.txt" in message
+    assert (output / "thesis.txt").read_text() == "precious"
+    (output / "thesis.txt").unlink()
+
+
+def test_video_gives_tracks_and_a_playable_overlay(reference_data, perception_models, tmp_path):
+    import av
+
+    clip = reference_data / "media/videos/mmhuman3d_single_person_demo.mp4"
+    done = run_smoke(clip, tmp_path / "out", "--limit=6")
+    assert done.returncode == 0, done.stderr
+    labels = store.read_labels(tmp_path / "out" / "labels.parquet").rows
+    assert [label.frame_index for label in labels] == list(range(6))
+    assert len({label.track_id for label in labels}) == 1
+    assert np.median([label.error_by_part["body"] for label in labels]) < BODY_BOUND
+    feet = [label.error_by_part[f"{side}_foot"] for label in labels for side in ("left", "right")]
+    assert np.median([error for error in feet if error is not None]) < FOOT_BOUND
+    with av.open(str(tmp_path / "out" / "overlay.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert sum(1 for _ in container.decode(video=0)) == 6
+
+
+def test_keypoint_file_is_labelled_with_the_photo_beside_it(reference_data, tmp_path):
+    source = reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258_keypoints.json"
+    done = run_smoke(source, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
+    assert label.keypoint_source.startswith("file:")
+    assert label.error_by_part["body"] < BODY_BOUND
+
+
+def test_photo_without_people_is_a_result_with_zero_rows(perception_models, tmp_path):
+    empty = np.full((240, 320, 3), 127, np.uint8)
+    cv2.imwrite(str(tmp_path / "empty.png"), empty)
+    done = run_smoke(tmp_path / "empty.png", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "0 people in 1 frames" in done.stdout
+    assert len(store.read_labels(tmp_path / "out" / "labels.parquet").rows) == 0
+    assert (tmp_path / "out" / "overlay" / "empty.png").exists()
+
+
+# From here the pipeline itself is called: a process a case would cost minutes, and the tool only prints.
+
+ODD_PHOTOS = {
+    "one_pixel.png": np.zeros((1, 1, 3), np.uint8),
+    "grey.png": np.full((64, 64), 90, np.uint8),
+    "sixteen_bit.png": np.full((64, 64, 3), 30000, np.uint16),
+    "alpha.png": np.full((64, 64, 4), 128, np.uint8),
+}
+
+
+def smoke_options(**changes):
+    options = annotate.AnnotateOptions(
+        perception=dataclasses.replace(annotate.AnnotateOptions().perception, tiles=(), extra_looks=0)
+    )
+    return dataclasses.replace(options, **changes)
+
+
+@pytest.mark.parametrize("name", list(ODD_PHOTOS))
+def test_odd_photos_are_looked_at_like_any_other(name, perception_models, tmp_path):
+    cv2.imwrite(str(tmp_path / name), ODD_PHOTOS[name])
+    summary = annotate.annotate(
+        tmp_path / name, tmp_path / "out", options=smoke_options(), model_folder=perception_models
+    )
+    assert summary.num_pictures == 1
+    assert summary.num_people == 0
+
+
+def test_exif_rotated_photo_gives_the_label_of_the_upright_one(photo, perception_models, tmp_path):
+    from PIL import Image
+
+    upright = Image.open(photo)
+    upright.thumbnail((900, 900))
+    upright.save(tmp_path / "upright.jpg", quality=95)
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    rows = []
+    for name in ("upright", "turned"):
+        output = tmp_path / name
+        annotate.annotate(tmp_path / f"{name}.jpg", output, options=smoke_options(), model_folder=perception_models)
+        rows.append(store.read_labels(output / "labels.parquet").rows[0])
+    assert rows[0].image_height == rows[1].image_height > rows[0].image_width
+    np.testing.assert_allclose(rows[0].keypoints_2d[1], rows[1].keypoints_2d[1], atol=8)
+
+
+def make_bad_source(kind, folder):
+    if kind == "missing":
+        return folder / "nothing.jpg"
+    if kind == "empty_folder":
+        (folder / "empty").mkdir()
+        return folder / "empty"
+    path = folder / {"zero_length": "a.mp4", "not_a_video": "b.mp4", "not_a_photo": "c.jpg", "bad_json": "d.json"}[kind]
+    content = {"zero_length": b"", "not_a_video": b"hello" * 99, "not_a_photo": b"\x00" * 64, "bad_json": b"{"}
+    path.write_bytes(content[kind])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty_folder", "zero_length", "not_a_video", "not_a_photo", "bad_json"])
+def test_bad_source_is_refused_in_one_line_before_the_output_is_touched(kind, perception_models, tmp_path):
+    source = make_bad_source(kind, tmp_path)
+    with pytest.raises((FileNotFoundError, ValueError)) as error:
+        annotate.annotate(source, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+    message = str(error.value)
+    assert source.name in message
+    assert "\n" not in message
+
+
+def test_truncated_video_is_labelled_up_to_the_cut_or_refused(reference_data, perception_models, tmp_path):
+    whole = (reference_data / "media/videos/mmhuman3d_single_person_demo.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(video.MediaError, match=r"cut\.mp4"):
+        list(video.open_media(tmp_path / "cut.mp4").frames())
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "photo", "malicious", "truncated"])
+def test_bad_body_file_is_refused_before_any_work(kind, photo, perception_models, tmp_path):
+    path = tmp_path / "SMPL_NEUTRAL.pkl"
+    canary = tmp_path / "canary"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "photo":
+        path.write_bytes(b"\xff\xd8\xff\xe0" + b"\x00" * 100)
+    elif kind == "truncated":
+        smpl_files.write_pickle(path, smpl_files.make_model("smpl"))
+        path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "malicious":
+
+        class Evil:
+            def __reduce__(self):
+                return os.system, (f"touch {canary}",)
+
+        path.write_bytes(pickle.dumps({"v_template": Evil()}))
+    options = smoke_options(body=annotate.BodyOptions(model=str(path)))
+    with pytest.raises((OSError, ValueError)) as error:
+        annotate.annotate(photo, tmp_path / "out", options=options, model_folder=perception_models)
+    assert "SMPL_NEUTRAL.pkl" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not canary.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_models_name_the_command_that_fetches_them(photo, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"tools\.fetch_models"):
+        annotate.annotate(photo, tmp_path / "out", options=smoke_options(), model_folder=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--config=configs/normal.py",), "--input is missing"),
+        (("--input=x.jpg",), "--config is missing"),
+        (("--config=configs/normal.py", "--input=nothing.jpg"), "nothing.jpg"),
+        (("--config=configs/normal.py", "input=x.jpg"), "unexpected argument"),
+        (("--config=configs/normal.py", "--input=x.jpg", "--config.body.model=no/SMPL.pkl"), "no/SMPL.pkl"),
+        (("--config=configs/normal.py", "--input=x.jpg", "--config.fit.sovler=adam"), "'sovler'"),
+        (("--config=configs/normal.py:fast", "--input=x.jpg"), "unknown variant 'fast'"),
+        (("--config=configs/nope.py", "--input=x.jpg"), "configs/nope.py"),
+        (("--config=configs/normal.py", "--nope=3"), "nope"),
+    ],
+)
+def test_command_line_mistakes_end_in_one_line(arguments, expected):
+    assert expected in error_of(run_tool(*arguments))

@@ -5,10 +5,16 @@ Axis names: `*batch` leading axes of any rank, `time` frames, `V` vertices, `J` 
 Shapes are checked at run time in the tests only (jaxtyping with beartype), never in production.
 """
 
+import typing
+
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-#: What users may hand over: arrays on a device or in host memory.
-AnyArray = Array | np.ndarray
+if typing.TYPE_CHECKING:
+    # Static checkers would demand a conversion before every `.at` and `@`; the run-time check is the real one.
+    AnyArray = typing.Any
+else:
+    #: What users may hand over: arrays on a device or in host memory.
+    AnyArray = Array | np.ndarray
 
 __all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "Shaped"]

@@ -86,6 +86,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value if isinstance(value, hint) else from_mapping(hint, value, where=where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise OptionsError(f"{where}: expected {hint.__name__}, got {value!r}")
+    kind = typing.cast(type, hint)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise OptionsError(f"{where}: expected {kind.__name__}, got {value!r}")
     return value

@@ -14,14 +14,13 @@ from hardmo_jax.viz import gallery, overlay
 from tools import _cli
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/gallery", "Folder for the pictures; made if absent.")
-_RENDERER = flags.DEFINE_enum("renderer", "auto", ["auto", "gl", "painter"], "What draws the meshes.")
 
 
 def main(argv: Sequence[str]) -> int:
     """Draw every sheet and say where it is."""
     del argv
     body = hm.open_body()
-    renderer = raster.choose_renderer(_RENDERER.value)
+    renderer = raster.choose_renderer("auto")
     for name, draw in gallery.SHEETS.items():
         path = overlay.write_png(pathlib.Path(_OUTPUT_DIR.value) / f"{name}.png", draw(body, renderer))
         print(f"wrote {path}")

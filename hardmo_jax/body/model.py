@@ -128,7 +128,7 @@ class BodyModel:
 
     def _check(self, params: BodyParams) -> None:
         """Check the shapes of the parameters against this model."""
-        expected = {"betas": (self.num_betas,), "global_orient": (3,), "transl": (3,)}
+        expected: dict[str, tuple[int, ...]] = {"betas": (self.num_betas,), "global_orient": (3,), "transl": (3,)}
         expected["body_pose"] = (BODY_POSE_JOINTS[self.family], 3)
         hands = ("left_hand_pose", "right_hand_pose")
         if self.family == "smplh":

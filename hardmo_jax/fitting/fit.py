@@ -71,7 +71,7 @@ def fit(
             lambda leaf: jnp.broadcast_to(leaf, (*batch, *leaf.shape[len(initial.batch_shape) :])), initial
         )
         start = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), start)
-    count = people["weight"].shape[0]
+    count = int(np.prod(batch, dtype=int))
     if count == 0:
         raise ValueError("the batch is empty: there is nobody to fit")
     pieces = []
@@ -228,7 +228,7 @@ def _evidence(
     if people["points_2d"] is not None:
         if box is None:
             seen = np.where(confident[..., None], people["points_2d"], np.nan)
-            seen = np.where(confident.any(-1)[:, None, None], seen, 0)
+            seen = np.where(np.any(confident, -1)[:, None, None], seen, 0)
             extent = np.nanmax(seen, 1) - np.nanmin(seen, 1)
         else:
             extent = box[:, 2:] - box[:, :2]

@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -315,8 +315,8 @@ def _from_keypoint_files(media: video.Media, options: AnnotateOptions) -> tuple[
                     source_sha256=file.sha256,
                     frame_index=0,
                     time_seconds=None,
-                    width=file.width,
-                    height=file.height,
+                    width=_known(file.width),
+                    height=_known(file.height),
                 )
             picture = pictures[photo]
             box = person.bbox
@@ -383,7 +383,7 @@ def to_labels(
     return rows
 
 
-def _pose_columns(params: BodyParams) -> dict[str, np.ndarray | None]:
+def _pose_columns(params: BodyParams) -> dict[str, Any]:
     """Parameters as the schema splits them: 21 joints that all families share, then hands by family."""
     shared = 21
     betas = np.zeros(10, np.float32)
@@ -400,7 +400,14 @@ def _pose_columns(params: BodyParams) -> dict[str, np.ndarray | None]:
     }
 
 
-def _value(number: float) -> float | None:
+def _known(size: int | None) -> int:
+    """A photo's size, which its header always tells."""
+    if size is None:
+        raise video.MediaError("a photo without a size; save it again in another format")
+    return size
+
+
+def _value(number: float | np.floating) -> float | None:
     return float(number) if np.isfinite(number) else None
 
 

@@ -62,10 +62,14 @@ def mirrored(names, pose):
     return pose[order] * MIRROR
 
 
+def flat(values):
+    return jnp.asarray(values, jnp.float32).ravel()
+
+
 def cost(prior, pose):
     """Both parts of the prior, as the fit weighs them."""
-    deviation = terms.gaussian(*map(jnp.asarray, (pose, prior.mean, prior.spread)))
-    limits = terms.outside_limits(*map(jnp.asarray, (pose, prior.low, prior.high)), 0.05)
+    deviation = terms.gaussian(*map(flat, (pose, prior.mean, prior.spread)))
+    limits = terms.outside_limits(*map(flat, (pose, prior.low, prior.high)), 0.05)
     return float(jnp.sum(deviation**2) + jnp.sum(limits**2))
 
 

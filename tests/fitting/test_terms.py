@@ -8,7 +8,12 @@ import pytest
 from hardmo_jax.fitting import terms
 from hardmo_jax.geometry import cameras
 
-FOCAL, CENTRE = np.array([1500.0, 1400.0], np.float32), np.array([640.0, 350.0], np.float32)
+
+
+@pytest.fixture
+def camera():
+    """Focal length and principal point."""
+    return jnp.array([1500.0, 1400.0]), jnp.array([640.0, 350.0])
 
 
 def scalar(value) -> jax.Array:
@@ -41,23 +46,23 @@ def test_geman_mcclure_derivative_at_zero_error_is_the_identity():
     np.testing.assert_array_equal(gradient, 0)
 
 
-def test_reprojection_is_the_robust_pixel_error_in_box_sides():
+def test_reprojection_is_the_robust_pixel_error_in_box_sides(camera):
     point, keypoint, side, scale = np.array([0.4, -0.3, 3.2]), np.array([800.0, 250.0]), 450.0, 0.2
     pixels = np.array([1500 * 0.4 / 3.2 + 640, 1400 * -0.3 / 3.2 + 350])
     error = (pixels - keypoint) / side
     expected = error * scale / np.sqrt(scale**2 + error @ error)
     residual = terms.reprojection(
-        jnp.asarray(point, jnp.float32), jnp.asarray(keypoint, jnp.float32), FOCAL, CENTRE, scalar(side), scalar(scale)
+        jnp.asarray(point, jnp.float32), jnp.asarray(keypoint, jnp.float32), *camera, scalar(side), scalar(scale)
     )
     np.testing.assert_allclose(residual, expected, rtol=1e-5)
 
 
-def test_reprojection_stays_finite_at_and_behind_the_camera():
+def test_reprojection_stays_finite_at_and_behind_the_camera(camera):
     keypoint, side, scale = jnp.array([640.0, 350.0]), scalar(300), scalar(0.1)
     for depth in (0.0, -2.0, cameras.MIN_DEPTH / 2):
         point = jnp.array([0.1, 0.1, depth])
-        value = terms.reprojection(point, keypoint, FOCAL, CENTRE, side, scale)
-        jacobian = jax.jacfwd(terms.reprojection)(point, keypoint, FOCAL, CENTRE, side, scale)
+        value = terms.reprojection(point, keypoint, *camera, side, scale)
+        jacobian = jax.jacfwd(terms.reprojection)(point, keypoint, *camera, side, scale)
         assert np.isfinite(value).all()
         assert np.isfinite(jacobian).all()
         np.testing.assert_array_equal(jacobian[:, 2], 0)

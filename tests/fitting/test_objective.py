@@ -1,0 +1,171 @@
+"""Normal equations against forward-mode differentiation of the residuals, and the residuals against NumPy."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hardmo_jax as hm
+from hardmo_jax.fitting import objective, stages, variables
+from tests.fitting import synthetic_people
+
+LAYOUT = "coco_feet23"
+#: Float64, relative to the largest entry: sums of a few hundred products.
+TOLERANCE_64 = 1e-10
+WEIGHTS = {
+    "keypoints_2d": 0.7,
+    "keypoints_3d": 1.3,
+    "pose_prior": 0.9,
+    "shape_prior": 1.7,
+    "joint_limits": 0.6,
+    "robust_scale": 0.15,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One person beside its keypoints, float64, with joints beyond their limits and points that are absent."""
+
+    model: variables.PointModel
+    prior: objective.Prior
+    evidence: objective.Evidence
+    weights: objective.StageWeights
+    orient: jax.Array
+    vector: jax.Array
+
+
+@functools.lru_cache(maxsize=3)
+def make_problem(kinds: tuple[str, ...]) -> Problem:
+    rng = np.random.default_rng(5)
+    body = hm.open_body(view="smpl", dtype=np.float64)
+    people = synthetic_people.draw(body, LAYOUT, count=1, seed=2)
+    layout = variables.Layout.of(body)
+    vector, orient = layout.from_params(synthetic_people.rows_of(people.params, 0))
+    pixels = people.pixels[0] + rng.normal(size=people.pixels[0].shape) * 20
+    pixels[7] += 300
+    points = people.points[0] + rng.normal(size=people.points[0].shape) * 0.05
+    weight = rng.uniform(1, 200, len(pixels))
+    weight[3:6] = 0
+    camera = people.camera
+    stage = stages.Stage(iterations=1, **WEIGHTS)
+    schedule = objective.stage_schedule((stage,), layout, np.dtype(np.float64))
+    evidence = objective.Evidence(
+        keypoints_2d=jnp.asarray(pixels) if "2d" in kinds else None,
+        weight_2d=jnp.asarray(weight) if "2d" in kinds else None,
+        keypoints_3d=jnp.asarray(points) if "3d" in kinds else None,
+        weight_3d=jnp.asarray(weight[::-1].copy()) if "3d" in kinds else None,
+        focal_length=jnp.asarray(camera.focal_length, np.float64),
+        principal_point=jnp.asarray(camera.principal_point, np.float64),
+        box_side=jnp.asarray(411.0, np.float64),
+    )
+    return Problem(
+        model=synthetic_people.point_model(body, LAYOUT),
+        prior=objective.make_prior(layout, body.joint_names, 0.05, np.dtype(np.float64)),
+        evidence=evidence,
+        weights=jax.tree.map(lambda row: jnp.asarray(row[0]), schedule),
+        orient=orient,
+        vector=vector + jnp.asarray(rng.normal(size=vector.size) * 0.3),
+    )
+
+
+def arguments(problem: Problem) -> tuple:
+    return problem.model, problem.prior, problem.evidence, problem.weights, problem.orient, problem.vector
+
+
+@pytest.mark.parametrize("kinds", [("2d",), ("3d",), ("2d", "3d")])
+def test_normal_equations_equal_the_differentiated_residuals(kinds):
+    with jax.enable_x64(True):
+        problem = make_problem(kinds)
+
+        @jax.jit
+        def evaluate(*inputs):
+            residual = objective.residuals(*inputs)
+            jacobian = jax.jacfwd(objective.residuals, argnums=5)(*inputs)
+            return objective.normal_equations(*inputs), residual, jacobian, objective.cost(residual)
+
+        (matrix, gradient, cost), residual, jacobian, same_cost = jax.tree.map(
+            np.asarray, evaluate(*arguments(problem))
+        )
+    for ours, theirs in (
+        (matrix, jacobian.T @ jacobian),
+        (gradient, jacobian.T @ residual),
+        (cost, 0.5 * residual @ residual),
+        (same_cost, 0.5 * residual @ residual),
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE_64 * np.abs(theirs).max(), rtol=0)
+    np.testing.assert_array_equal(matrix, matrix.T)
+
+
+def robust(error, scale):
+    return error * scale / np.sqrt(scale**2 + np.sum(error**2, -1, keepdims=True))
+
+
+@pytest.mark.parametrize("kinds", [("2d",), ("3d",), ("2d", "3d")])
+def test_residuals_are_the_weighted_terms_in_numpy(kinds):
+    with jax.enable_x64(True):
+        problem = make_problem(kinds)
+        residual = np.asarray(objective.residuals(*arguments(problem)))
+        points = np.asarray(variables.keypoints(problem.model, problem.orient, problem.vector))
+        evidence = jax.tree.map(np.asarray, problem.evidence)
+        prior = jax.tree.map(np.asarray, problem.prior)
+        vector = np.asarray(problem.vector)
+    expected = []
+    if "2d" in kinds:
+        pixels = points[:, :2] / points[:, 2:] * evidence.focal_length + evidence.principal_point
+        error = robust((pixels - evidence.keypoints_2d) / 411.0, WEIGHTS["robust_scale"])
+        expected.append(error * evidence.weight_2d[:, None] * WEIGHTS["keypoints_2d"])
+    if "3d" in kinds:
+        error = points - evidence.keypoints_3d
+        if "2d" in kinds:  # then 3D points only shape the pose: their weighted centre does not count
+            error = error - np.average(error, axis=0, weights=evidence.weight_3d**2)
+        error = robust(error, objective.ROBUST_SCALE_3D)
+        expected.append(error * evidence.weight_3d[:, None] * WEIGHTS["keypoints_3d"])
+    tail = vector[6:]
+    strength = np.where(np.arange(tail.size) < prior.num_betas, WEIGHTS["shape_prior"], WEIGHTS["pose_prior"])
+    expected.append((tail - prior.mean) / prior.spread * strength)
+    pose = tail[prior.num_betas :]
+    low, high = prior.low[prior.num_betas :], prior.high[prior.num_betas :]
+    outside = np.where(pose > high, pose - high, 0) + np.where(pose < low, pose - low, 0)
+    assert np.any(outside != 0), "the case must test the limits"
+    expected.append(outside / 0.05 * WEIGHTS["joint_limits"])
+    expected = np.concatenate([block.ravel() for block in expected])
+    np.testing.assert_allclose(residual, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in WEIGHTS if name != "robust_scale"])
+def test_each_weight_scales_its_own_block_and_nothing_else(name):
+    with jax.enable_x64(True):
+        problem = make_problem(("2d", "3d"))
+        before = np.asarray(objective.residuals(*arguments(problem)))
+        weights = dataclasses.replace(problem.weights, **{name: 2 * getattr(problem.weights, name)})
+        after = np.asarray(objective.residuals(*arguments(dataclasses.replace(problem, weights=weights))))
+    is_changed = after != before
+    np.testing.assert_allclose(after[is_changed], 2 * before[is_changed], rtol=1e-12)
+    points, joints = problem.model.regressor.shape[0], problem.model.body.num_joints - 1
+    sizes = {
+        "keypoints_2d": 2 * points,
+        "keypoints_3d": 3 * points,
+        "shape_prior": 10,
+        "pose_prior": 3 * joints,
+        "joint_limits": 3 * joints,
+    }
+    ends = np.cumsum(list(sizes.values()))
+    place = list(sizes).index(name)
+    block = np.arange(before.size)
+    assert set(np.flatnonzero(is_changed)) <= set(block[ends[place] - sizes[name] : ends[place]])
+    assert is_changed.any()
+
+
+def test_translation_of_3d_points_matters_only_without_2d():
+    def moved(evidence):
+        return dataclasses.replace(evidence, keypoints_3d=evidence.keypoints_3d + 0.7)
+
+    with jax.enable_x64(True):
+        for kinds, is_same in ((("2d", "3d"), True), (("3d",), False)):
+            problem = make_problem(kinds)
+            before = objective.residuals(*arguments(problem))
+            after = objective.residuals(*arguments(dataclasses.replace(problem, evidence=moved(problem.evidence))))
+            assert np.allclose(before, after, atol=1e-8) == is_same

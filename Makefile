@@ -32,11 +32,12 @@ $(VENV)/.installed-test: $(BIN)/uv pyproject.toml constraints.txt
 	@$(UV_INSTALL) -e '.[all,dev,bench]'
 	@touch $@ $(VENV)/.installed-annotate
 
-out/sample_photos/zidane.jpg: | $(VENV)/.installed-annotate
-	@echo "fetching two sample photos"
+SAMPLES := out/sample_photos/bus.jpg out/sample_photos/zidane.jpg
+
+out/sample_photos/%.jpg: | $(VENV)/.installed-annotate
 	@$(BIN)/python -m tools.fetch_models --sample_photos=out/sample_photos
 
-annotate: $(VENV)/.installed-annotate $(if $(filter out/sample_photos,$(INPUT)),out/sample_photos/zidane.jpg)
+annotate: $(VENV)/.installed-annotate $(if $(filter out/sample_photos,$(INPUT)),$(SAMPLES))
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m tools.annotate --config='$(CONFIG)' --input='$(INPUT)' --output_dir='$(OUTPUT)'
 

@@ -9,34 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import jax
 import rich.console
 import rich.progress
 from absl import app, flags
 from ml_collections import config_dict
 
 from hardmo_jax import options as options_module
-from hardmo_jax.body import io
-from hardmo_jax.labels import schema
-from hardmo_jax.perception import keypoint_files, model_files, video
-from hardmo_jax.pipelines import annotate
-from hardmo_jax.rendering import raster
+from hardmo_jax.perception import model_files
 
-#: Errors that the user's input causes. They end a tool with one line and exit status 2; others are our bugs.
-USER_ERRORS = (
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-    annotate.OutputFolderError,
-    io.BodyFileError,
-    keypoint_files.KeypointFileError,
-    model_files.ModelFileError,
-    options_module.OptionsError,
-    raster.RendererUnavailableError,
-    schema.LabelError,
-    video.MediaError,
-)
+#: Errors of the operating system that the user's input causes.
+_FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 USAGE_STATUS = 2
 
 _Options = TypeVar("_Options")
@@ -55,7 +37,10 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         use_compilation_cache()
         try:
             return main(argv) or 0
-        except USER_ERRORS as error:
+        except Exception as error:
+            # Exceptions that the library itself defines say what the user should do; all others are our bugs.
+            if not isinstance(error, _FILE_ERRORS) and not type(error).__module__.startswith("hardmo_jax."):
+                raise
             return fail(" ".join(str(error).split()))
         except KeyboardInterrupt:
             return fail("stopped")
@@ -103,6 +88,8 @@ def _quiet() -> None:
 
 def use_compilation_cache() -> None:
     """Keep compiled programs between runs: the second run of a tool starts in seconds."""
+    import jax
+
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -44,7 +44,8 @@ def solve(
         best_cost = jnp.where(is_better, now, best_cost)
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0) * weights.free
         updates, state = optimiser.update(gradient, state, vector)
-        vector = optax.apply_updates(vector, updates)
+        # Momentum of an earlier stage must not move what this stage holds.
+        vector = optax.apply_updates(vector, updates * weights.free)
         return (vector, state, best, best_cost), best_cost
 
     repeated = jax.tree.map(lambda rows: jnp.repeat(rows, steps_per_iteration, 0), schedule)

@@ -80,7 +80,10 @@ def fit(
         pieces.append(_fit_rows(model, people, start, rows, is_supported, layout, options, body.joint_names))
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)
     result = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), joined)
-    return FitResult(camera=observations.camera, **result)
+    camera = observations.camera
+    if camera is not None:
+        camera = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (*batch, 2)), camera)
+    return FitResult(camera=camera, **result)
 
 
 def _flatten(observations: Observations) -> tuple[tuple[int, ...], dict[str, np.ndarray | None]]:
@@ -281,7 +284,7 @@ def _solve(
     limit = _DIVERGED_ERROR if evidence.keypoints_2d is not None else _DIVERGED_ERROR_3D
     is_diverged = (errors["all"] > limit) & (errors["all"] >= 0.99 * start_error)
     is_diverged |= errors["all"] > 2 * limit
-    earlier = history[max(history.shape[0] - 3, 0)]
+    earlier = history[max(history.shape[0] - 4, 0)]
     is_converged = (earlier - final) <= options.converged_below * jnp.maximum(earlier, 1e-6)
     status = jnp.where(is_converged, FitStatus.CONVERGED, FitStatus.MAX_STEPS)
     status = jnp.where(is_diverged, FitStatus.DIVERGED, status)

@@ -1,10 +1,12 @@
 """What a fit is asked to do: options, and the stages it goes through, as hashable values."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 #: Groups of parameters that a stage can free.
 GROUPS = ("transl", "global_orient", "betas", "body_pose", "hand_pose")
+
+Solver = Literal["levenberg_marquardt", "adam"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class PartWeights:
 class FitOptions:
     """Options of `hm.fit`. Hashable: a static argument of the jitted solver."""
 
-    solver: Literal["levenberg_marquardt", "adam"] = "levenberg_marquardt"
+    solver: Solver = "levenberg_marquardt"
     """Second-order by default; Adam for comparison and for losses of one's own."""
     yaw_starts: int = 4
     """Headings tried per person; with 3D keypoints one more start takes its heading from them."""
@@ -96,8 +98,11 @@ class FitOptions:
     """People solved at once; larger batches are cut, smaller ones padded to a power of four."""
 
     def __post_init__(self) -> None:
-        if self.yaw_starts < 1:
-            raise ValueError(f"`yaw_starts` must be at least 1, got {self.yaw_starts}")
+        if self.solver not in get_args(Solver):
+            raise ValueError(f"unknown solver {self.solver!r}; known: {', '.join(get_args(Solver))}")
+        for name in ("yaw_starts", "adam_steps_per_iteration", "max_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
         if not self.explore or not self.refine:
             raise ValueError("`explore` and `refine` need at least one stage each")
         if min(self.keypoints_2d_spread, self.keypoints_3d_spread, self.joint_limit_spread) <= 0:

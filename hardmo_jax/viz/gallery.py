@@ -19,10 +19,10 @@ from hardmo_jax.rendering import raster, scene
 from hardmo_jax.rendering.scene import Renderer
 
 #: Axis-angle components (x, y, z) of a joint in degrees.
-Angles = tuple[float, float, float]
+Angles = tuple[float | int, float | int, float | int]
 
 
-def _both(part: str, x: float, y: float, z: float) -> dict[str, Angles]:
+def _both(part: str, x: float | int, y: float | int, z: float | int) -> dict[str, Angles]:
     """The same movement on both sides; the mirror image of (x, y, z) is (x, -y, -z)."""
     return {f"left_{part}": (x, y, z), f"right_{part}": (x, -y, -z)}
 
@@ -44,9 +44,9 @@ def _fist(side: str) -> dict[str, Angles]:
 POSES: Mapping[str, Mapping[str, Angles]] = {
     "high kick": {
         "pelvis": (-18, 0, 0), "spine1": (12, 0, 0), "spine2": (8, 0, 0), "neck": (8, 0, 0),
-        "left_hip": (-118, 0, 0), "left_knee": (4, 0, 0), "left_ankle": (35, 0, 0), "left_foot": (10, 0, 0),
+        "left_hip": (-132, 0, 0), "left_knee": (4, 0, 0), "left_ankle": (35, 0, 0), "left_foot": (10, 0, 0),
         "right_hip": (14, 0, -6), "right_knee": (8, 0, 0), "right_ankle": (-4, 0, 0),
-        **_both("shoulder", 0, -15, -62), **_both("elbow", 0, -105, 0),
+        **_both("shoulder", 0, -5, -45), **_both("elbow", 0, -118, 0),
         **_fist("left"), **_fist("right"),
     },
     "front split": {
@@ -77,7 +77,7 @@ POSES: Mapping[str, Mapping[str, Angles]] = {
 }  # fmt: skip
 
 #: Where the viewer stands: azimuth from the front towards the person's left, and elevation, degrees.
-VIEWPOINTS: Mapping[str, tuple[float, float]] = {
+VIEWPOINTS: Mapping[str, tuple[float | int, float | int]] = {
     "front": (0, 0),
     "left side": (90, 0),
     "right side": (-90, 0),
@@ -172,7 +172,7 @@ def draw_sheet(
     cells: Sequence[Cell],
     *,
     columns: int,
-    pixels_per_metre: float,
+    pixels_per_metre: float | int,
     renderer: Renderer | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw bodies side by side, to one scale; columns and rows are as wide and high as what stands in them.
@@ -286,7 +286,7 @@ class _Box:
     height: int
 
 
-def _project(body: BodyModel, cell: Cell, pixels_per_metre: float) -> _Box:
+def _project(body: BodyModel, cell: Cell, pixels_per_metre: float | int) -> _Box:
     posed = body(cell.params)
     axes = _camera_axes(cell.viewpoint)
     joints = np.asarray(posed.joints, np.float64)
@@ -304,7 +304,9 @@ def _project(body: BodyModel, cell: Cell, pixels_per_metre: float) -> _Box:
     return _Box(points=points, middle=-low, width=width, height=height)
 
 
-def _draw(box: _Box, faces: np.ndarray, pixels_per_metre: float, renderer: Renderer) -> UInt8[np.ndarray, "H W 3"]:
+def _draw(
+    box: _Box, faces: np.ndarray, pixels_per_metre: float | int, renderer: Renderer
+) -> UInt8[np.ndarray, "H W 3"]:
     """One body on paper."""
     mesh = scene.Mesh(vertices_camera=box.points + np.array([0.0, 0.0, _DISTANCE]), faces=faces)
     view = scene.View(

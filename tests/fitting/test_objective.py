@@ -63,7 +63,7 @@ def make_problem(kinds: tuple[str, ...]) -> Problem:
     )
     return Problem(
         model=synthetic_people.point_model(body, LAYOUT),
-        prior=objective.make_prior(layout, body.joint_names, 0.05, np.dtype(np.float64)),
+        prior=jax.tree.map(jnp.asarray, objective.make_prior(layout, body.joint_names, 0.05, np.dtype(np.float64))),
         evidence=evidence,
         weights=jax.tree.map(lambda row: jnp.asarray(row[0]), schedule),
         orient=orient,
@@ -75,20 +75,25 @@ def arguments(problem: Problem) -> tuple:
     return problem.model, problem.prior, problem.evidence, problem.weights, problem.orient, problem.vector
 
 
+@jax.jit
+def evaluate(*inputs):
+    """Normal equations, and the residuals with their Jacobian by forward mode: one program for all tests."""
+    residual = objective.residuals(*inputs)
+    jacobian = jax.jacfwd(objective.residuals, argnums=5)(*inputs)
+    points = variables.keypoints(inputs[0], *inputs[4:])
+    return objective.normal_equations(*inputs), residual, jacobian, objective.cost(residual), points
+
+
+def residuals_of(problem: Problem) -> np.ndarray:
+    return np.asarray(evaluate(*arguments(problem))[1])
+
+
 @pytest.mark.parametrize("kinds", [("2d",), ("3d",), ("2d", "3d")])
 def test_normal_equations_equal_the_differentiated_residuals(kinds):
     with jax.enable_x64(True):
         problem = make_problem(kinds)
-
-        @jax.jit
-        def evaluate(*inputs):
-            residual = objective.residuals(*inputs)
-            jacobian = jax.jacfwd(objective.residuals, argnums=5)(*inputs)
-            return objective.normal_equations(*inputs), residual, jacobian, objective.cost(residual)
-
-        (matrix, gradient, cost), residual, jacobian, same_cost = jax.tree.map(
-            np.asarray, evaluate(*arguments(problem))
-        )
+        outputs = jax.tree.map(np.asarray, evaluate(*arguments(problem)))
+    (matrix, gradient, cost), residual, jacobian, same_cost, _ = outputs
     for ours, theirs in (
         (matrix, jacobian.T @ jacobian),
         (gradient, jacobian.T @ residual),
@@ -107,8 +112,7 @@ def robust(error, scale):
 def test_residuals_are_the_weighted_terms_in_numpy(kinds):
     with jax.enable_x64(True):
         problem = make_problem(kinds)
-        residual = np.asarray(objective.residuals(*arguments(problem)))
-        points = np.asarray(variables.keypoints(problem.model, problem.orient, problem.vector))
+        _, residual, _, _, points = jax.tree.map(np.asarray, evaluate(*arguments(problem)))
         evidence = jax.tree.map(np.asarray, problem.evidence)
         prior = jax.tree.map(np.asarray, problem.prior)
         vector = np.asarray(problem.vector)
@@ -139,9 +143,9 @@ def test_residuals_are_the_weighted_terms_in_numpy(kinds):
 def test_each_weight_scales_its_own_block_and_nothing_else(name):
     with jax.enable_x64(True):
         problem = make_problem(("2d", "3d"))
-        before = np.asarray(objective.residuals(*arguments(problem)))
+        before = residuals_of(problem)
         weights = dataclasses.replace(problem.weights, **{name: 2 * getattr(problem.weights, name)})
-        after = np.asarray(objective.residuals(*arguments(dataclasses.replace(problem, weights=weights))))
+        after = residuals_of(dataclasses.replace(problem, weights=weights))
     is_changed = after != before
     np.testing.assert_allclose(after[is_changed], 2 * before[is_changed], rtol=1e-12)
     points, joints = problem.model.regressor.shape[0], problem.model.body.num_joints - 1
@@ -166,6 +170,6 @@ def test_translation_of_3d_points_matters_only_without_2d():
     with jax.enable_x64(True):
         for kinds, is_same in ((("2d", "3d"), True), (("3d",), False)):
             problem = make_problem(kinds)
-            before = objective.residuals(*arguments(problem))
-            after = objective.residuals(*arguments(dataclasses.replace(problem, evidence=moved(problem.evidence))))
+            before = residuals_of(problem)
+            after = residuals_of(dataclasses.replace(problem, evidence=moved(problem.evidence)))
             assert np.allclose(before, after, atol=1e-8) == is_same

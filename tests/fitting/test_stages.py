@@ -39,7 +39,10 @@ def test_unknown_group_is_named_with_the_known_ones():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"iterations": 0}, "`iterations` must be at least 1"), ({"robust_scale": 0.0}, "`robust_scale` must be positive")],
+    [
+        ({"iterations": 0}, "`iterations` must be at least 1"),
+        ({"robust_scale": 0.0}, "`robust_scale` must be positive"),
+    ],
 )
 def test_impossible_stages_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -9,7 +9,6 @@ from hardmo_jax.fitting import terms
 from hardmo_jax.geometry import cameras
 
 
-
 @pytest.fixture
 def camera():
     """Focal length and principal point."""
@@ -96,6 +95,8 @@ def test_limits_pull_inwards_from_both_ends_and_not_at_all_inside():
 
 def test_infinite_limits_never_pull():
     far = jnp.full(2, jnp.inf)
-    value, slope = jax.jvp(lambda a: terms.outside_limits(a, -far, far, 0.05), (jnp.array([3.0, -9.0]),), (jnp.ones(2),))
+    value, slope = jax.jvp(
+        lambda a: terms.outside_limits(a, -far, far, 0.05), (jnp.array([3.0, -9.0]),), (jnp.ones(2),)
+    )
     np.testing.assert_array_equal(value, 0)
     np.testing.assert_array_equal(slope, 0)

@@ -24,17 +24,19 @@ USAGE_STATUS = 2
 _Options = TypeVar("_Options")
 
 
-def run(main: Callable[[Sequence[str]], int | None]) -> None:
+def run(main: Callable[[Sequence[str]], int | None], *, compiles: bool = True) -> None:
     """Run a tool's main function; the user's mistakes become one line on stderr.
 
-    A stray positional argument is a mistake too: flags that lost their dashes must not be ignored.
+    A stray positional argument is a mistake too: flags that lost their dashes must not be ignored. A tool that
+    compiles nothing says so and does not pay for loading jax.
     """
 
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1:
             return fail(f"unexpected argument {argv[1]!r}; flags are written --name=value (--help lists them)")
-        _quiet()
-        use_compilation_cache()
+        if compiles:
+            _quiet()
+            use_compilation_cache()
         try:
             return main(argv) or 0
         except Exception as error:

@@ -48,4 +48,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _cli.run(main, compiles=False)

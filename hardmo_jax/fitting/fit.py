@@ -67,6 +67,7 @@ def fit(
     model = variables.PointModel(body=body.landmark_subset(), regressor=regressor)
     start = None
     if initial is not None:
+        jax.eval_shape(body.joints, initial)  # parameters of another model are refused by name
         start = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (*batch, *leaf.shape[len(initial.batch_shape) :])), initial
         )
@@ -121,19 +122,39 @@ def _flatten(observations: Observations) -> tuple[tuple[int, ...], dict[str, np.
                 "where only the image size is known"
             )
         for name in ("focal_length", "principal_point"):
-            value = np.asarray(getattr(observations.camera, name), np.float64)
-            people[name] = np.broadcast_to(value, (*batch, 2)).reshape(count, 2)
+            value = _broadcast(f"camera.{name}", getattr(observations.camera, name), batch, 2)
+            if not np.isfinite(value).all() or (name == "focal_length" and np.any(value <= 0)):
+                raise ValueError("`camera` must have positive focal lengths and a finite principal point, in pixels")
+            people[name] = value
     box = observations.bbox
-    people["bbox"] = (
-        None if box is None else np.broadcast_to(np.asarray(box, np.float64), (*batch, 4)).reshape(count, 4)
-    )
+    people["bbox"] = None if box is None else _broadcast("bbox", box, batch, 4)
     return batch, people
+
+
+def _broadcast(name: str, value: Array | np.ndarray, batch: tuple[int, ...], width: int) -> np.ndarray:
+    """One row a person of something that may be shared between them."""
+    value = np.asarray(value, np.float64)
+    try:
+        return np.broadcast_to(value, (*batch, width)).reshape(-1, width)
+    except ValueError:
+        raise ValueError(f"`{name}` {value.shape} does not broadcast to {(*batch, width)}, one row a person") from None
+
+
+def _is_joint_layout(layout: layouts.KeypointLayout) -> bool:
+    """Whether all points are model joints, as in SMPL's own layouts."""
+    return set(layout.points) <= set(layouts.SMPL_JOINTS + layouts.SMPLH_JOINTS)
+
+
+def _parts(layout: layouts.KeypointLayout) -> np.ndarray:
+    """Part of each keypoint, empty for none. Joint layouts have no averages and no face: the rest is body."""
+    other = "body" if _is_joint_layout(layout) else ""
+    return np.array([layouts.part_of(point) or other for point in layout.points])
 
 
 def _point_weights(layout: layouts.KeypointLayout, weights: PartWeights) -> Float[np.ndarray, "K"]:
     """Weight of each keypoint by its part. Averages of other points (neck, mid-hip) add nothing: zero."""
     values = []
-    is_joint_layout = set(layout.points) <= set(layouts.SMPL_JOINTS + layouts.SMPLH_JOINTS)
+    is_joint_layout = _is_joint_layout(layout)
     for point in layout.points:
         part = layouts.part_of(point)
         if point in ("left_hip", "right_hip"):
@@ -205,7 +226,7 @@ def _evidence(
 ) -> tuple[objective.Evidence, Bool[np.ndarray, "B"], Bool[np.ndarray, "B"], Bool[np.ndarray, "B K"]]:
     """Weighted evidence; whether each person's input is finite and enough; which points count in the errors."""
     part_weight = _point_weights(layout, options.part_weights) * is_supported
-    is_body = np.array([layouts.part_of(point) == "body" for point in layout.points])
+    is_body = _parts(layout) == "body"
     if not is_body.any():
         is_body = is_supported
     count = people["weight"].shape[0]  # pyright: ignore[reportOptionalMemberAccess]
@@ -218,25 +239,33 @@ def _evidence(
             continue
         is_good = np.isfinite(values).all(-1) & np.isfinite(confidence)
         is_finite &= (is_good | (confidence == 0)).all(-1)
-        is_used = is_good & (np.nan_to_num(confidence) >= options.min_confidence) & is_supported
+        is_used = is_good & is_supported & (confidence > 0) & (confidence >= options.min_confidence)
         points[suffix] = np.where(is_good[..., None], values, 0).astype(dtype)
         weights[suffix] = np.where(is_used, np.nan_to_num(confidence) * part_weight / spread, 0).astype(dtype)
         if used is None:
-            used = is_used & is_body
-            confident = is_used & (np.nan_to_num(confidence) >= CONFIDENT)
+            used = is_used
+            confident = is_used & (confidence >= CONFIDENT)
     if confident is None or used is None:
         raise ValueError("observations hold neither 2D nor 3D keypoints")
     box = people["bbox"]
     side = np.ones(count)
     if people["points_2d"] is not None:
         if box is None:
-            seen = np.where(confident[..., None], people["points_2d"], np.nan)
-            seen = np.where(np.any(confident, -1)[:, None, None], seen, 0)
+            # Doubtful points count where hardly any is confident: a box of a pixel would make every error huge.
+            is_few = np.sum(confident, -1, keepdims=True) < options.min_keypoints
+            inside = np.where(is_few, used, confident)
+            seen = np.where(inside[..., None], people["points_2d"], np.nan)
+            seen = np.where(np.any(inside, -1)[:, None, None], seen, 0)
             extent = np.nanmax(seen, 1) - np.nanmin(seen, 1)
         else:
             extent = box[:, 2:] - box[:, :2]
         is_finite &= np.isfinite(extent).all(-1)
         side = np.maximum(np.nan_to_num(extent).max(-1), 1.0)
+    # Too few points would only bend the body towards noise: without any the fit stays at the prior.
+    is_enough = np.sum(used & is_body, -1) >= options.min_keypoints
+    for weight in weights.values():
+        if weight is not None:
+            weight[~is_enough] = 0
     ones = np.ones((count, 2))
     focal_length, principal_point = people.get("focal_length"), people.get("principal_point")
     evidence = objective.Evidence(
@@ -248,7 +277,7 @@ def _evidence(
         principal_point=(ones if principal_point is None else principal_point).astype(dtype),
         box_side=side.astype(dtype),
     )
-    return evidence, is_finite, used.sum(-1) >= options.min_keypoints, confident
+    return evidence, is_finite, is_enough, confident
 
 
 @functools.partial(jax.jit, static_argnames=("layout", "options"))
@@ -353,10 +382,7 @@ def _median_error(
         distance = distance / evidence.box_side[:, None]
     else:
         distance = jnp.linalg.norm(points - jnp.asarray(evidence.keypoints_3d), axis=-1)
-    parts = np.array([layouts.part_of(point) or "" for point in layout.points])
-    if not (parts == "body").any():
-        # Joint layouts (SMPL's own) have no face points; their joints are all body.
-        parts = np.where(parts == "", "body", parts)
+    parts = _parts(layout)
     errors = {"all": _masked_median(distance, confident)}
     for part in layouts.PARTS:
         errors[part] = _masked_median(distance, confident & jnp.asarray(parts == part))

@@ -43,7 +43,7 @@ def oracle(arrays, params):
     )
 
 
-def test_every_stage_equals_the_oracle_in_float64(model_file, rng, record_property):
+def test_every_stage_equals_the_oracle_in_float64(model_file, rng, figure):
     from hardmo_jax.body import io
 
     arrays = io.load_arrays(model_file)
@@ -71,10 +71,9 @@ def test_every_stage_equals_the_oracle_in_float64(model_file, rng, record_proper
             "vertices": (output.vertices, expected.vertices),
         }
     del joints
-    print()
     for name, (ours, theirs) in stages.items():
         error = np.abs(np.asarray(ours) - theirs).max()
-        print(f"{body.family:6s} {name:18s} worst error {error:.1e} (tolerance {TOLERANCE_64:.0e})")
+        figure(f"oracle float64  {body.family:6s} {name:18s} worst error {error:.1e} (tolerance {TOLERANCE_64:.0e})")
         assert error < TOLERANCE_64, name
 
 
@@ -126,7 +125,7 @@ def test_value_gradient_and_hessian_product_are_finite_at_exactly_zero_pose(mode
     assert np.abs(gradient.body_pose).max() > 0
 
 
-def test_gradient_equals_central_differences(model_file, rng):
+def test_gradient_equals_central_differences(model_file, rng, figure):
     with jax.enable_x64(True):
         body = hm.load_body(model_file, dtype=np.float64)
         params = random_params(body, rng, scale=0.4)
@@ -145,7 +144,9 @@ def test_gradient_equals_central_differences(model_file, rng):
                 for sign in (1, -1)
             ]
             expected = (ends[0] - ends[1]) / (2 * step)
-            np.testing.assert_allclose(jnp.sum(getattr(gradient, name) * direction), expected, rtol=1e-6, err_msg=name)
+            ours = jnp.sum(getattr(gradient, name) * direction)
+            figure(f"gradient        {body.family:6s} {name:18s} relative error {abs(ours / expected - 1):.1e} (1e-06)")
+            np.testing.assert_allclose(ours, expected, rtol=1e-6, err_msg=name)
 
 
 def test_subset_gives_the_named_vertices_and_the_same_joints(model_file, rng):

@@ -56,12 +56,13 @@ def annotated(photo, perception_models, tmp_path_factory):
     return output, done
 
 
-def test_real_photo_gives_a_label_within_the_bounds(annotated):
+def test_real_photo_gives_a_label_within_the_bounds(annotated, figure):
     output, done = annotated
     labels = store.read_labels(output / "labels.parquet").rows
     assert len(labels) == 1
     label = labels[0]
-    print(f"\nbody {label.error_by_part['body']:.4f} feet {label.error_by_part['left_foot']}")
+    parts = ", ".join(f"{part} {100 * error:.2f}" for part, error in label.error_by_part.items() if error is not None)
+    figure(f"annotate        real photo, median reprojection error, % of the box: {parts}")
     assert label.status in ("CONVERGED", "MAX_STEPS")
     assert label.error_by_part["body"] < BODY_BOUND
     for side in ("left", "right"):

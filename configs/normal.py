@@ -6,7 +6,7 @@ Expected: median reprojection error of confident keypoints about 1 % of the pers
 Variants: `full`, and `smoke` (one search scale, few iterations) for tests.
 
 The stages follow SMPLify (Bogo et al., ECCV 2016): camera and heading first, then pose and shape under a prior
-that is relaxed. Spreads are those of the BlazePose keypoints, measured on ../shared/data/keypoints2d.
+that is relaxed. Spreads are about those of BlazePose keypoints against annotators.
 """
 
 from ml_collections import config_dict
@@ -34,6 +34,10 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.perception = config_dict.create(
         tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
         extra_looks=0 if is_smoke else 2,
+        turned="when_empty",  # search the picture turned by 90, 180 and 270 degrees too: never, when_empty, always
+        max_people=32,
+        hands=True,
+        detect_every=10,  # frames of a video between two searches
     )
     config.fit = config_dict.create(
         solver="levenberg_marquardt",

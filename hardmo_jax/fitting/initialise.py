@@ -2,9 +2,8 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import Array, Bool, Float
 from hardmo_jax.fitting import objective, variables
 from hardmo_jax.geometry import rotations
 from hardmo_jax.skeleton import layouts
@@ -55,7 +54,7 @@ def start_from_heading(
     upright = rotations.axis_angle_to_matrix(jnp.stack([zero + np.pi, zero, zero]))
     turn = rotations.axis_angle_to_matrix(jnp.stack([zero, heading, zero]))
     roll = rotations.axis_angle_to_matrix(jnp.stack([zero, zero, _torso_roll(pixels, weight, layout)]))
-    orient = roll @ upright @ turn
+    orient = rotations.compose(rotations.compose(roll, upright), turn)
     points = variables.keypoints(model, orient, mean)
     distance = _distance(points, evidence, layout)
     anchor = _anchor_weights(weight, layout)
@@ -77,6 +76,9 @@ def start_from_3d(
     points are taken to be in place.
     """
     target = jnp.asarray(evidence.keypoints_3d)
+    if evidence.keypoints_2d is not None:
+        # Only the shape of the 3D points counts beside 2D ones: their own distance must not add to the depth.
+        target = target - _mean(target, jnp.asarray(evidence.weight_3d) > 0)
     weight = jnp.square(jnp.asarray(evidence.weight_3d)) + 1e-9
     is_torso = np.isin(np.array(layout.points), _TORSO)
     weight = weight * np.where(is_torso, 10.0, 1.0)
@@ -159,7 +161,13 @@ def _translation_by_projection(target: Float[Array, "K 3"], evidence: objective.
     weights = jnp.concatenate([weight, weight])
     matrix = (rows * weights[:, None]).T @ rows + 1e-6 * jnp.eye(3, dtype=target.dtype)
     solution = jnp.linalg.solve(matrix, (rows * weights[:, None]).T @ wanted)
-    depth = jnp.where(solution[2] > _LEAST_DISTANCE, solution[2], _DEFAULT_DISTANCE)
-    depth = lax.clamp(_LEAST_DISTANCE, depth, _MOST_DISTANCE)
-    scale = depth / jnp.where(jnp.abs(solution[2]) > 1e-3, solution[2], 1.0)
-    return jnp.where(solution[2] > _LEAST_DISTANCE, solution, solution.at[2].set(depth) * jnp.abs(scale).clip(0, 1))
+    # Points in front of the camera have a positive depth; else nothing can be learnt from this solution.
+    straight_ahead = jnp.array([0.0, 0.0, _DEFAULT_DISTANCE], target.dtype)
+    is_sensible = (solution[2] > _LEAST_DISTANCE) & (solution[2] < _MOST_DISTANCE)
+    return jnp.where(is_sensible, solution, straight_ahead)
+
+
+def _mean(points: Float[Array, "K 3"], is_kept: Bool[Array, "K"]) -> Float[Array, "3"]:
+    """Mean of the kept points; zero if there is none."""
+    kept = is_kept.astype(points.dtype)[:, None]
+    return jnp.sum(points * kept, 0) / jnp.maximum(jnp.sum(kept), 1.0)

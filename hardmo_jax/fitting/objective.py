@@ -22,11 +22,11 @@ class Evidence:
     keypoints_2d: Float[AnyArray, "*batch K 2"] | None
     """Pixels."""
     weight_2d: Float[AnyArray, "*batch K"] | None
-    """One over the standard deviation of each point in box sides, times the root of its weight; 0 if unused."""
+    """Weight of each point's residual over its standard deviation in box sides; 0 if unused."""
     keypoints_3d: Float[AnyArray, "*batch K 3"] | None
     """Metres, camera axes."""
     weight_3d: Float[AnyArray, "*batch K"] | None
-    """One over the standard deviation in metres, times the root of the weight; 0 if unused."""
+    """Weight of each point's residual over its standard deviation in metres; 0 if unused."""
     focal_length: Float[AnyArray, "*batch 2"]
     """Pixels."""
     principal_point: Float[AnyArray, "*batch 2"]
@@ -49,10 +49,10 @@ class Prior:
 
 
 def make_prior(layout: variables.Layout, joint_names: tuple[str, ...], limit_spread: float, dtype: np.dtype) -> Prior:
-    """Prior for a body: unit Gaussians over the shape, `priors.pose_prior` over the pose."""
+    """Prior for a body: unit Gaussians with limits over the shape, `priors.pose_prior` over the pose."""
     pose = priors.pose_prior(joint_names)
     zeros, ones = np.zeros(layout.num_betas), np.ones(layout.num_betas)
-    far = np.full(layout.num_betas, np.inf)
+    far = np.full(layout.num_betas, priors.SHAPE_LIMIT)
     return Prior(
         mean=np.concatenate([zeros, pose.mean.ravel()]).astype(dtype),
         spread=np.concatenate([ones, pose.spread.ravel()]).astype(dtype),
@@ -156,7 +156,7 @@ def _centre_weights(evidence: Evidence) -> Float[Array, "K"]:
 
 def _centre(values: Float[Array, "K ..."], evidence: Evidence) -> Float[Array, "K ..."]:
     """Values minus their weighted mean."""
-    return values - jnp.tensordot(_centre_weights(evidence), values, axes=1)
+    return values - jnp.tensordot(_centre_weights(evidence), values, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
 def _point_function(evidence: Evidence, weights: StageWeights, frame: str):
@@ -218,6 +218,5 @@ def _prior_blocks(
     tail = vector[6:]
     is_shape = np.arange(tail.size) < prior.num_betas
     strength = jnp.where(is_shape, weights.shape_prior, weights.pose_prior)
-    pose = tail[prior.num_betas :]
-    limits = terms.outside_limits(pose, prior.low[prior.num_betas :], prior.high[prior.num_betas :], prior.limit_spread)
+    limits = terms.outside_limits(tail, prior.low, prior.high, prior.limit_spread)
     return terms.gaussian(tail, prior.mean, prior.spread) * strength, limits * weights.joint_limits

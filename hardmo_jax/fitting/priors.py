@@ -16,6 +16,9 @@ import numpy as np
 
 from hardmo_jax.array_types import Float
 
+#: Shape coefficients are kept within this many standard deviations: beyond it no body of the model is human.
+SHAPE_LIMIT = 3.5
+
 
 class _Angles(NamedTuple):
     """Per component (x, y, z), radians."""

@@ -18,11 +18,11 @@ class FitStatus(enum.IntEnum):
     MAX_STEPS = 1
     """The iterations ran out while the cost was still falling; the parameters are usable."""
     DIVERGED = 2
-    """The result explains the keypoints no better than the start; do not use it."""
+    """The result does not explain the keypoints, or is no human body in front of the camera; do not use it."""
     NONFINITE = 3
     """An input or a result was not finite; the parameters are the best finite ones seen."""
     NO_EVIDENCE = 4
-    """Too few confident keypoints; the parameters are the prior."""
+    """Too few confident keypoints; the parameters are little more than the prior, do not use them."""
 
 
 @jax.tree_util.register_dataclass
@@ -36,6 +36,8 @@ class FitResult:
     """Camera the parameters live in front of; None if only 3D keypoints were given."""
     keypoints_2d: Float[AnyArray, "*batch K 2"] | None
     """The fitted body's keypoints in the layout of the observations, pixels; NaN where the body lacks the point."""
+    keypoints_3d: Float[AnyArray, "*batch K 3"]
+    """The same points in metres, camera frame; NaN where the body lacks the point."""
     status: Int[AnyArray, "*batch"]
     """`FitStatus` of each person."""
     error_by_part: dict[str, Float[AnyArray, "*batch"]]

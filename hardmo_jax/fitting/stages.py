@@ -42,7 +42,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PartWeights:
-    """How much an error of each part counts: the inverse of how far its keypoints are usually off."""
+    """Factor on the residuals of each part, so the cost has its square: how much nearer than usual keypoints are."""
 
     body: float = 1.0
     """COCO-like body points."""

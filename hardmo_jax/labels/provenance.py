@@ -38,6 +38,8 @@ RECORDED_PACKAGES = (
     "av",
     "moderngl",
     "onnxruntime",
+    "ai-edge-litert",
+    "scipy",
     "ultralytics",
     "torch",
     "ray",

@@ -38,7 +38,7 @@ STATUSES = ("CONVERGED", "MAX_STEPS", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
 FAILED_STATUSES = ("DIVERGED", "NONFINITE", "NO_EVIDENCE")
 ORIGINS = ("machine", "human")
 REVIEWS = ("none", "accepted", "rejected")
-GENDERS = ("neutral", "female", "male")
+GENDERS = ("neutral", "female", "male", "unknown")
 
 _CHOICES = {"status": STATUSES, "origin": ORIGINS, "review": REVIEWS, "gender": GENDERS}
 _INT32 = 2**31 - 1
@@ -54,8 +54,8 @@ def make_label_id(source_path: str, source_sha256: str, frame_index: int, track_
     """Name of a label that stays the same when its folder moves and when it is made again.
 
     Args:
-        source_path: Path of the photo or video; only the file name counts, so that equal photos under two
-            names have two labels.
+        source_path: Path of the photo or video as the label holds it: relative to what was labelled, so that
+            equal photos in two places have two labels.
         source_sha256: SHA-256 of the file's content.
         frame_index: Frame inside the file.
         track_id: Person inside the file.
@@ -63,8 +63,8 @@ def make_label_id(source_path: str, source_sha256: str, frame_index: int, track_
     Returns:
         32 hexadecimal digits.
     """
-    name = re.split(r"[\\/]", source_path)[-1]
-    key = "\0".join((name, source_sha256, str(frame_index), str(track_id)))
+    place = source_path.replace("\\", "/")
+    key = "\0".join((place, source_sha256, str(frame_index), str(track_id)))
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -160,13 +160,13 @@ class LabelRow:
     keypoint_confidence: Real[Any, "67"]
     """In [0, 1]; 0 means absent."""
     keypoints_3d: Real[Any, "67 3"] | Real[Any, "201"] | None = None
-    """Points of the fitted body in the camera frame, metres."""
+    """Points of the fitted body in the camera frame, metres; NaN where the body has no such point."""
     body_model: str
     """Name of the body, such as `open_body_smplh`."""
     body_model_sha256: str
     """SHA-256 of its file."""
-    gender: str = "neutral"
-    """Variant of the body."""
+    gender: str = "unknown"
+    """Variant of the body, as far as its file tells."""
     betas: Real[Any, "10"]
     """Shape coefficients, standard deviations."""
     global_orient: Real[Any, "3"]
@@ -190,9 +190,9 @@ class LabelRow:
     status: str
     """Outcome of the fit, one of `STATUSES`."""
     error_by_part: Mapping[str, float | None]
-    """Mean 2D error of each part as a fraction of the box; None without evidence."""
+    """Median 2D error of each part's confident keypoints as a fraction of the longer box side; None without any."""
     score_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
-    """Hardcase score of each part; None if not scored."""
+    """Share of each part's confident keypoints that the fit meets within 5 % of the box; None without any."""
     hypotheses: tuple[Hypothesis, ...] | None = None
     """Other poses that the picture allows."""
     label_version: int = 1
@@ -203,6 +203,10 @@ class LabelRow:
     """`machine` or `human`."""
     review: str = "none"
     """`none`, `accepted` or `rejected` by a person."""
+    code_version: str | None = None
+    """Version of this package, and its commit where known."""
+    config_sha256: str | None = None
+    """Digest of the configuration that made the label; `run.json` beside it holds the text."""
     label_id: str = ""
     """Stable name, see `make_label_id`; filled in if empty."""
     created_utc: datetime.datetime = dataclasses.field(default_factory=_now)
@@ -307,7 +311,7 @@ def _problems(row: LabelRow) -> Any:
 def _number_problems(row: LabelRow) -> Any:
     for name in _ROW_SHAPES:
         value = getattr(row, name)
-        may_fail = name in _FITTED and not row.is_usable
+        may_fail = (name in _FITTED and not row.is_usable) or name == "keypoints_3d"
         if value is not None and not may_fail and not np.isfinite(value).all():
             yield f"`{name}` is not finite although the status is {row.status}"
     if row.fps is not None and not (math.isfinite(row.fps) and row.fps > 0):
@@ -382,11 +386,11 @@ _UNITS = {
     "keypoints_2d": "px", "keypoints_3d": "m", "betas": "standard deviations", "global_orient": "rad",
     "body_pose": "rad", "left_hand_pose": "rad", "right_hand_pose": "rad", "smpl_hand_pose": "rad",
     "transl": "m", "focal_length": "px", "principal_point": "px", "created_utc": "UTC",
-    "error_by_part": "fraction of the box",
+    "error_by_part": "fraction of the box", "score_by_part": "fraction of the keypoints",
 }  # fmt: skip
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
-    "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version",
+    "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
 )  # fmt: skip
 _LEAST_INTEGERS = {
     "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
@@ -394,7 +398,8 @@ _LEAST_INTEGERS = {
 }  # fmt: skip
 _TEXTS = (
     "source_path", "source_sha256", "category", "licence", "keypoint_layout", "keypoint_source",
-    "body_model", "body_model_sha256", "gender", "camera_source", "status", "origin", "review", "label_id",
+    "body_model", "body_model_sha256", "gender", "camera_source", "status", "origin", "review", "code_version",
+    "config_sha256", "label_id",
 )  # fmt: skip
 _FLOATS = {"time_seconds": pa.float64(), "fps": pa.float64(), "person_score": pa.float32()}
 _PART_PREFIXES = {"error_by_part": "error_", "score_by_part": "score_"}

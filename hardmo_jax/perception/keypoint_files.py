@@ -186,10 +186,15 @@ def find_photo(path: str | os.PathLike[str], image_file: str | None) -> pathlib.
     if image_file:
         for base in (folder, folder / "images"):
             for suffix in ("", *_PICTURE_SUFFIXES):
-                candidate = (base / f"{image_file}{suffix}").resolve()
-                if candidate.is_relative_to(folder) and candidate.is_file():
+                try:
+                    candidate = (base / f"{image_file}{suffix}").resolve()
+                    is_there = candidate.is_relative_to(folder) and candidate.is_file()
+                except (OSError, ValueError):
+                    # A name no file system takes: too long, or with a NUL in it.
+                    continue
+                if is_there:
                     return candidate
-    raise KeypointFileError(f"{path}: no picture {image_file!r} beside it or in {folder / 'images'}")
+    raise KeypointFileError(f"{path}: no picture {str(image_file)[:80]!r} beside it or in {folder / 'images'}")
 
 
 def _coco_person(annotation: Mapping[str, Any], image_file: str, path: pathlib.Path, where: str) -> FilePerson | None:

@@ -4,10 +4,15 @@ Pixels → perception → observations → fit → labels → overlays. Pictures
 once to draw on them) instead of held, so memory does not grow with the length of a video.
 """
 
+import collections
 import dataclasses
+import hashlib
+import json
 import os
 import pathlib
+import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -15,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import hardmo_jax
 from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
@@ -24,7 +30,7 @@ from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.observations import Observations
-from hardmo_jax.perception import estimate, keypoint_files, video
+from hardmo_jax.perception import estimate, keypoint_files, model_files, video
 from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.viz import overlay
@@ -37,6 +43,7 @@ SCORE_THRESHOLD = 0.05
 #: Bodies posed at once when drawing.
 _DRAWING_BATCH = 8
 _OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
+_UNFINISHED = ".annotate-"
 
 
 class OutputFolderError(ValueError):
@@ -139,7 +146,6 @@ class AnnotateSummary:
     """Box sides; over the people with a usable fit; None without evidence."""
     seconds_by_stage: dict[str, float]
     warnings: tuple[str, ...]
-    outputs: tuple[pathlib.Path, ...]
 
 
 def annotate(
@@ -174,6 +180,7 @@ def annotate(
     report = progress or (lambda stage, done, total: None)
     output = pathlib.Path(output_folder)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
+    _check_output(output, pathlib.Path(source))
     # Everything that can be wrong with the request is found before any work is done.
     body = load_body_option(options.body)
     media = video.open_media(source)
@@ -181,29 +188,55 @@ def annotate(
     if media.kind != "keypoints":
         estimator = estimate.load_estimator(model_folder, options.perception)
     renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
-    _clear_output(output)
 
-    warnings = []
+    # Work goes into a folder beside the goal and is moved there when it is complete: a run that fails or is
+    # stopped leaves the earlier one as it was.
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
+        summary = _annotate_into(
+            pathlib.Path(scratch), media, body, estimator, renderer, options, pathlib.Path(model_folder), record, report
+        )
+        _replace_output(pathlib.Path(scratch), output)
+    return summary
+
+
+def _annotate_into(
+    output: pathlib.Path,
+    media: video.Media,
+    body: BodyModel,
+    estimator: estimate.Estimator | None,
+    renderer: raster.Renderer | None,
+    options: AnnotateOptions,
+    model_folder: pathlib.Path,
+    record: provenance.RunRecord,
+    report: Progress,
+) -> AnnotateSummary:
+    """The stations of the job, one after the other."""
+    warnings: list[str] = []
     with record.stage("perceive"):
         if estimator is None:
-            pictures, sightings = _from_keypoint_files(media, options)
+            pictures, sightings = _from_keypoint_files(media, options, warnings)
         else:
             pictures, sightings = _perceive(media, estimator, options, report)
             warnings += media.warnings
     with record.stage("fit"):
         result = _fit_all(body, sightings, options, report) if sightings else None
     with record.stage("label"):
-        rows = to_labels(sightings, result, body, options, media.fps) if result is not None else []
-        outputs = [store.write_labels(output / "labels.parquet", rows)]
+        rows = to_labels(sightings, result, body, options, media) if result is not None else []
+        store.write_labels(output / "labels.parquet", rows)
     if renderer is not None:
         with record.stage("draw"):
-            outputs += _draw(media, pictures, sightings, result, body, renderer, options, output, report)
+            _draw(media, pictures, sightings, result, body, renderer, options, output, report)
         record.add("renderer", renderer.name)
         if renderer.reason:
             warnings.append(f"drawn without OpenGL: {renderer.reason}")
     record.add("body_model", {"name": body.name, "sha256": body.checksum})
-    record.add("sources", {str(picture.source_path.name): picture.source_sha256 for picture in pictures})
-    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), tuple(outputs))
+    if estimator is not None:
+        pinned = model_files.MODEL_FILES.values()
+        for file in pinned:
+            record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
+    record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
+    summary = _summarise(pictures, sightings, rows, record, tuple(warnings))
     record.add("summary", {"people": summary.num_people, "status": summary.status_counts})
     record.write(output / "run.json")
     return summary
@@ -281,7 +314,8 @@ def _perceive(
     sightings = []
     for people in found:
         report("perceive", len(pictures), total)
-        for number, person in enumerate(people):
+        # From left to right: the number of a person must not hang on scores, which every option moves.
+        for number, person in enumerate(sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))):
             sightings.append(
                 Sighting(
                     picture=pictures[-1],
@@ -298,13 +332,21 @@ def _perceive(
     return pictures, sightings
 
 
-def _from_keypoint_files(media: video.Media, options: AnnotateOptions) -> tuple[list[Picture], list[Sighting]]:
-    """People of keypoint files, with the photos that lie beside them."""
+def _from_keypoint_files(
+    media: video.Media, options: AnnotateOptions, warnings: list[str]
+) -> tuple[list[Picture], list[Sighting]]:
+    """People of keypoint files, with the photos that lie beside them; a file without its photo is a warning."""
     pictures: dict[pathlib.Path, Picture] = {}
-    sightings = []
+    sightings: list[Sighting] = []
+    counts: dict[pathlib.Path, int] = {}
+    missing: dict[str, keypoint_files.KeypointFileError] = {}
     for path in media.paths:
         for person in keypoint_files.read_keypoints(path):
-            photo = keypoint_files.find_photo(path, person.image_file)
+            try:
+                photo = keypoint_files.find_photo(path, person.image_file)
+            except keypoint_files.KeypointFileError as error:
+                missing[str(error)] = error
+                continue
             if photo not in pictures:
                 if options.limit_frames is not None and len(pictures) >= options.limit_frames:
                     continue
@@ -319,6 +361,7 @@ def _from_keypoint_files(media: video.Media, options: AnnotateOptions) -> tuple[
                     height=_known(file.height),
                 )
             picture = pictures[photo]
+            counts[photo] = counts.get(photo, 0) + 1
             box = person.bbox
             if box is None:
                 seen = person.keypoints_2d[person.confidence > 0]
@@ -328,7 +371,7 @@ def _from_keypoint_files(media: video.Media, options: AnnotateOptions) -> tuple[
             sightings.append(
                 Sighting(
                     picture=picture,
-                    track_id=sum(other.picture is picture for other in sightings),
+                    track_id=counts[photo] - 1,
                     keypoints_2d=person.keypoints_2d,
                     confidence=person.confidence,
                     keypoints_3d=None,
@@ -338,13 +381,28 @@ def _from_keypoint_files(media: video.Media, options: AnnotateOptions) -> tuple[
                     source=f"file:{person.layout}",
                 )
             )
+    if missing and not pictures:
+        raise next(iter(missing.values()))
+    warnings += list(missing)
     return list(pictures.values()), sightings
 
 
+def relative_source(media: video.Media, picture: Picture) -> str:
+    """Path of a picture below what was labelled; nothing of the user's folders above it is written down."""
+    root = media.path if media.path.is_dir() else media.path.parent
+    path = picture.source_path.resolve()
+    root = root.resolve()
+    return (path.relative_to(root) if path.is_relative_to(root) else pathlib.Path(path.name)).as_posix()
+
+
 def to_labels(
-    sightings: list[Sighting], result: FitResult, body: BodyModel, options: AnnotateOptions, fps: float | None
+    sightings: list[Sighting], result: FitResult, body: BodyModel, options: AnnotateOptions, media: video.Media
 ) -> list[schema.LabelRow]:
     """One label a person and picture."""
+    config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
+    config_sha256 = hashlib.sha256(config.encode()).hexdigest()
+    commit = provenance.git_commit(pathlib.Path(__file__).parent)
+    code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
     arrays = jax.tree.map(np.asarray, result)
     camera_source = "diagonal" if options.camera.field_of_view_degrees is None else "field_of_view"
     rows = []
@@ -353,11 +411,11 @@ def to_labels(
         params = jax.tree.map(lambda leaf, at=index: leaf[at], arrays.params)
         rows.append(
             schema.LabelRow(
-                source_path=str(picture.source_path),
+                source_path=relative_source(media, picture),
                 source_sha256=picture.source_sha256,
                 frame_index=picture.frame_index,
                 time_seconds=picture.time_seconds,
-                fps=fps,
+                fps=media.fps,
                 image_width=picture.width,
                 image_height=picture.height,
                 bbox=sighting.bbox,
@@ -368,8 +426,11 @@ def to_labels(
                 keypoint_source=sighting.source,
                 keypoints_2d=sighting.keypoints_2d,
                 keypoint_confidence=sighting.confidence,
-                keypoints_3d=sighting.keypoints_3d,
-                body_model=f"{body.name}_{body.family}" if body.name == "open_body" else body.name,
+                keypoints_3d=arrays.keypoints_3d[index],
+                body_model=f"{body.name}_{body.family}",
+                gender=gender_of(options.body),
+                code_version=code_version,
+                config_sha256=config_sha256,
                 body_model_sha256=body.checksum,
                 **_pose_columns(params),
                 focal_length=arrays.camera.focal_length[index],
@@ -383,9 +444,20 @@ def to_labels(
     return rows
 
 
+def gender_of(options: BodyOptions) -> str:
+    """Variant of a body, read off the names of its file and folder as they are published."""
+    if options.model == "open_body":
+        return "neutral"
+    words = set(re.split(r"[^a-z]+", "/".join(pathlib.PurePath(options.model).parts[-2:]).lower()))
+    for gender, names in (("neutral", {"neutral"}), ("female", {"female", "f"}), ("male", {"male", "m"})):
+        if words & names:
+            return gender
+    return "unknown"
+
+
 def _pose_columns(params: BodyParams) -> dict[str, Any]:
     """Parameters as the schema splits them: 21 joints that all families share, then hands by family."""
-    shared = 21
+    shared = schema.NUM_BODY_JOINTS
     betas = np.zeros(10, np.float32)
     betas[: min(10, params.betas.shape[-1])] = params.betas[:10]
     is_smpl = params.left_hand_pose is None
@@ -425,20 +497,37 @@ def _scores(sighting: Sighting, fitted: np.ndarray) -> dict[str, float | None]:
     return scores
 
 
-def _clear_output(output: pathlib.Path) -> None:
-    """Remove what an earlier run left; refuse a folder that is not one of ours."""
+def _check_output(output: pathlib.Path, source: pathlib.Path) -> None:
+    """Refuse an output folder whose content must not be replaced."""
     if output.exists() and not output.is_dir():
         raise OutputFolderError(f"{output} is a file; give a folder for the labels, e.g. --output_dir=out/annotate")
+    if source.resolve().is_relative_to(output.resolve()):
+        raise OutputFolderError(f"the input {source} lies in the output folder {output}; give another --output_dir")
     present = {path.name for path in output.iterdir()} if output.exists() else set()
-    foreign = sorted(present - set(_OWN_OUTPUTS))
+    foreign = sorted(name for name in present - set(_OWN_OUTPUTS) if not name.startswith(".writing-"))
     if foreign:
         raise OutputFolderError(
             f"{output} holds {foreign[0]!r}, which no annotate run wrote; give an empty folder as --output_dir"
         )
-    for name in sorted(present):
-        path = output / name
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if "labels.parquet" in present:
+        rows = store.read_labels(output / "labels.parquet").rows
+        if any(row.origin == "human" or row.review == "accepted" for row in rows):
+            raise OutputFolderError(
+                f"{output} holds labels that a person made or accepted; give another --output_dir and merge afterwards"
+            )
+
+
+def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
+    """Put a complete run where the earlier one was."""
     output.mkdir(parents=True, exist_ok=True)
+    for name in _OWN_OUTPUTS:
+        old, new = output / name, scratch / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        elif old.exists() and not new.exists():
+            old.unlink()
+        if new.exists():
+            os.replace(new, old)
 
 
 def _draw(
@@ -451,7 +540,7 @@ def _draw(
     options: AnnotateOptions,
     output: pathlib.Path,
     report: Progress,
-) -> list[pathlib.Path]:
+) -> None:
     """Meshes over the pictures: a PNG a photo, or one video."""
     style = overlay.OverlayStyle(side_by_side=options.output.side_by_side, show_keypoints=options.output.show_keypoints)
     faces = np.asarray(body.faces)
@@ -489,23 +578,22 @@ def _draw(
                 if frame.position in known:
                     writer.add(drawn(frame.image, frame.position), time_seconds=frame.time_seconds)
                 report("draw", done, len(pictures))
-        return [path]
-    paths = []
+        return
+    shared_stems = collections.Counter(picture.source_path.stem for picture in pictures)
     for done, picture in enumerate(pictures, start=1):
         image = next(iter(video.open_media(picture.source_path).frames())).image
-        path = output / "overlay" / f"{_unique_stem(picture, pictures)}.png"
+        path = output / "overlay" / f"{_stem(picture, shared_stems)}.png"
         path.parent.mkdir(exist_ok=True)
         overlay.write_png(path, drawn(image, picture.position))
-        paths.append(path)
         report("draw", done, len(pictures))
-    return paths
 
 
-def _unique_stem(picture: Picture, pictures: list[Picture]) -> str:
-    """File name of an overlay: the photo's stem, with its suffix and number where two photos share a stem."""
+def _stem(picture: Picture, shared_stems: collections.Counter[str]) -> str:
+    """File name of an overlay: the photo's stem, with its suffix and number where photos share a stem."""
     path = picture.source_path
-    shared = [other for other in pictures if other.source_path.stem == path.stem]
-    return path.stem if len(shared) == 1 else f"{path.stem}_{path.suffix.lstrip('.')}_{picture.position}"
+    if shared_stems[path.stem] == 1:
+        return path.stem
+    return f"{path.stem}_{path.suffix.lstrip('.')}_{picture.position}"
 
 
 def _vertices(
@@ -543,7 +631,6 @@ def _summarise(
     rows: list[schema.LabelRow],
     record: provenance.RunRecord,
     warnings: tuple[str, ...],
-    outputs: tuple[pathlib.Path, ...],
 ) -> AnnotateSummary:
     """Counts and medians for the table at the end."""
     usable = [row for row in rows if row.status in (FitStatus.CONVERGED.name, FitStatus.MAX_STEPS.name)]
@@ -563,5 +650,4 @@ def _summarise(
         median_error_by_part=medians,
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
-        outputs=outputs,
     )

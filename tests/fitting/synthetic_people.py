@@ -80,6 +80,15 @@ def draw(body: BodyModel, layout_name: str, *, count: int = 16, seed: int = 1) -
     return People(body=body, params=params, points=points, pixels=pixels, confidence=confidence, layout=layout_name)
 
 
+def unchecked(data_class, **given):
+    """An options or data class as in production, past the shape and type checks that only run in tests."""
+    value = object.__new__(data_class)
+    for field in dataclasses.fields(data_class):
+        object.__setattr__(value, field.name, given.get(field.name, field.default))
+    value.__post_init__()
+    return value
+
+
 def rows_of(tree, rows):
     """Some rows of every leaf."""
     return jax.tree.map(lambda leaf: leaf[rows], tree)

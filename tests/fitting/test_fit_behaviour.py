@@ -15,10 +15,9 @@ from hardmo_jax.skeleton import layouts
 from tests.fitting import synthetic_people
 from tests.fitting.conftest import OPTIONS
 
-#: Parameters of the same person in another batch: float32 sums are reordered, 64 solves amplify it.
-TOLERANCE_ROW = 1e-3
-#: Pixels, for the same.
-TOLERANCE_ROW_PIXELS = 0.05
+#: The same person fitted by another program, whose sums run in another order (float32, some fifty linear solves):
+#: pixels, metres and share of the cost. A picture tells depth badly, hence millimetres and not micrometres.
+TOLERANCE_PIXELS, TOLERANCE_JOINTS, TOLERANCE_COST = 0.2, 5e-3, 1e-3
 
 # Rows of the spoilt batch. Rows from 8 on are untouched.
 NAN_SEEN, NAN_ABSENT, NO_POINTS, FEW_POINTS, DOUBTFUL, GARBAGE, SHUFFLED, NAN_CONFIDENCE = range(8)
@@ -46,10 +45,11 @@ def pixel_errors(people, result):
     return np.nanmean(np.where(people.confidence > 0, distance, np.nan), -1)
 
 
-def assert_same_people(ours, theirs, rows=slice(None)):
-    for a, b in zip(jax.tree.leaves(ours.params), jax.tree.leaves(theirs.params), strict=True):
-        np.testing.assert_allclose(a[rows], b[rows], atol=TOLERANCE_ROW)
-    np.testing.assert_array_equal(ours.status[rows], theirs.status[rows])
+def assert_same_people(people, ours, theirs):
+    np.testing.assert_array_equal(ours.status, theirs.status)
+    np.testing.assert_allclose(ours.loss_history[..., -1], theirs.loss_history[..., -1], rtol=TOLERANCE_COST)
+    np.testing.assert_allclose(ours.keypoints_2d, theirs.keypoints_2d, atol=TOLERANCE_PIXELS)
+    assert synthetic_people.joint_errors(people.body, ours.params, theirs.params).max() < TOLERANCE_JOINTS
 
 
 # ---- statuses -----------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_counts_of_one_bucket_share_a_program_and_padding_changes_nothing(people
     for count in (16, 11, 9):
         part = hm.fit(people.body, people.observe("2d", rows=slice(16 - count, 16)), options=OPTIONS)
         assert part.status.shape == (count,)
-        assert_same_people(part, jax.tree.map(lambda leaf, at=16 - count: leaf[at:], whole))
+        assert_same_people(people, part, jax.tree.map(lambda leaf, at=16 - count: leaf[at:], whole))
     assert fit_module._solve._cache_size() == before
 
 
@@ -198,8 +198,7 @@ def test_person_fitted_alone_equals_the_row_of_a_batch(people, fit_people, one_b
     rows = [0, 3, 12]
     alone = hm.fit(people.body, people.observe("2d", rows=rows), options=one_by_one)
     whole = synthetic_people.rows_of(fit_people("2d"), np.array(rows))
-    assert_same_people(alone, whole)
-    np.testing.assert_allclose(alone.keypoints_2d, whole.keypoints_2d, atol=TOLERANCE_ROW_PIXELS)
+    assert_same_people(people, alone, whole)
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
@@ -218,7 +217,7 @@ def test_batch_axes_come_back(people, fit_people, one_by_one, batch):
     assert {error.shape for error in result.error_by_part.values()} == {batch}
     assert result.camera.focal_length.shape == result.camera.principal_point.shape == (*batch, 2)
     flat = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(count, *leaf.shape[len(batch) :]), result)
-    assert_same_people(flat, synthetic_people.rows_of(fit_people("2d"), slice(0, count)))
+    assert_same_people(people, flat, synthetic_people.rows_of(fit_people("2d"), slice(0, count)))
 
 
 # ---- invariances --------------------------------------------------------------------------------------------
@@ -228,9 +227,8 @@ def test_twice_the_picture_gives_the_same_people(people, fit_people):
     camera = jax.tree.map(lambda leaf: 2 * leaf, people.camera)
     observed = people.observe("2d", keypoints_2d=2 * people.pixels, camera=camera)
     result = hm.fit(people.body, observed, options=OPTIONS)
-    # Powers of two scale exactly.
-    assert_same_people(result, fit_people("2d"))
-    np.testing.assert_allclose(result.keypoints_2d, 2 * fit_people("2d").keypoints_2d, atol=TOLERANCE_ROW_PIXELS)
+    halved = dataclasses.replace(result, keypoints_2d=result.keypoints_2d / 2)
+    assert_same_people(people, halved, fit_people("2d"))
 
 
 def test_moving_the_picture_with_its_principal_point_changes_nothing(people, fit_people):
@@ -268,19 +266,11 @@ def test_mirrored_picture_is_explained_as_well(people):
 # ---- starts and solvers -------------------------------------------------------------------------------------
 
 
-def test_fit_goes_on_from_initial_parameters(people):
+def test_fit_from_the_truth_ends_where_the_fit_from_scratch_does(people, fit_people):
     rows = slice(0, 4)
     truth = synthetic_people.rows_of(people.params, rows)
     result = hm.fit(people.body, people.observe("2d", rows=rows), options=OPTIONS, initial=truth)
-    joints = synthetic_people.joint_errors(people.body, result.params, truth)
-    # The heading and the distance of the truth are kept, which a picture alone does not tell.
-    assert joints.mean() < 0.1
-    assert (
-        pixel_errors(
-            dataclasses.replace(people, pixels=people.pixels[rows], confidence=people.confidence[rows]), result
-        ).max()
-        < 1
-    )
+    assert_same_people(people, result, synthetic_people.rows_of(fit_people("2d"), rows))
 
 
 def test_adam_is_a_solver_of_the_same_fit(people):

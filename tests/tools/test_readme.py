@@ -37,7 +37,7 @@ def test_config_flags_that_are_named_exist():
     config = normal.get_config()
     for key in re.findall(r"--config\.([\w.]+)=", README):
         section, _, name = key.partition(".")
-        assert name in config[section] or name == "turned", key
+        assert name in config[section], key
 
 
 def test_fit_example_runs_and_converges():

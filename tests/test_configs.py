@@ -55,7 +55,7 @@ def test_value_of_another_kind_is_named_with_its_place():
         _cli.build_options(annotate.AnnotateOptions, config)
 
 
-def test_sections_stand_in_the_order_of_the_house():
+def test_sections_are_those_of_the_house():
     config = config_of("normal", "full")
     assert isinstance(config, config_dict.ConfigDict)
     assert set(config) == {"seed", "body", "camera", "perception", "fit", "output"}

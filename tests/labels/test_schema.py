@@ -126,9 +126,9 @@ def test_arrays_are_copied_and_cannot_be_written():
         row.body_pose[0, 0] = 1
 
 
-def test_label_id_depends_on_file_name_content_frame_and_person_but_not_on_the_folder():
+def test_label_id_depends_on_place_content_frame_and_person():
     base = schema.make_label_id("a/b.mp4", "0" * 64, 1, 2)
-    assert base == schema.make_label_id("other\\b.mp4", "0" * 64, 1, 2)
+    assert base == schema.make_label_id("a\\b.mp4", "0" * 64, 1, 2)
     others = [
         schema.make_label_id("a/c.mp4", "0" * 64, 1, 2),
         schema.make_label_id("a/b.mp4", "1" * 64, 1, 2),

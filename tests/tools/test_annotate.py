@@ -103,6 +103,7 @@ def test_fitted_body_projects_onto_the_keypoints_of_the_label(annotated):
     layout = layouts.get_layout("openpose67")
     regressor, _ = mapping.point_regressor(layout, landmarks.point_names(body))
     points = regressor @ np.asarray(landmarks.named_points(body, body(params)))
+    np.testing.assert_allclose(label.keypoints_3d, points, atol=2e-3)
     camera = cameras.Camera(focal_length=label.focal_length, principal_point=label.principal_point)
     distance = np.linalg.norm(cameras.project_points(camera, points) - label.keypoints_2d, axis=-1)
     is_body = np.array([layouts.part_of(point) == "body" for point in layout.points])
@@ -219,20 +220,67 @@ def make_bad_source(kind, folder):
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty_folder", "zero_length", "not_a_video", "not_a_photo", "bad_json"])
-def test_bad_source_is_refused_in_one_line_before_the_output_is_touched(kind, perception_models, tmp_path):
+def test_bad_source_is_refused_in_one_line_and_the_earlier_run_stays(kind, perception_models, tmp_path):
     source = make_bad_source(kind, tmp_path)
+    (tmp_path / "out").mkdir()
+    store.write_labels(tmp_path / "out" / "labels.parquet", [])
+    before = (tmp_path / "out" / "labels.parquet").read_bytes()
     with pytest.raises((FileNotFoundError, ValueError)) as error:
         annotate.annotate(source, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
     message = str(error.value)
     assert source.name in message
     assert "\n" not in message
+    assert (tmp_path / "out" / "labels.parquet").read_bytes() == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["labels.parquet"]
+    assert not list(tmp_path.glob(".annotate-*"))
 
 
-def test_truncated_video_is_labelled_up_to_the_cut_or_refused(reference_data, perception_models, tmp_path):
+@pytest.mark.parametrize("inside", ["overlay.mp4", "overlay/1.png"])
+def test_input_inside_the_output_folder_is_refused_and_kept(inside, perception_models, tmp_path):
+    source = tmp_path / "out" / inside
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"precious")
+    with pytest.raises(annotate.OutputFolderError, match="lies in the output folder"):
+        annotate.annotate(source, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+    assert source.read_bytes() == b"precious"
+
+
+def test_labels_a_person_accepted_are_never_replaced(annotated, photo, perception_models, tmp_path):
+    row = store.read_labels(annotated[0] / "labels.parquet").rows[0]
+    (tmp_path / "out").mkdir()
+    store.write_labels(tmp_path / "out" / "labels.parquet", [dataclasses.replace(row, review="accepted")])
+    with pytest.raises(annotate.OutputFolderError, match="a person"):
+        annotate.annotate(photo, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+
+
+def test_equal_photos_in_two_folders_give_two_labels(photo, perception_models, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        small = cv2.resize(cv2.imread(str(photo)), None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(tmp_path / "in" / folder / "1.jpg"), small)
+    annotate.annotate(tmp_path / "in", tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+    rows = store.read_labels(tmp_path / "out" / "labels.parquet").rows
+    assert sorted(row.source_path for row in rows) == ["a/1.jpg", "b/1.jpg"]
+    assert len({row.label_id for row in rows}) == 2
+    assert len(list((tmp_path / "out" / "overlay").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "gender"),
+    [("x/SMPL_FEMALE.pkl", "female"), ("smplh/male/model.npz", "male"), ("x/SMPL_NEUTRAL.npz", "neutral"),
+     ("basicModel_f_lbs_10_207_0_v1.0.0.pkl", "female"), ("x/mine.npz", "unknown"), ("open_body", "neutral")],
+)  # fmt: skip
+def test_gender_is_read_off_the_published_file_names(path, gender):
+    assert annotate.gender_of(annotate.BodyOptions(model=path)) == gender
+
+
+def test_truncated_video_is_refused_with_its_name(reference_data, perception_models, tmp_path):
     whole = (reference_data / "media/videos/mmhuman3d_single_person_demo.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(video.MediaError, match=r"cut\.mp4"):
-        list(video.open_media(tmp_path / "cut.mp4").frames())
+        annotate.annotate(
+            tmp_path / "cut.mp4", tmp_path / "out", options=smoke_options(), model_folder=perception_models
+        )
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "photo", "malicious", "truncated"])

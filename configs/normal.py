@@ -35,30 +35,31 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
         extra_looks=0 if is_smoke else 2,
         turned="when_empty",  # search the picture turned by 90, 180 and 270 degrees too: never, when_empty, always
-        max_people=32,
-        hands=True,
+        max_people=32,  # a picture
+        hands=True,  # look for fingers
         detect_every=10,  # frames of a video between two searches
     )
     config.fit = config_dict.create(
         solver="levenberg_marquardt",
-        yaw_starts=4,
+        yaw_starts=4,  # headings tried
         explore=(
-            _stage(5, free=("transl", "global_orient"), robust_scale=0.5),
-            _stage(14, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
+            _stage(5, free=("transl", "global_orient"), hands=0.0, robust_scale=0.5),
+            _stage(14, hands=0.0, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
         ),
         refine=(
-            _stage(12, robust_scale=0.3),
-            _stage(10, robust_scale=0.15),
+            # 42 finger points would outvote 17 body points: they come in when the body is in place
+            _stage(12, hands=0.1, robust_scale=0.3),
+            _stage(10, hands=0.4, robust_scale=0.15),
             _stage(5 if is_smoke else 20, pose_prior=0.7, robust_scale=0.08),
         ),
         keypoints_2d_spread=0.01,  # box sides
         keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
     )
     config.output = config_dict.create(
-        overlay=True,
-        renderer="auto",
-        side_by_side=True,
-        show_keypoints=True,
+        overlay=True,  # draw the meshes over the pictures
+        renderer="auto",  # gl, painter, or gl where there is one
+        side_by_side=True,  # the untouched picture beside the overlay
+        show_keypoints=True,  # blue: left, orange: right
         category=config_dict.placeholder(str),  # class of the motion, e.g. "ballet"
         licence=config_dict.placeholder(str),  # licence of the pictures
     )

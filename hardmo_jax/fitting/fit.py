@@ -284,7 +284,11 @@ def _evidence(
             weight[~is_enough] = 0
     ones = np.ones((count, 2))
     focal_length, principal_point = people.get("focal_length"), people.get("principal_point")
+    is_hand = np.array([(layouts.part_of(point) or "").endswith("hand") for point in layout.points])
+    # A layout that is all hand has nothing to be outvoted.
+    is_hand = is_hand & ~is_hand.all()
     evidence = objective.Evidence(
+        is_hand=np.broadcast_to(is_hand, (count, len(layout))).astype(dtype),
         keypoints_2d=points["2d"],
         weight_2d=weights["2d"],
         keypoints_3d=points["3d"],

@@ -27,6 +27,8 @@ class Evidence:
     """Metres, camera axes."""
     weight_3d: Float[AnyArray, "*batch K"] | None
     """Weight of each point's residual over its standard deviation in metres; 0 if unused."""
+    is_hand: Float[AnyArray, "*batch K"]
+    """1 for finger points, else 0."""
     focal_length: Float[AnyArray, "*batch 2"]
     """Pixels."""
     principal_point: Float[AnyArray, "*batch 2"]
@@ -74,6 +76,7 @@ class StageWeights:
     """1 for entries of the vector that move, else 0."""
     keypoints_2d: Float[AnyArray, "*steps"]
     keypoints_3d: Float[AnyArray, "*steps"]
+    hands: Float[AnyArray, "*steps"]
     pose_prior: Float[AnyArray, "*steps"]
     shape_prior: Float[AnyArray, "*steps"]
     joint_limits: Float[AnyArray, "*steps"]
@@ -82,7 +85,7 @@ class StageWeights:
 
 def stage_schedule(stages: tuple[Stage, ...], layout: variables.Layout, dtype: np.dtype) -> StageWeights:
     """Weights of every iteration of the stages, stacked along a leading axis; one row more a stage to begin it."""
-    names = ("keypoints_2d", "keypoints_3d", "pose_prior", "shape_prior", "joint_limits", "robust_scale")
+    names = ("keypoints_2d", "keypoints_3d", "hands", "pose_prior", "shape_prior", "joint_limits", "robust_scale")
     rows = [stage for stage in stages for _ in range(stage.iterations + 1)]
     is_start = [row == 0 for stage in stages for row in range(stage.iterations + 1)]
     return StageWeights(
@@ -161,6 +164,7 @@ def _centre(values: Float[Array, "K ..."], evidence: Evidence) -> Float[Array, "
 
 def _point_function(evidence: Evidence, weights: StageWeights, frame: str):
     """Residual of one keypoint in a frame, and the arrays it is mapped over."""
+    of_hands = 1 + evidence.is_hand * (weights.hands - 1)
     if frame == "image":
         scale = weights.robust_scale
 
@@ -170,14 +174,17 @@ def _point_function(evidence: Evidence, weights: StageWeights, frame: str):
             )
             return error * weight * weights.keypoints_2d
 
-        return residual, (evidence.keypoints_2d, evidence.weight_2d)
+        return residual, (evidence.keypoints_2d, evidence.weight_2d * of_hands)
 
     def residual_3d(point, keypoint, weight):
         scale = jnp.asarray(ROBUST_SCALE_3D, point.dtype)
         return terms.position_3d(point, keypoint, scale) * weight * weights.keypoints_3d
 
     target = evidence.keypoints_3d
-    return residual_3d, (target if frame == "camera" else _centre(jnp.asarray(target), evidence), evidence.weight_3d)
+    return residual_3d, (
+        target if frame == "camera" else _centre(jnp.asarray(target), evidence),
+        evidence.weight_3d * of_hands,
+    )
 
 
 def _frames(evidence: Evidence) -> tuple[str, ...]:

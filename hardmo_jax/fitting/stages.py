@@ -21,6 +21,8 @@ class Stage:
     """Weight of the reprojection residuals."""
     keypoints_3d: float = 1.0
     """Weight of the 3D keypoint residuals, where there are any."""
+    hands: float = 1.0
+    """Further factor on finger points. Two hands have 42 of them: until the body is in place they would outvote it."""
     pose_prior: float = 1.0
     """Weight of the pose prior."""
     shape_prior: float = 1.0
@@ -52,7 +54,7 @@ class PartWeights:
     """Nose, eyes, ears."""
     feet: float = 1.25
     """Toes and heels."""
-    hands: float = 2.5
+    hands: float = 1.5
     """Finger points: hands are small in the box, and their keypoints are precise within it."""
 
 
@@ -65,14 +67,14 @@ class FitOptions:
     yaw_starts: int = 4
     """Headings tried per person; with 3D keypoints one more start takes its heading from them."""
     explore: tuple[Stage, ...] = (
-        Stage(iterations=5, free=("transl", "global_orient"), robust_scale=0.5),
-        Stage(iterations=14, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
+        Stage(iterations=5, free=("transl", "global_orient"), hands=0.0, robust_scale=0.5),
+        Stage(iterations=14, hands=0.0, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
     )
     """Stages run from every start; the start with the lowest cost goes on. A wide robust scale and soft limits
     keep limbs from getting stuck on the wrong side."""
     refine: tuple[Stage, ...] = (
-        Stage(iterations=12, robust_scale=0.3),
-        Stage(iterations=10, robust_scale=0.15),
+        Stage(iterations=12, hands=0.1, robust_scale=0.3),
+        Stage(iterations=10, hands=0.4, robust_scale=0.15),
         Stage(iterations=20, pose_prior=0.5, shape_prior=0.7, robust_scale=0.08),
     )
     """Stages run from the best start."""

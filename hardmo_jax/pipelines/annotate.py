@@ -67,6 +67,11 @@ class CameraOptions:
     field_of_view_degrees: float | None = None
     """Angle across the image diagonal; None takes the focal length equal to the diagonal."""
 
+    def __post_init__(self) -> None:
+        angle = self.field_of_view_degrees
+        if angle is not None and not 0 < angle < 180:
+            raise ValueError(f"`field_of_view_degrees` must be in (0, 180), got {angle}")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OutputOptions:

@@ -55,11 +55,15 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
         table.add_column(part.replace("_", " "), justify="right")
     errors = summary.median_error_by_part.values()
     table.add_row(*("-" if error is None else f"{100 * error:.2f}" for error in errors))
-    status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items()) or "nobody found"
-    console.print(f"{summary.num_people} people in {summary.num_pictures} frames ({status})")
+    status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items())
+    console.print(f"{summary.num_people} people in {summary.num_pictures} frames" + (f" ({status})" if status else ""))
     console.print(table)
     seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
     console.print(seconds)
+    for phrase in summary.worst:
+        console.print(f"look at: {phrase}", soft_wrap=True)
+    if not summary.num_people:
+        console.print("nobody was found; try --config.perception.turned=always, or crop closer to the people")
     for warning in summary.warnings:
         console.print(f"warning: {warning}")
     console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)

@@ -20,19 +20,19 @@ HAND_POSE_JOINTS = 15
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BodyParams:
-    """Parameters of one or many bodies; batch axes lead. Angles are axis-angle, radians, parent-relative."""
+    """Parameters of one or many bodies; batch axes lead and broadcast. Rotations are axis-angle, parent-relative."""
 
-    betas: Float[AnyArray, "*#batch S"]
+    betas: Float[AnyArray, "... S"]
     """Shape coefficients in standard deviations of the model's population."""
-    global_orient: Float[AnyArray, "*#batch 3"]
+    global_orient: Float[AnyArray, "... 3"]
     """Rotation of the root about joint 0."""
-    body_pose: Float[AnyArray, "*#batch JB 3"]
+    body_pose: Float[AnyArray, "... JB 3"]
     """Rotations of the body joints after the root, in file order: 23 of SMPL, 21 of SMPL-H."""
-    transl: Float[AnyArray, "*#batch 3"]
+    transl: Float[AnyArray, "... 3"]
     """Translation in metres, added after everything else."""
-    left_hand_pose: Float[AnyArray, "*#batch 15 3"] | None = None
+    left_hand_pose: Float[AnyArray, "... 15 3"] | None = None
     """Rotations of the left finger joints, MANO's order; None for SMPL."""
-    right_hand_pose: Float[AnyArray, "*#batch 15 3"] | None = None
+    right_hand_pose: Float[AnyArray, "... 15 3"] | None = None
     """Rotations of the right finger joints, MANO's order; None for SMPL."""
 
     @classmethod

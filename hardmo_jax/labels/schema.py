@@ -388,6 +388,24 @@ _UNITS = {
     "transl": "m", "focal_length": "px", "principal_point": "px", "created_utc": "UTC",
     "error_by_part": "fraction of the box", "score_by_part": "fraction of the keypoints",
 }  # fmt: skip
+#: What a reader of the file must know and a unit does not tell.
+_DESCRIPTIONS = {
+    "bbox": "x_min, y_min, x_max, y_max",
+    "keypoints_2d": "measured points, x right, y down, top-left pixel centre at (0, 0); names in the metadata",
+    "keypoint_confidence": "0 absent, 0.5 and more trusted",
+    "keypoints_3d": "points of the fitted body, same names as keypoints_2d; NaN where the body has no such point",
+    "global_orient": "axis-angle of joint 0; about (pi, 0, 0) for a person who faces the camera, where +pi equals -pi",
+    "body_pose": "axis-angle of the 21 joints that SMPL and SMPL-H share, parent-relative; names in the metadata",
+    "left_hand_pose": "axis-angle of 15 finger joints in MANO's order; null for bodies without fingers",
+    "right_hand_pose": "axis-angle of 15 finger joints in MANO's order; null for bodies without fingers",
+    "smpl_hand_pose": "axis-angle of SMPL's joints 22 and 23; null for other bodies",
+    "transl": "added after posing; the pelvis is at transl plus its place in the rest pose",
+    "person_score": "the detector's score",
+    "track_id": "person within a video; in photos the number from left to right",
+    "status": "CONVERGED and MAX_STEPS are usable; DIVERGED, NONFINITE and NO_EVIDENCE are not",
+    "error_by_part": "median distance of the part's confident keypoints over the longer side of bbox",
+    "score_by_part": "share of the part's confident keypoints within 5 % of the longer side of bbox",
+}
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
     "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
@@ -446,6 +464,8 @@ def label_schema() -> pa.Schema:
     for field in dataclasses.fields(LabelRow):
         name = field.name
         metadata = {"unit": _UNITS.get(name, "none")}
+        if name in _DESCRIPTIONS:
+            metadata["description"] = _DESCRIPTIONS[name]
         if name in _PART_PREFIXES:
             fields += [
                 pa.field(_PART_PREFIXES[name] + part, pa.float32(), nullable=True, metadata=metadata)
@@ -457,7 +477,11 @@ def label_schema() -> pa.Schema:
         if name in ("transl", "keypoints_3d", "global_orient"):
             metadata["frame"] = "camera: x right, y down, z forward"
         fields.append(pa.field(name, _column_type(name), nullable=name in _NULLABLE, metadata=metadata))
-    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT_VERSION)})
+    names = {
+        "keypoint_names": " ".join(layouts.get_layout("openpose67").points),
+        "body_pose_names": " ".join(layouts.SMPL_JOINTS[1 : 1 + NUM_BODY_JOINTS]),
+    }
+    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT_VERSION), **names})
 
 
 def labels_to_table(rows: Sequence[LabelRow]) -> pa.Table:

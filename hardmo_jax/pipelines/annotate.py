@@ -40,6 +40,8 @@ Progress = Callable[[str, int, int | None], None]
 
 #: Share of a part's confident keypoints within this distance, in box sides, is the part's score.
 SCORE_THRESHOLD = 0.05
+#: Body error, in box sides, from which a person is named at the end of a run.
+_POOR_ERROR = 0.03
 #: Bodies posed at once when drawing.
 _DRAWING_BATCH = 8
 _OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
@@ -147,6 +149,8 @@ class AnnotateSummary:
     num_people: int
     num_tracks: int
     status_counts: dict[str, int]
+    worst: tuple[str, ...]
+    """Who to look at first: the people whose body is farthest from its keypoints, and the failed fits."""
     median_error_by_part: dict[str, float | None]
     """Box sides; over the people with a usable fit; None without evidence."""
     seconds_by_stage: dict[str, float]
@@ -224,6 +228,8 @@ def _annotate_into(
         else:
             pictures, sightings = _perceive(media, estimator, options, report)
             warnings += media.warnings
+            if not pictures:
+                raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
     with record.stage("fit"):
         result = _fit_all(body, sightings, options, report) if sightings else None
     with record.stage("label"):
@@ -630,6 +636,19 @@ def _overlay_person(
     )
 
 
+def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
+    """The people to look at first, each as a phrase."""
+    failed = [row for row in rows if not row.is_usable]
+    poor = [row for row in rows if row.is_usable and (row.error_by_part["body"] or 0) > _POOR_ERROR]
+    poor.sort(key=lambda row: -(row.error_by_part["body"] or 0))
+    phrases = []
+    for row in [*failed, *poor][:count]:
+        place = f"{row.source_path} frame {row.frame_index}" if row.fps else row.source_path
+        outcome = row.status if not row.is_usable else f"body {100 * (row.error_by_part['body'] or 0):.1f} %"
+        phrases.append(f"{place}, person {row.track_id}: {outcome}")
+    return tuple(phrases)
+
+
 def _summarise(
     pictures: list[Picture],
     sightings: list[Sighting],
@@ -652,6 +671,7 @@ def _summarise(
         num_people=len(sightings),
         num_tracks=len(tracks),
         status_counts=counts,
+        worst=_worst(rows),
         median_error_by_part=medians,
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import hardmo_jax as hm
+from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import fit as fit_module
 from hardmo_jax.fitting import priors, stages
 from hardmo_jax.geometry import cameras, rotations
@@ -241,7 +242,7 @@ def test_moving_the_picture_with_its_principal_point_changes_nothing(people, fit
     np.testing.assert_array_equal(result.status, fit_people("2d").status)
 
 
-def test_mirrored_3d_keypoints_give_the_mirrored_pose(people, fit_people):
+def test_mirrored_3d_keypoints_give_the_mirrored_pose(people, fit_people, figure):
     order = synthetic_people.mirror_order(people.layout)
     points = people.points[:, order] * np.array([-1.0, 1.0, 1.0])
     result = hm.fit(people.body, people.observe("3d", keypoints_3d=points), options=OPTIONS)
@@ -249,7 +250,7 @@ def test_mirrored_3d_keypoints_give_the_mirrored_pose(people, fit_people):
     joints = np.array([names.index(synthetic_people.other_side(name)) for name in names])
     expected = np.asarray(people.body.joints(fit_people("3d").params))[:, joints] * np.array([-1.0, 1.0, 1.0])
     distance = 1e3 * np.linalg.norm(np.asarray(people.body.joints(result.params)) - expected, axis=-1)
-    print(f"\nmirrored 3D keypoints: joints differ by {distance.mean():.2f} mm")
+    figure(f"mirror          joints from mirrored 3D keypoints differ by {distance.mean():.2f} mm")
     # The open body is not symmetric to the millimetre, nor are its landmarks.
     assert distance.mean() < 5
 
@@ -266,11 +267,13 @@ def test_mirrored_picture_is_explained_as_well(people):
 # ---- starts and solvers -------------------------------------------------------------------------------------
 
 
-def test_fit_from_the_truth_ends_where_the_fit_from_scratch_does(people, fit_people):
+def test_fit_from_the_truth_ends_no_worse_than_the_fit_from_scratch(people, fit_people):
     rows = slice(0, 4)
     truth = synthetic_people.rows_of(people.params, rows)
     result = hm.fit(people.body, people.observe("2d", rows=rows), options=OPTIONS, initial=truth)
-    assert_same_people(people, result, synthetic_people.rows_of(fit_people("2d"), rows))
+    scratch = np.asarray(fit_people("2d").loss_history)[rows, -1]
+    assert (np.asarray(result.loss_history)[:, -1] < scratch * (1 + TOLERANCE_COST)).all()
+    assert (np.asarray(result.status) == hm.FitStatus.CONVERGED).all()
 
 
 def test_adam_is_a_solver_of_the_same_fit(people):
@@ -284,6 +287,16 @@ def test_adam_is_a_solver_of_the_same_fit(people):
     assert history.shape == (4, 6)
     assert (history[:, -1] < history[:, 0]).all()
     assert (np.diff(history, axis=1) <= 0).all()
+
+
+def test_result_holds_the_keypoints_of_its_own_parameters(people, fit_people):
+    result = fit_people("2d")
+    subset = people.body.landmark_subset()
+    named = np.asarray(landmarks.named_points(subset, subset(result.params)))
+    model = synthetic_people.point_model(people.body, people.layout)
+    np.testing.assert_allclose(result.keypoints_3d, np.einsum("kn,bni->bki", model.regressor, named), atol=1e-5)
+    pixels = cameras.project_points(result.camera, jnp.asarray(result.keypoints_3d))
+    np.testing.assert_allclose(pixels, result.keypoints_2d, atol=0.05)
 
 
 def test_result_projects_its_own_parameters(people, fit_people):

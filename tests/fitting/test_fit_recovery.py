@@ -1,4 +1,4 @@
-"""People with known parameters are found again from their noise-free keypoints. `-s` prints the figures."""
+"""People with known parameters are found again from their noise-free keypoints."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from tests.reference import smpl_files
 JOINTS_FROM_3D_MM, PIXELS_FROM_2D, JOINTS_FROM_BOTH_MM = 5.0, 1.0, 15.0
 
 
-def figures(title, people, result):
-    """Mean joint error in mm and mean reprojection in pixels (None from 3D alone), printed."""
+def figures(figure, title, people, result):
+    """Mean joint error in mm and mean reprojection in pixels (None from 3D alone), recorded."""
     joints = 1e3 * synthetic_people.joint_errors(people.body, result.params, people.params)
     pixels = None
     text = f"{title:32s} joints {joints.mean():6.2f} mm, worst person {joints.mean(-1).max():6.2f}"
@@ -23,22 +23,22 @@ def figures(title, people, result):
         text += f"; reprojection {pixels:5.2f} px, worst person {np.nanmean(distance, -1).max():5.2f}"
     counts = np.bincount(np.asarray(result.status), minlength=len(hm.FitStatus))
     text += "; " + ", ".join(f"{status.name} {counts[status]}" for status in hm.FitStatus if counts[status])
-    print(f"\n{text}")
+    figure(f"recovery        {text}")
     return joints.mean(), pixels
 
 
-def test_joints_are_recovered_from_3d_keypoints(people, fit_people):
-    joints_mm, _ = figures("smplh openpose67 3D", people, fit_people("3d"))
+def test_joints_are_recovered_from_3d_keypoints(people, fit_people, figure):
+    joints_mm, _ = figures(figure, "smplh openpose67 3D", people, fit_people("3d"))
     assert joints_mm < JOINTS_FROM_3D_MM
 
 
-def test_keypoints_are_explained_in_the_picture(people, fit_people):
-    _, pixels = figures("smplh openpose67 2D", people, fit_people("2d"))
+def test_keypoints_are_explained_in_the_picture(people, fit_people, figure):
+    _, pixels = figures(figure, "smplh openpose67 2D", people, fit_people("2d"))
     assert pixels < PIXELS_FROM_2D
 
 
-def test_joints_are_recovered_from_both(people, fit_people):
-    joints_mm, pixels = figures("smplh openpose67 2D and 3D", people, fit_people("2d", "3d"))
+def test_joints_are_recovered_from_both(people, fit_people, figure):
+    joints_mm, pixels = figures(figure, "smplh openpose67 2D and 3D", people, fit_people("2d", "3d"))
     assert joints_mm < JOINTS_FROM_BOTH_MM
     assert pixels < PIXELS_FROM_2D
 
@@ -49,23 +49,23 @@ def test_every_easy_fit_ends_well(fit_people):
     assert (np.asarray(fit_people("2d", "3d").status) == hm.FitStatus.CONVERGED).all()
 
 
-def test_smpl_view_is_recovered_by_its_24_joints():
+def test_smpl_view_is_recovered_by_its_24_joints(figure):
     people = synthetic_people.draw(hm.open_body(view="smpl"), "smpl24")
-    joints_mm, _ = figures("smpl smpl24 3D", people, hm.fit(people.body, people.observe("3d")))
+    joints_mm, _ = figures(figure, "smpl smpl24 3D", people, hm.fit(people.body, people.observe("3d")))
     assert joints_mm < JOINTS_FROM_3D_MM
-    _, pixels = figures("smpl smpl24 2D", people, hm.fit(people.body, people.observe("2d")))
+    _, pixels = figures(figure, "smpl smpl24 2D", people, hm.fit(people.body, people.observe("2d")))
     assert pixels < PIXELS_FROM_2D
-    joints_mm, _ = figures("smpl smpl24 2D and 3D", people, hm.fit(people.body, people.observe("2d", "3d")))
+    joints_mm, _ = figures(figure, "smpl smpl24 2D and 3D", people, hm.fit(people.body, people.observe("2d", "3d")))
     assert joints_mm < JOINTS_FROM_BOTH_MM
 
 
-def test_smpl_file_with_pose_blend_shapes_is_recovered(tmp_path):
+def test_smpl_file_with_pose_blend_shapes_is_recovered(tmp_path, figure):
     model = smpl_files.make_model("smpl", num_vertices=smpl_files.FULL_SIZE, seed=6)
     body = hm.load_body(smpl_files.write_npz(tmp_path / "model.npz", model))
     assert body.landmarks
     assert body.pose_basis_planar is not None
     people = synthetic_people.draw(body, "smpl24")
-    joints_mm, _ = figures("SMPL file smpl24 3D", people, hm.fit(body, people.observe("3d")))
+    joints_mm, _ = figures(figure, "SMPL file smpl24 3D", people, hm.fit(body, people.observe("3d")))
     assert joints_mm < JOINTS_FROM_3D_MM
 
 

@@ -57,6 +57,7 @@ def make_problem(kinds: tuple[str, ...]) -> Problem:
         weight_2d=jnp.asarray(weight) if "2d" in kinds else None,
         keypoints_3d=jnp.asarray(points) if "3d" in kinds else None,
         weight_3d=jnp.asarray(weight[::-1].copy()) if "3d" in kinds else None,
+        is_hand=jnp.asarray(np.arange(len(pixels)) >= len(pixels) // 2, np.float64),
         focal_length=jnp.asarray(camera.focal_length, np.float64),
         principal_point=jnp.asarray(camera.principal_point, np.float64),
         box_side=jnp.asarray(411.0, np.float64),
@@ -67,7 +68,7 @@ def make_problem(kinds: tuple[str, ...]) -> Problem:
         evidence=evidence,
         weights=jax.tree.map(lambda row: jnp.asarray(row[0]), schedule),
         orient=orient,
-        vector=vector + jnp.asarray(rng.normal(size=vector.size) * 0.3),
+        vector=vector.at[7].set(4.2) + jnp.asarray(rng.normal(size=vector.size) * 0.3),
     )
 
 
@@ -130,10 +131,10 @@ def test_residuals_are_the_weighted_terms_in_numpy(kinds):
     tail = vector[6:]
     strength = np.where(np.arange(tail.size) < prior.num_betas, WEIGHTS["shape_prior"], WEIGHTS["pose_prior"])
     expected.append((tail - prior.mean) / prior.spread * strength)
-    pose = tail[prior.num_betas :]
-    low, high = prior.low[prior.num_betas :], prior.high[prior.num_betas :]
-    outside = np.where(pose > high, pose - high, 0) + np.where(pose < low, pose - low, 0)
-    assert np.any(outside != 0), "the case must test the limits"
+    outside = np.where(tail > prior.high, tail - prior.high, 0) + np.where(tail < prior.low, tail - prior.low, 0)
+    is_outside = outside != 0
+    assert is_outside[: prior.num_betas].any(), "the case must test the limits of the shape"
+    assert is_outside[prior.num_betas :].any(), "and of the joints"
     expected.append(outside / 0.05 * WEIGHTS["joint_limits"])
     expected = np.concatenate([block.ravel() for block in expected])
     np.testing.assert_allclose(residual, expected, atol=1e-9)
@@ -154,7 +155,7 @@ def test_each_weight_scales_its_own_block_and_nothing_else(name):
         "keypoints_3d": 3 * points,
         "shape_prior": 10,
         "pose_prior": 3 * joints,
-        "joint_limits": 3 * joints,
+        "joint_limits": 10 + 3 * joints,
     }
     ends = np.cumsum(list(sizes.values()))
     place = list(sizes).index(name)

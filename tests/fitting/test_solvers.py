@@ -35,6 +35,7 @@ def problem():
         weight_2d=jnp.asarray(people.confidence * 200, jnp.float32),
         keypoints_3d=None,
         weight_3d=None,
+        is_hand=jnp.zeros(people.pixels.shape[:-1], jnp.float32),
         focal_length=jnp.tile(jnp.asarray(camera.focal_length), (COUNT, 1)),
         principal_point=jnp.tile(jnp.asarray(camera.principal_point), (COUNT, 1)),
         box_side=jnp.asarray(side, jnp.float32),

@@ -142,6 +142,15 @@ def test_video_gives_tracks_and_a_playable_overlay(reference_data, perception_mo
         assert sum(1 for _ in container.decode(video=0)) == 6
 
 
+def test_fists_do_not_pull_the_body_off_its_keypoints(reference_data, perception_models, tmp_path):
+    # Found by a user: 42 finger points outvoted the body of the easiest of photos.
+    source = reference_data / "media/images/expose/man-in-red-941693.png"
+    annotate.annotate(source, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+    label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
+    assert label.error_by_part["body"] < 0.015
+    assert label.score_by_part["body"] > 0.9
+
+
 def test_keypoint_file_is_labelled_with_the_photo_beside_it(reference_data, tmp_path):
     source = reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258_keypoints.json"
     done = run_smoke(source, tmp_path / "out")
@@ -159,6 +168,19 @@ def test_photo_without_people_is_a_result_with_zero_rows(perception_models, tmp_
     assert "0 people in 1 frames" in done.stdout
     assert len(store.read_labels(tmp_path / "out" / "labels.parquet").rows) == 0
     assert (tmp_path / "out" / "overlay" / "empty.png").exists()
+
+
+def test_folder_of_which_nothing_can_be_read_is_an_error(perception_models, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / "in" / name).write_bytes(b"nothing")
+    with pytest.raises(video.MediaError, match="none of"):
+        annotate.annotate(tmp_path / "in", tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+
+
+def test_impossible_field_of_view_is_refused_when_the_options_are_made():
+    with pytest.raises(ValueError, match="field_of_view_degrees"):
+        annotate.CameraOptions(field_of_view_degrees=500.0)
 
 
 # From here the pipeline itself is called: a process a case would cost minutes, and the tool only prints.

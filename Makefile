@@ -6,7 +6,7 @@ OUTPUT ?= out/annotate
 CONFIG ?= configs/normal.py
 INPUT ?= out/sample_photos
 # Local wheels are honoured where pip is told of them; else torch comes from its CPU index, never with CUDA.
-export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 ifeq ($(strip $(PIP_FIND_LINKS)),)
 export UV_TORCH_BACKEND ?= cpu
 endif

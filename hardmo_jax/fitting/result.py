@@ -22,7 +22,7 @@ class FitStatus(enum.IntEnum):
     NONFINITE = 3
     """An input or a result was not finite; the parameters are the best finite ones seen."""
     NO_EVIDENCE = 4
-    """Too few confident keypoints; the parameters are little more than the prior, do not use them."""
+    """Too few usable keypoints; the parameters are the prior's mean, do not use them."""
 
 
 @jax.tree_util.register_dataclass

@@ -147,7 +147,7 @@ def test_fists_do_not_pull_the_body_off_its_keypoints(reference_data, perception
     source = reference_data / "media/images/expose/man-in-red-941693.png"
     annotate.annotate(source, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
     label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
-    assert label.error_by_part["body"] < 0.015
+    assert label.error_by_part["body"] < 0.02
     assert label.score_by_part["body"] > 0.9
 
 

@@ -6,11 +6,12 @@ appears in code: ask `layout.index("left_wrist")`. Left and right are the person
 
 `hip`, `shoulder` etc. mean slightly different places to different annotators (SMPL's hip joint lies deeper
 and closer to the middle than the hip point of COCO). The names here are the annotators'; which body point
-stands for them is decided in `mapping.body_points`.
+stands for them is decided in `mapping.body_points`, or by the layout itself where a convention has its own.
 """
 
 import dataclasses
-import difflib
+
+from hardmo_jax.skeleton import lookup, regressors
 
 SIDES = ("left", "right")
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -26,10 +27,27 @@ SMPL_JOINTS = (
 #: Order of the fingers in MANO and SMPL-H files.
 MANO_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 
+#: The joints before the hands, which SMPL, SMPL-H and SMPL-X share.
+_BODY_JOINTS = SMPL_JOINTS[: SMPL_JOINTS.index("left_hand")]
+
+
+def _finger_joints(side: str) -> tuple[str, ...]:
+    """15 finger joints of one side, three a finger from the palm outwards."""
+    return tuple(f"{side}_{finger}{joint}" for finger in MANO_FINGERS for joint in (1, 2, 3))
+
+
 #: The 52 joints of SMPL-H: SMPL's first 22, then 15 finger joints a side (Romero et al., 2017).
-SMPLH_JOINTS = SMPL_JOINTS[:22] + tuple(
-    f"{side}_{finger}{joint}" for side in SIDES for finger in MANO_FINGERS for joint in (1, 2, 3)
-)
+SMPLH_JOINTS = _BODY_JOINTS + _finger_joints("left") + _finger_joints("right")
+
+#: The 55 joints of SMPL-X: jaw and eyes stand between body and fingers (Pavlakos et al., 2019). The eyes are the
+#: centres of the eyeballs, which the `smplx` package calls `left_eye_smplhf` and `right_eye_smplhf`; `left_eye` is
+#: the point on the face that annotators mark.
+SMPLX_JOINTS = (
+    *_BODY_JOINTS, "jaw", "left_eyeball", "right_eyeball", *_finger_joints("left"), *_finger_joints("right"),
+)  # fmt: skip
+
+#: The 16 joints of MANO by side: the wrist, then the finger joints (Romero et al., 2017).
+MANO_JOINTS: dict[str, tuple[str, ...]] = {side: (f"{side}_wrist", *_finger_joints(side)) for side in SIDES}
 
 #: Points that no joint stands for and that are picked as vertices of the mesh.
 LANDMARKS = (
@@ -72,10 +90,18 @@ class KeypointLayout:
     """Name of the layout as it stands in files and options."""
     points: tuple[str, ...]
     """Names of the points, in file order, without repetition."""
+    body_point_names: tuple[tuple[str, str], ...] = ()
+    """Pairs of a point and the one body point that stands for it in this convention; for all other points
+    `mapping.body_points` decides."""
 
     def __post_init__(self) -> None:
         if len(set(self.points)) != len(self.points):
             raise ValueError(f"layout {self.name!r} names a point twice")
+        chosen = [point for point, _ in self.body_point_names]
+        if len(set(chosen)) != len(chosen):
+            raise ValueError(f"layout {self.name!r} gives a point two body points")
+        for point in chosen:
+            self.index(point)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -85,29 +111,55 @@ class KeypointLayout:
         try:
             return self.points.index(point)
         except ValueError:
-            raise KeyError(_unknown("point", point, self.points)) from None
+            raise KeyError(lookup.unknown_name("point", point, self.points)) from None
 
     def indices(self, points: tuple[str, ...]) -> tuple[int, ...]:
         """Positions of several named points."""
         return tuple(self.index(point) for point in points)
 
 
-def _unknown(kind: str, name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-    return f"unknown {kind} {name!r}{hint}"
+def _layout(
+    name: str, points: tuple[str, ...], body_point_names: dict[str, str] | None = None
+) -> tuple[str, KeypointLayout]:
+    pairs = tuple((body_point_names or {}).items())
+    return name, KeypointLayout(name=name, points=points, body_point_names=pairs)
 
 
-def _layout(name: str, points: tuple[str, ...]) -> tuple[str, KeypointLayout]:
-    return name, KeypointLayout(name=name, points=points)
+def _face(first: int) -> tuple[str, ...]:
+    """Face points from one number to the last, in the order of the 68 points of iBUG (Sagonas et al., 2013)."""
+    return tuple(f"face_{index:02d}" for index in range(first, 68))
 
 
-_FACE68 = tuple(f"face_{index:02d}" for index in range(68))
+_FACE68 = _face(0)
+#: Face points without the 17 of the contour, which slide over the mesh as the head turns: those that SMPL-X keeps at
+#: fixed places of its mesh, in its order.
+FACE51 = _face(17)
+
+# `neck` is a mean in BODY_25, but a joint in body models; HMR's descendants take joints for both means of BODY_25,
+# as the joint map of `smplx` does.
+_NECK_JOINT = {"neck": "neck"}
+_BODY25_JOINTS = {**_NECK_JOINT, "mid_hip": "pelvis"}
+
+# SPIN has the five face points of BODY_25 twice: among the first 25 for what OpenPose detected, among the other 24 for
+# what people annotated, SPIN's "ground truth". A layout names a point once, hence the suffix.
+_ANNOTATED_FACE = tuple(f"{place}_gt" for place in ("nose", "left_eye", "right_eye", "left_ear", "right_ear"))
+_ANNOTATED19 = regressors.SMPL_TO_J19
+
+# In 4DHumans each annotated point is a row of one regressor.
+_HMR2_POINTS = _BODY25_JOINTS | {point: regressors.regressed_point("SMPL_to_J19", point) for point in _ANNOTATED19}
+# In SPIN it is a row of another, smaller regressor, or else the joint or landmark of the same place.
+_SPIN_POINTS = _BODY25_JOINTS | {
+    point: regressors.regressed_point("J_regressor_extra", point)
+    if point in regressors.J_REGRESSOR_EXTRA
+    else regressors.place_of(point)
+    for point in _ANNOTATED19
+}
+_SPIN_FACE_POINTS = {point: regressors.place_of(point) for point in _ANNOTATED_FACE}
 
 LAYOUTS: dict[str, KeypointLayout] = dict(
     [
-        _layout("smpl24", SMPL_JOINTS),
-        _layout("smplh52", SMPLH_JOINTS),
+        _layout("smpl24", SMPL_JOINTS, _NECK_JOINT),
+        _layout("smplh52", SMPLH_JOINTS, _NECK_JOINT),
         _layout("coco17", _COCO17),
         _layout("openpose25", _BODY25),
         # BODY_25 and the 21 points of each hand as OpenPose writes them: what the default perception gives.
@@ -136,6 +188,12 @@ LAYOUTS: dict[str, KeypointLayout] = dict(
         ),
         _layout("left_hand21", _hand("left")),
         _layout("right_hand21", _hand("right")),
+        _layout("smplx55", SMPLX_JOINTS, _NECK_JOINT),
+        *(_layout(f"mano_{side}16", MANO_JOINTS[side]) for side in SIDES),
+        # BODY_25, then slots for annotations, which are the same in both.
+        # ProHMR's 44 are those of HMR2: its released configuration makes the last 19 by SMPL_to_J19, too.
+        _layout("hmr2_44", _BODY25 + _ANNOTATED19, _HMR2_POINTS),
+        _layout("spin_49", _BODY25 + _ANNOTATED19 + _ANNOTATED_FACE, _SPIN_POINTS | _SPIN_FACE_POINTS),
     ]
 )  # fmt: skip
 
@@ -149,7 +207,7 @@ def get_layout(name: str) -> KeypointLayout:
     try:
         return LAYOUTS[name]
     except KeyError:
-        raise KeyError(_unknown("keypoint layout", name, tuple(LAYOUTS))) from None
+        raise KeyError(lookup.unknown_name("keypoint layout", name, LAYOUTS)) from None
 
 
 #: Parts by which errors, weights and hardcases are reported.
@@ -160,11 +218,14 @@ def part_of(point: str) -> str | None:
     """Part that a named point belongs to, None for points outside every part (face contour, mouth).
 
     `body` holds the COCO-like points with the wrists and ankles; a foot its toes and heel; a hand
-    everything beyond the wrist. `neck` and `mid_hip` are averages of other points and belong to none.
+    everything beyond the wrist. `neck` and `mid_hip` are averages of other points and belong to none. Who annotated
+    a place changes nothing: `left_ankle_lsp` is `body`, and the middle line of LSP, MPII and Human3.6M (`neck_lsp`,
+    `pelvis_mpii`, `head_h36m`) belongs to none, as `neck` and `mid_hip`.
     """
-    if point in _COCO17:
+    place = regressors.place_of(point)
+    if place in _COCO17:
         return "body"
-    side, _, rest = point.partition("_")
+    side, _, rest = place.partition("_")
     if side not in SIDES:
         return None
     if rest in _FOOT or rest == "foot_index":

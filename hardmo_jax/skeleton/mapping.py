@@ -11,7 +11,8 @@ def body_points(point: str) -> tuple[tuple[tuple[float, str], ...], ...]:
 
     Each way is a weighted sum of named body points. Places that annotators define by other points (`neck` and
     `mid_hip` of BODY_25 are means of the shoulders and of the hips) are made the same way here, which deviates
-    from the `smplx` joint map, where they are SMPL's neck and pelvis joints.
+    from the `smplx` joint map, where they are SMPL's neck and pelvis joints. Layouts that follow the latter say so
+    in `KeypointLayout.body_point_names`, which comes first.
     """
     side, _, rest = point.partition("_")
     ways: list[tuple[tuple[float, str], ...]] = []
@@ -43,7 +44,7 @@ def point_regressor(
 
     Args:
         layout: Keypoints wanted.
-        available: Names of the body's points, in order.
+        available: Names of the body's points, in order: joints, landmarks, `regressors.regressed_points`.
 
     Returns:
         The matrix, and which keypoints the body has; rows of the others are zero.
@@ -51,10 +52,9 @@ def point_regressor(
     place = {name: index for index, name in enumerate(available)}
     matrix = np.zeros((len(layout), len(available)), np.float32)
     is_supported = np.zeros(len(layout), bool)
-    # `neck` names an average in keypoint layouts but a joint in SMPL's own.
-    is_joint_layout = set(layout.points) <= set(layouts.SMPL_JOINTS + layouts.SMPLH_JOINTS)
+    chosen = dict(layout.body_point_names)
     for row, point in enumerate(layout.points):
-        ways = (((1.0, point),), *body_points(point)) if is_joint_layout else body_points(point)
+        ways = (((1.0, chosen[point]),),) if point in chosen else body_points(point)
         for way in ways:
             if all(name in place for _, name in way):
                 for weight, name in way:

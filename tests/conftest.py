@@ -67,7 +67,43 @@ def figure(request):
     return lines.append
 
 
+_STAGES = pytest.StashKey[list[tuple[str, str, str, float, float]]]()
+
+
+@pytest.fixture
+def stage_error(request):
+    """Compare a stage of a body model with a reference, and record the worst error for the table of all of them.
+
+    Called with the reference, the family, the stage, both values and the tolerance; NaN is never within it.
+    """
+    rows = request.config.stash.setdefault(_STAGES, [])
+
+    def compare(reference, family, stage, ours, theirs, tolerance):
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        assert ours.shape == theirs.shape, f"{stage}: {ours.shape} against {theirs.shape}"
+        error = float(np.abs(ours - theirs).max(initial=0))
+        rows.append((reference, family, stage, error, tolerance))
+        assert error <= tolerance, f"{family}, {stage}: {error:.1e} from {reference}, tolerance {tolerance:.0e}"
+
+    return compare
+
+
+def _print_stages(terminalreporter, rows):
+    worst = {}
+    for reference, family, stage, error, tolerance in rows:
+        key = (reference, family, stage, tolerance)
+        worst[key] = max(error, worst.get(key, 0.0))
+    width = [max(len(str(key[column])) for key in worst) for column in range(3)]
+    terminalreporter.section("body models: worst error by family and stage")
+    for (reference, family, stage, tolerance), error in worst.items():
+        columns = f"{reference:{width[0]}}  {family:{width[1]}}  {stage:{width[2]}}"
+        terminalreporter.write_line(f"{columns}  {error:7.1e}  (tolerance {tolerance:.0e})")
+
+
 def pytest_terminal_summary(terminalreporter, config):
+    rows = config.stash.get(_STAGES, [])
+    if rows:
+        _print_stages(terminalreporter, rows)
     lines = config.stash.get(_FIGURES, [])
     if lines:
         terminalreporter.section("measured figures")

@@ -1,14 +1,25 @@
-"""Joints and landmarks of a body together, by name: what keypoints are compared with."""
+"""Joints, landmarks and regressed points of a body together, by name: what keypoints are compared with."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.body.model import BodyModel, BodyOutput
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.skeleton import layouts, mapping
 
 
 def point_names(body: BodyModel) -> tuple[str, ...]:
-    """Names of the points that `named_points` gives: all joints, then the landmarks."""
-    return body.joint_names + tuple(name for name, _ in body.landmarks)
+    """Names of the points that `named_points` gives: all joints, the landmarks, then the regressed points.
+
+    For SMPL, SMPL-H and SMPL-X this is the order of `joints` in the output of smplx 0.1.28.
+    """
+    regressed = () if body.regressed is None else body.regressed.names
+    return body.joint_names + tuple(name for name, _ in body.landmarks) + regressed
 
 
 def named_points(body: BodyModel, output: BodyOutput) -> Float[Array, "*batch N 3"]:
@@ -19,4 +30,71 @@ def named_points(body: BodyModel, output: BodyOutput) -> Float[Array, "*batch N 
         output: A posed body.
     """
     ids = jnp.array([vertex for _, vertex in body.landmarks], jnp.int32)
-    return jnp.concatenate([output.joints, output.vertices[..., ids, :]], -2)
+    points = [output.joints, output.vertices[..., ids, :]]
+    if body.regressed is not None:
+        points.append(body.regressed(output.vertices))
+    return jnp.concatenate(points, -2)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PointModel:
+    """Keypoints of a layout as a function of body parameters, without the mesh."""
+
+    body: BodyModel
+    """The body with those vertices only that the keypoints use."""
+    regressor: Float[AnyArray, "K N"]
+    """Keypoints from the joints and then the vertices of `body`."""
+
+    def __call__(self, params: BodyParams) -> Float[Array, "*batch K 3"]:
+        """Positions of the keypoints, metres."""
+        output = self.body(params)
+        points = jnp.concatenate([output.joints, output.vertices], -2)
+        return jnp.einsum("kn,...nc->...kc", self.regressor, points, precision=lax.Precision.HIGHEST)
+
+
+def point_model(body: BodyModel, layout: layouts.KeypointLayout) -> tuple[PointModel, Bool[np.ndarray, "K"]]:
+    """The part of a body that the keypoints of a layout depend on.
+
+    Args:
+        body: A whole body, not a subset without landmarks. Its arrays must be concrete.
+        layout: Keypoints wanted, in this order.
+
+    Returns:
+        The model, and which keypoints the body has; the others are at the origin whatever the parameters.
+    """
+    matrix, is_supported = mapping.point_regressor(layout, point_names(body))
+    joints, picked, mixed = np.split(matrix, np.cumsum([body.num_joints, len(body.landmarks)]), axis=1)
+    by_vertex = np.zeros((len(layout), body.num_vertices), np.float64)
+    for column, (_, vertex) in enumerate(body.landmarks):
+        by_vertex[:, vertex] += picked[:, column]
+    if body.regressed is not None:
+        weights = np.asarray(body.regressed.weights, np.float64)
+        by_vertex[:, np.array(body.regressed.vertex_ids, np.int64)] += mixed @ weights
+    used = np.flatnonzero(np.any(by_vertex != 0, axis=0))
+    subset = dataclasses.replace(body.subset(used), landmarks=(), regressed=None)
+    regressor = np.concatenate([joints, by_vertex[:, used]], axis=1)
+    return PointModel(body=subset, regressor=jnp.asarray(regressor, body.joint_template.dtype)), is_supported
+
+
+def layout_points(body: BodyModel, layout: str) -> PointModel:
+    """Model of all keypoints of a named layout, such as `openpose25`, `hmr2_44` or `spin_49`.
+
+    Args:
+        body: Body that has every point of the layout. The supersets need `SMPL_to_J19.pkl` (hmr2_44) or
+            `J_regressor_extra.npy` (spin_49) attached by `BodyModel.with_regressor`.
+        layout: Name in `skeleton.layouts`.
+
+    Raises:
+        KeyError: If there is no such layout.
+        ValueError: If the body lacks points of it; the message names them.
+    """
+    wanted = layouts.get_layout(layout)
+    model, is_supported = point_model(body, wanted)
+    if not is_supported.all():
+        missing = [point for point, has in zip(wanted.points, is_supported, strict=True) if not has]
+        raise ValueError(
+            f"{body.name} has no {', '.join(missing)} of layout {layout!r}; attach a regressor of them "
+            "(`regressors.load_regressor`, `body.with_regressor`) or ask for another layout"
+        )
+    return model

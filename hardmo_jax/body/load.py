@@ -7,30 +7,54 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.body import io
+from hardmo_jax.body import files, io, regressors
 from hardmo_jax.body import open_body as open_body_asset
+from hardmo_jax.body.array_files import BodyFileError
+from hardmo_jax.body.arrays import BodyArrays
+from hardmo_jax.body.hands import HandSpace
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.skeleton import layouts
 
 
 def load_body(
-    path: str | os.PathLike[str], *, num_betas: int | None = 10, dtype: np.dtype | type = np.float32
+    path: str | os.PathLike[str],
+    *,
+    family: Literal["smpl", "smplh", "smplx", "mano"] | None = None,
+    gender: Literal["neutral", "female", "male"] | None = None,
+    side: Literal["left", "right"] | None = None,
+    num_betas: int | None = 10,
+    num_expression: int | None = None,
+    dtype: np.dtype | type = np.float32,
 ) -> BodyModel:
-    """Load a SMPL or SMPL-H model file.
+    """Load a SMPL, SMPL-H, SMPL-X or MANO model.
 
     Args:
-        path: `.npz` or `.pkl` as distributed. Pickles are read by a closed reader that runs nothing from them.
+        path: `.npz` or `.pkl` as distributed or as written by `tools.prepare_body`; or a folder of such files; or a
+            name without ending that says which one, such as `body_models/smplx_female`. Pickles are read by a closed
+            reader that runs nothing from them.
+        family: What to look for in a folder. A file must be of this family; None takes what it is.
+        gender: What to look for in a folder (None: neutral, or the only one), and what the model is called if its
+            file does not say.
+        side: Which hand, of MANO; None reads it off the file's name.
         num_betas: Shape coefficients to keep; None keeps all that the file has.
+        num_expression: Expression coefficients of SMPL-X to keep; None keeps up to ten of those it has.
         dtype: Floating-point type of the model's arrays; float64 needs `jax_enable_x64`.
 
     Returns:
         The model, a pytree.
 
     Raises:
-        FileNotFoundError: If there is no such file; the message says where to get one.
-        IsADirectoryError: If the path is a folder.
-        hardmo_jax.body.io.BodyFileError: If the file is not such a model.
+        FileNotFoundError: If there is no such file; the message says what is there and where to get one.
+        IsADirectoryError: If several files of a folder fit.
+        hardmo_jax.body.array_files.BodyFileError: If the file is not such a model, or of another family.
+        hardmo_jax.safe_pickle.UnsafePickleError: If a pickle asks for more than arrays and plain values.
+        ValueError: If an argument contradicts the file or is unknown.
     """
-    return model_from_arrays(io.load_arrays(path, num_betas=num_betas), dtype=dtype)
+    found = files.find_body_file(path, family=family, gender=gender, side=side)
+    arrays = io.load_arrays(found, num_betas=num_betas, num_expression=num_expression, gender=gender, side=side)
+    if family is not None and family != arrays.family.partition("_")[0]:
+        raise BodyFileError(f"{found} is a {arrays.family} model ({len(arrays.parents)} joints), not {family}")
+    return model_from_arrays(arrays, dtype=dtype)
 
 
 def open_body(*, view: Literal["smpl", "smplh"] = "smplh", dtype: np.dtype | type = np.float32) -> BodyModel:
@@ -46,26 +70,38 @@ def open_body(*, view: Literal["smpl", "smplh"] = "smplh", dtype: np.dtype | typ
     return model_from_arrays(open_body_asset.load_open_body_arrays(view), dtype=dtype)
 
 
-def model_from_arrays(arrays: io.BodyArrays, *, dtype: np.dtype | type = np.float32) -> BodyModel:
+def model_from_arrays(arrays: BodyArrays, *, dtype: np.dtype | type = np.float32) -> BodyModel:
     """Put the arrays of a file into the order that computing with them wants.
 
     The joint regressor is multiplied out here, in float64, and never used again.
     """
-    regressor = np.asarray(arrays.joint_regressor, np.float64)
-    template = np.asarray(arrays.vertices_template, np.float64)
-    shape_basis = np.asarray(arrays.shape_basis, np.float64)
+    # Only the columns that the regressor uses: it is sparse, and a basis of 400 directions is 100 MB.
+    used = np.flatnonzero(np.any(arrays.joint_regressor != 0, axis=0))
+    regressor = np.asarray(arrays.joint_regressor[:, used], np.float64)
+    template = np.asarray(arrays.vertices_template[used], np.float64)
+    shape_basis = np.asarray(arrays.shape_basis[used], np.float64)
+    joint_basis = np.tensordot(regressor, shape_basis, axes=1)
 
     def device(array: np.ndarray) -> jnp.ndarray:
-        return jnp.asarray(np.ascontiguousarray(array), dtype)
+        return jnp.asarray(np.ascontiguousarray(array, dtype))
 
     pose_basis = arrays.pose_basis
     weights = np.asarray(arrays.skinning_weights, np.float64)
+    hands = {
+        f"{side}_hand": HandSpace(mean=device(space.mean), components=device(space.components))
+        for side, space in arrays.hands
+    }
+    regressed = None
+    if arrays.face is not None:
+        regressed = regressors.from_barycentric(
+            layouts.FACE51, arrays.face.triangles, arrays.face.coordinates, len(weights), dtype=np.dtype(dtype)
+        )
     return BodyModel(
-        template_planar=device(template.T),
-        shape_basis_planar=device(shape_basis.transpose(2, 1, 0)),
+        template_planar=device(arrays.vertices_template.T),
+        shape_basis_planar=device(arrays.shape_basis.transpose(2, 1, 0)),
         pose_basis_planar=None if pose_basis is None else device(pose_basis.transpose(2, 1, 0)),
         joint_template=device(regressor @ template),
-        joint_shape_basis=device(np.einsum("jv,vcs->sjc", regressor, shape_basis, optimize=True)),
+        joint_shape_basis=device(joint_basis.transpose(2, 0, 1)),
         skinning_weights=device(weights / weights.sum(-1, keepdims=True)),
         faces=jnp.asarray(arrays.faces, jnp.int32),
         parents=tuple(arrays.parents),
@@ -74,4 +110,8 @@ def model_from_arrays(arrays: io.BodyArrays, *, dtype: np.dtype | type = np.floa
         family=arrays.family,
         name=pathlib.PurePath(arrays.source).stem,
         checksum=arrays.checksum,
+        gender=arrays.gender,
+        num_expression=arrays.num_expression,
+        regressed=regressed,
+        **hands,
     )

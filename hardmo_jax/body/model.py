@@ -6,6 +6,7 @@ added after, as in the `smplx` package. A model is an argument of jitted functio
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,10 @@ import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import kinematics, skinning
-from hardmo_jax.body.params import BODY_POSE_JOINTS, HAND_POSE_JOINTS, BodyParams
+from hardmo_jax.body.families import FAMILIES
+from hardmo_jax.body.hands import HandSpace
+from hardmo_jax.body.params import BodyParams, pose_shapes
+from hardmo_jax.body.regressors import VertexRegressor
 from hardmo_jax.geometry import rotations
 
 
@@ -31,21 +35,24 @@ class BodyOutput:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BodyModel:
-    """One body model. Build it with `load_body` or `open_body`, not by hand."""
+    """One body model. Build it with `load_body` or `open_body`, not by hand.
 
-    template_planar: Float[Array, "3 V"]
+    Leading axes of the arrays appear inside and outside of `jax.vmap` over bodies only.
+    """
+
+    template_planar: Float[Array, "... 3 V"]
     """Mean shape in rest pose, metres."""
-    shape_basis_planar: Float[Array, "S 3 V"]
-    """Vertex displacement by one standard deviation of each shape coefficient, metres."""
-    pose_basis_planar: Float[Array, "P 3 V"] | None
+    shape_basis_planar: Float[Array, "... C 3 V"]
+    """Vertex displacement by one standard deviation of each coefficient, metres: shape, then expression."""
+    pose_basis_planar: Float[Array, "... P 3 V"] | None
     """Pose blend shapes, metres; None where the model has none, and then nothing is computed."""
-    joint_template: Float[Array, "J 3"]
+    joint_template: Float[Array, "... J 3"]
     """Joints of the mean shape in rest pose, metres."""
-    joint_shape_basis: Float[Array, "S J 3"]
-    """Joint displacement by one standard deviation of each shape coefficient, metres."""
-    skinning_weights: Float[Array, "V J"]
+    joint_shape_basis: Float[Array, "... C J 3"]
+    """Joint displacement by one standard deviation of each coefficient, metres: shape, then expression."""
+    skinning_weights: Float[Array, "... V J"]
     """Rows sum to one."""
-    faces: Int[Array, "F 3"]
+    faces: Int[Array, "... F 3"]
     """Triangles, outward by the right-hand rule; empty for a subset."""
     parents: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     """Parent of each joint, -1 for the root."""
@@ -54,16 +61,26 @@ class BodyModel:
     landmarks: tuple[tuple[str, int], ...] = dataclasses.field(metadata={"static": True})
     """Named vertices; empty where the topology is unknown."""
     family: str = dataclasses.field(metadata={"static": True})
-    """`smpl` or `smplh`: which joints `body_pose` holds and whether hands are articulated."""
+    """`smpl`, `smplh`, `smplx`, `mano_left` or `mano_right`: which fields of `BodyParams` hold its pose."""
     name: str = dataclasses.field(metadata={"static": True})
     """What labels call this model."""
     checksum: str = dataclasses.field(metadata={"static": True})
     """SHA-256 of the file it came from."""
+    gender: str = dataclasses.field(default="unknown", metadata={"static": True})
+    """`neutral`, `female`, `male` or `unknown`."""
+    num_expression: int = dataclasses.field(default=0, metadata={"static": True})
+    """Number of expression coefficients, the last of the bases; 0 for every family but SMPL-X."""
+    left_hand: HandSpace | None = None
+    """Principal components of the left hand; None where the file has none."""
+    right_hand: HandSpace | None = None
+    """Principal components of the right hand; None where the file has none."""
+    regressed: VertexRegressor | None = None
+    """Further named points, made of vertices: the face of SMPL-X, and what `with_regressor` attached."""
 
     @property
     def num_betas(self) -> int:
         """Number of shape coefficients."""
-        return self.joint_shape_basis.shape[0]
+        return self.joint_shape_basis.shape[0] - self.num_expression
 
     @property
     def num_vertices(self) -> int:
@@ -93,6 +110,81 @@ class BodyModel:
         """Joints alone, without touching the mesh; metres."""
         return _pose_joints(self, self._checked(params))
 
+    def shaped(self, betas: Float[AnyArray, "S"]) -> "BodyModel":
+        """The same body with its shape fixed, for posing it many times.
+
+        Blend shapes of the shape and the joint regressor are evaluated here, once, and not again with every pose.
+        The result has no shape coefficients: call it with `params.without_shape()` or `BodyParams.rest(shaped)`.
+        Expression stays free. Several shapes are a `jax.vmap` of this.
+
+        Args:
+            betas: Shape of one person.
+
+        Returns:
+            A model of the same type.
+
+        Raises:
+            ValueError: If there is a batch axis or another number of coefficients.
+        """
+        if betas.shape != (self.num_betas,):
+            raise ValueError(
+                f"betas must have shape ({self.num_betas},), got {tuple(betas.shape)}; use jax.vmap for several shapes"
+            )
+        basis, joint_basis = self.shape_basis_planar, self.joint_shape_basis
+        betas = jnp.asarray(betas)
+        return dataclasses.replace(
+            self,
+            template_planar=skinning.shape_vertices(self.template_planar, basis[: self.num_betas], betas),
+            shape_basis_planar=basis[self.num_betas :],
+            joint_template=skinning.shape_joints(self.joint_template, joint_basis[: self.num_betas], betas),
+            joint_shape_basis=joint_basis[self.num_betas :],
+        )
+
+    def without_expression(self) -> "BodyModel":
+        """The same body with a neutral face that cannot change: no expression coefficients."""
+        return dataclasses.replace(
+            self,
+            shape_basis_planar=self.shape_basis_planar[: self.num_betas],
+            joint_shape_basis=self.joint_shape_basis[: self.num_betas],
+            num_expression=0,
+        )
+
+    def hand_space(self, side: str) -> HandSpace:
+        """Mean and components of a hand, for the functions of `hardmo_jax.body.hands`.
+
+        Raises:
+            ValueError: If the model has no such hand, or its file has no components.
+        """
+        space = {"left": self.left_hand, "right": self.right_hand}.get(side)
+        if space is None:
+            raise ValueError(
+                f"{self.name} ({self.family}) has no principal components of a {side} hand; "
+                "SMPL-H, SMPL-X and MANO files as distributed have"
+            )
+        return space
+
+    def with_regressor(self, names: Sequence[str], matrix: Float[np.ndarray, "K V"]) -> "BodyModel":
+        """The same body with further named points, each a weighted sum of vertices.
+
+        Args:
+            names: Names of the rows, new to this body. `regressors.load_regressor` gives those of public files.
+            matrix: Weights of the vertices, as of `J_regressor_extra.npy`.
+
+        Returns:
+            A model whose `landmarks.named_points` end with these.
+
+        Raises:
+            ValueError: If a name is there already, or the matrix does not fit names and vertices.
+        """
+        taken = {*self.joint_names, *(name for name, _ in self.landmarks)}
+        if self.regressed is not None:
+            taken |= {*self.regressed.names}
+        clash = [name for name in names if name in taken]
+        if clash:
+            raise ValueError(f"{self.name} already has points named {', '.join(clash)}")
+        added = VertexRegressor.from_matrix(names, matrix, self.num_vertices, dtype=self.template_planar.dtype)
+        return dataclasses.replace(self, regressed=added if self.regressed is None else self.regressed.joined(added))
+
     def subset(self, vertex_ids: Int[np.ndarray, "N"] | tuple[int, ...] | list[int]) -> "BodyModel":
         """The same body with the named vertices only, in that order; everything else is not computed.
 
@@ -100,7 +192,8 @@ class BodyModel:
             vertex_ids: Indices into this model's vertices.
 
         Returns:
-            A model of the same type without faces. Landmarks among the vertices keep their names.
+            A model of the same type without faces. Landmarks, and regressed points, whose vertices are all among
+            these keep their names.
 
         Raises:
             IndexError: If an index is out of range.
@@ -118,27 +211,23 @@ class BodyModel:
             skinning_weights=self.skinning_weights[ids],
             faces=jnp.zeros((0, 3), jnp.int32),
             landmarks=tuple((name, place[vertex]) for name, vertex in self.landmarks if vertex in place),
+            regressed=None if self.regressed is None else self.regressed.subset(place),
         )
-
-    def landmark_subset(self) -> "BodyModel":
-        """The subset whose vertices are the named landmarks, in their order."""
-        return self.subset([vertex for _, vertex in self.landmarks])
 
     def _checked(self, params: BodyParams) -> BodyParams:
         """Parameters with shapes checked against this model and batch axes broadcast to each other."""
         expected: dict[str, tuple[int, ...]] = {"betas": (self.num_betas,), "global_orient": (3,), "transl": (3,)}
-        expected["body_pose"] = (BODY_POSE_JOINTS[self.family], 3)
-        hands = ("left_hand_pose", "right_hand_pose")
-        if self.family == "smplh":
-            expected |= dict.fromkeys(hands, (HAND_POSE_JOINTS, 3))
-        for name in (*expected, *hands):
-            value, shape = getattr(params, name), expected.get(name)
+        expected |= pose_shapes(self.family)
+        if FAMILIES[self.family].expression_start:
+            expected["expression"] = (self.num_expression,)
+        for field in dataclasses.fields(params):
+            value, shape = getattr(params, field.name), expected.get(field.name)
             if shape is None and value is not None:
-                raise ValueError(f"`{name}` must be None for {self.family}: its hands are joints of `body_pose`")
+                raise ValueError(f"`{field.name}` must be None for {self.name}: {self.family} has no such parameter")
             if shape is not None and (value is None or tuple(value.shape[-len(shape) :]) != shape):
                 got = "None" if value is None else tuple(value.shape)
                 raise ValueError(
-                    f"`{name}` must end in {shape} for {self.name} ({self.family}), got {got}; "
+                    f"`{field.name}` must end in {shape} for {self.name} ({self.family}), got {got}; "
                     "start from `BodyParams.rest(body)`"
                 )
         leading = {name: tuple(getattr(params, name).shape[: -len(shape)]) for name, shape in expected.items()}
@@ -150,15 +239,23 @@ class BodyModel:
         return dataclasses.replace(params, **shaped)
 
 
+def _coefficients(params: BodyParams) -> Float[Array, "*batch C"]:
+    """What the shape bases multiply: expression counts as more shape (Pavlakos et al., 2019, section 3.1)."""
+    if params.expression is None:
+        return jnp.asarray(params.betas)
+    return jnp.concatenate([params.betas, params.expression], -1)
+
+
 # Compiled as wholes: called eagerly, a body would otherwise be a hundred tiny programs. Inside a caller's `jit`
 # they dissolve into the caller's program, and what the caller does not use is not computed.
 @jax.jit
 def _pose_mesh(body: BodyModel, params: BodyParams) -> BodyOutput:
     """Vertices and joints of a posed body."""
     local = rotations.axis_angle_to_matrix(params.full_pose())
-    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, params.betas)
+    coefficients = _coefficients(params)
+    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, coefficients)
     turned, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
-    vertices = skinning.shape_vertices(body.template_planar, body.shape_basis_planar, params.betas)
+    vertices = skinning.shape_vertices(body.template_planar, body.shape_basis_planar, coefficients)
     if body.pose_basis_planar is not None:
         vertices += skinning.pose_offsets(body.pose_basis_planar, skinning.pose_features(local))
     posed = skinning.skin_vertices(vertices, rest_joints, turned, joints, body.skinning_weights)
@@ -170,6 +267,7 @@ def _pose_mesh(body: BodyModel, params: BodyParams) -> BodyOutput:
 def _pose_joints(body: BodyModel, params: BodyParams) -> Float[Array, "*batch J 3"]:
     """Joints of a posed body."""
     local = rotations.axis_angle_to_matrix(params.full_pose())
-    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, params.betas)
+    coefficients = _coefficients(params)
+    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, coefficients)
     _, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
     return joints + params.transl[..., None, :]

@@ -2,7 +2,7 @@
 
 The asset has the skeleton of SMPL-H (52 joints) on a mesh of its own, without pose blend shapes. Seen as `smpl`,
 the fifteen joints of each hand are folded into one, so that 24-joint poses drive it. Lengths are metres; rest
-pose, axes and joint order are those of `hardmo_jax.body.io`.
+pose, axes and joint order are those of `hardmo_jax.body.families`.
 """
 
 import hashlib
@@ -12,10 +12,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from hardmo_jax.body import io
+from hardmo_jax.body.array_files import BodyFileError, read_npz
+from hardmo_jax.body.arrays import BodyArrays, check_faces, check_shape, check_weights, slice_columns
+from hardmo_jax.body.families import BODY_PARENTS, FAMILIES
 from hardmo_jax.skeleton import layouts
 
 _ASSET = "open_body.npz"
+_VIEWS = ("smpl", "smplh")
 _FORMAT_VERSION = 1
 _KEYS = (
     "format_version", "v_template", "shapedirs", "J_regressor_row", "J_regressor_col", "J_regressor_val",
@@ -26,7 +29,7 @@ _KEYS = (
 _HAND_JOINT = "{side}_middle1"
 
 
-def load_open_body_arrays(view: Literal["smpl", "smplh"], *, num_betas: int | None = 10) -> io.BodyArrays:
+def load_open_body_arrays(view: Literal["smpl", "smplh"], *, num_betas: int | None = 10) -> BodyArrays:
     """Read the package's own body model.
 
     Args:
@@ -55,7 +58,7 @@ def read_open_body(
     *,
     num_betas: int | None = 10,
     source: str = _ASSET,
-) -> io.BodyArrays:
+) -> BodyArrays:
     """Read a body in the open layout from the bytes of its `.npz` file.
 
     Args:
@@ -71,51 +74,52 @@ def read_open_body(
         ValueError: If `view` is unknown.
         BodyFileError: If the file is damaged or of another layout.
     """
-    if view not in io.PARENTS:
-        raise ValueError(f"view must be one of {', '.join(io.PARENTS)}, got {view!r}")
-    arrays = io.read_npz(data, source=source, keys=_KEYS)
+    if view not in _VIEWS:
+        raise ValueError(f"view must be one of {', '.join(_VIEWS)}, got {view!r}")
+    arrays = read_npz(data, source=source, keys=_KEYS)
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
-        raise io.BodyFileError(f"{source}: {', '.join(missing)} missing from the open body")
+        raise BodyFileError(f"{source}: {', '.join(missing)} missing from the open body")
     version = arrays["format_version"].reshape(-1).tolist()
     if version != [_FORMAT_VERSION]:
-        raise io.BodyFileError(f"{source}: format_version must be {_FORMAT_VERSION}, got {version}")
+        raise BodyFileError(f"{source}: format_version must be {_FORMAT_VERSION}, got {version}")
 
-    names, parents = io.JOINT_NAMES["smplh"], io.PARENTS["smplh"]
-    if tuple(arrays["joint_names"].tolist()) != names:
-        raise io.BodyFileError(f"{source}: joint_names are not the 52 joints of SMPL-H")
-    if tuple(arrays["kintree_table"][0].tolist()) != parents:
-        raise io.BodyFileError(f"{source}: kintree_table is not the tree of SMPL-H")
+    family, stored = FAMILIES[view], FAMILIES["smplh"]
+    if tuple(arrays["joint_names"].tolist()) != stored.joint_names:
+        raise BodyFileError(f"{source}: joint_names are not the 52 joints of SMPL-H")
+    if tuple(arrays["kintree_table"][0].tolist()) != stored.parents:
+        raise BodyFileError(f"{source}: kintree_table is not the tree of SMPL-H")
     template, basis = arrays["v_template"], arrays["shapedirs"]
-    io.check_shape(template, ("V", 3), "v_template", source)
+    check_shape(template.shape, ("V", 3), "v_template", source)
     num_vertices = len(template)
-    io.check_shape(basis, (num_vertices, 3, "S"), "shapedirs", source)
-    io.check_shape(arrays["f"], ("F", 3), "f", source)
+    check_shape(basis.shape, (num_vertices, 3, "S"), "shapedirs", source)
+    check_shape(arrays["f"].shape, ("F", 3), "f", source)
     for key in ("v_template", "shapedirs", "J_regressor_val", "weights_value"):
         if arrays[key].dtype.kind != "f" or not np.all(np.isfinite(arrays[key])):
-            raise io.BodyFileError(f"{source}: {key} is not made of finite numbers")
+            raise BodyFileError(f"{source}: {key} is not made of finite numbers")
 
     regressor = _dense_regressor(arrays, num_vertices, source)
     weights = _dense_weights(arrays, num_vertices, source)
     if view == "smpl":
-        names, parents = io.JOINT_NAMES["smpl"], io.PARENTS["smpl"]
         regressor, weights = _fold_hands(regressor, weights)
-    io.check_weights(weights, source)
+    check_weights(weights, source)
     ids = arrays["landmark_vertex_ids"].tolist()
     if any(not 0 <= vertex < num_vertices for vertex in ids):
-        raise io.BodyFileError(f"{source}: a landmark lies outside the mesh")
-    for array in (template, regressor, weights):
+        raise BodyFileError(f"{source}: a landmark lies outside the mesh")
+    for array in (regressor, weights):
         array.setflags(write=False)
-    return io.BodyArrays(
+    return BodyArrays(
         family=view,
+        gender="neutral",
         vertices_template=template,
-        shape_basis=io.slice_shape_basis(basis, num_betas, source),
+        shape_basis=slice_columns(basis, basis.shape[-1], num_betas=num_betas, num_expression=0, source=source)[0],
+        num_expression=0,
         pose_basis=None,
         joint_regressor=regressor,
         skinning_weights=weights,
-        faces=io.check_faces(arrays["f"], num_vertices, source),
-        parents=parents,
-        joint_names=names,
+        faces=check_faces(arrays["f"], num_vertices, source),
+        parents=family.parents,
+        joint_names=family.joint_names,
         landmark_vertex_ids=tuple(zip(arrays["landmark_names"].tolist(), ids, strict=True)),
         checksum=hashlib.sha256(data).hexdigest(),
         source=source,
@@ -128,7 +132,7 @@ def _dense_regressor(arrays: dict[str, np.ndarray], num_vertices: int, source: s
     num_joints = len(layouts.SMPLH_JOINTS)
     for index, size in ((rows, num_joints), (columns, num_vertices)):
         if index.shape != values.shape or index.min() < 0 or index.max() >= size:
-            raise io.BodyFileError(f"{source}: J_regressor has an entry outside the model")
+            raise BodyFileError(f"{source}: J_regressor has an entry outside the model")
     dense = np.zeros((num_joints, num_vertices))
     np.add.at(dense, (rows, columns), values)
     return dense
@@ -139,9 +143,9 @@ def _dense_weights(arrays: dict[str, np.ndarray], num_vertices: int, source: str
     index, values = arrays["weights_index"], arrays["weights_value"]
     num_joints = len(layouts.SMPLH_JOINTS)
     if index.shape != values.shape or index.shape[:1] != (num_vertices,) or index.ndim != 2:
-        raise io.BodyFileError(f"{source}: weights_index and weights_value do not fit the mesh")
+        raise BodyFileError(f"{source}: weights_index and weights_value do not fit the mesh")
     if index.min() < 0 or index.max() >= num_joints:
-        raise io.BodyFileError(f"{source}: weights_index names a joint outside the model")
+        raise BodyFileError(f"{source}: weights_index names a joint outside the model")
     dense = np.zeros((num_vertices, num_joints), values.dtype)
     np.add.at(dense, (np.arange(num_vertices)[:, None], index), values)
     return dense
@@ -152,7 +156,7 @@ def _fold_hands(
 ) -> tuple[Float[np.ndarray, "j V"], Float[np.ndarray, "V j"]]:
     """Make 24 joints of 52: one hand joint a side, at the middle finger's root, moves the whole hand."""
     names = layouts.SMPLH_JOINTS
-    num_body = len(io.BODY_PARENTS)
+    num_body = len(BODY_PARENTS)
     rows, columns = [regressor[:num_body]], [weights[:, :num_body]]
     for side in layouts.SIDES:
         fingers = [j for j in range(num_body, len(names)) if names[j].startswith(f"{side}_")]

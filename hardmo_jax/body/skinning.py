@@ -15,24 +15,24 @@ _HIGHEST = lax.Precision.HIGHEST
 
 def shape_vertices(
     template_planar: Float[Array, "3 V"],
-    shape_basis_planar: Float[Array, "S 3 V"],
-    betas: Float[Array, "*batch S"],
+    shape_basis_planar: Float[Array, "C 3 V"],
+    coefficients: Float[Array, "*batch C"],
 ) -> Float[Array, "*batch 3 V"]:
-    """Rest-pose vertices of a shape (SMPL eq. 8), metres."""
-    return template_planar + jnp.tensordot(betas, shape_basis_planar, axes=1, precision=_HIGHEST)
+    """Rest-pose vertices of a shape (SMPL eq. 8), metres. Expression, where a body has it, is more coefficients."""
+    return template_planar + jnp.tensordot(coefficients, shape_basis_planar, axes=1, precision=_HIGHEST)
 
 
 def shape_joints(
     joint_template: Float[Array, "J 3"],
-    joint_shape_basis: Float[Array, "S J 3"],
-    betas: Float[Array, "*batch S"],
+    joint_shape_basis: Float[Array, "C J 3"],
+    coefficients: Float[Array, "*batch C"],
 ) -> Float[Array, "*batch J 3"]:
     """Rest-pose joints of a shape (SMPL eq. 10), metres.
 
-    The regressor is linear in the vertices and these are linear in `betas`: both are multiplied out once at
+    The regressor is linear in the vertices and these are linear in the coefficients: both are multiplied out once at
     load time, and the mesh is not touched here.
     """
-    return joint_template + jnp.tensordot(betas, joint_shape_basis, axes=1, precision=_HIGHEST)
+    return joint_template + jnp.tensordot(coefficients, joint_shape_basis, axes=1, precision=_HIGHEST)
 
 
 def pose_features(local: Float[Array, "*batch J 3 3"]) -> Float[Array, "*batch P"]:

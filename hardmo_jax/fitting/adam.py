@@ -8,11 +8,12 @@ import optax
 from jax import lax
 
 from hardmo_jax.array_types import Array, Float
-from hardmo_jax.fitting import objective, variables
+from hardmo_jax.body import landmarks
+from hardmo_jax.fitting import objective
 
 
 def solve(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: objective.Prior,
     evidence: objective.Evidence,
     schedule: objective.StageWeights,

@@ -23,7 +23,7 @@ from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions, PartWeights
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import ObservationError, Observations
-from hardmo_jax.skeleton import layouts, mapping
+from hardmo_jax.skeleton import layouts, regressors
 
 #: Distance within which a keypoint counts as explained: box sides, and metres without 2D keypoints.
 _EXPLAINED, _EXPLAINED_3D = 0.05, 0.1
@@ -46,7 +46,8 @@ def fit(
     """Fit a body to the keypoints of people.
 
     Args:
-        body: Model with landmarks (`hm.open_body()`, or a SMPL or SMPL-H file).
+        body: Model with landmarks (`hm.open_body()`, or a SMPL, SMPL-H or SMPL-X file). Of SMPL-X the face stays
+            neutral: jaw and eyeballs where `initial` has them or at rest, expression zero.
         observations: 2D keypoints with a camera, or 3D keypoints, or both. With both the 3D points only shape
             the pose (their centre is ignored); alone they are absolute positions in the camera frame.
         options: Stages, weights, solver.
@@ -62,15 +63,17 @@ def fit(
     options = options or FitOptions()
     batch, people = _flatten(observations)
     layout = layouts.get_layout(observations.layout)
-    regressor, is_supported = mapping.point_regressor(layout, landmarks.point_names(body))
+    if "left_hip" not in body.joint_names:
+        raise ObservationError(f"{body.name} is a single hand; people are fitted with a whole body")
+    model, is_supported = landmarks.point_model(body.without_expression(), layout)
     if is_supported.sum() < options.min_keypoints:
         raise ObservationError(
             f"{body.name} has only {int(is_supported.sum())} of the points of layout {layout.name!r}; "
             "its topology has no named landmarks, or the layout is another body part's"
         )
     # Names take no part in the computation: without them bodies of one shape share one compiled program.
-    anonymous = dataclasses.replace(body.landmark_subset(), landmarks=(), name="", checksum="")
-    model = variables.PointModel(body=anonymous, regressor=jnp.asarray(regressor, body.joint_template.dtype))
+    anonymous = dataclasses.replace(model.body, name="", checksum="", gender="unknown", left_hand=None, right_hand=None)
+    model = dataclasses.replace(model, body=anonymous)
     start = None
     if initial is not None:
         jax.eval_shape(body.joints, initial)  # parameters of another model are refused by name
@@ -90,6 +93,9 @@ def fit(
     camera = observations.camera
     if camera is not None:
         camera = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (*batch, 2)), camera)
+    if body.num_expression:
+        neutral = jnp.zeros((*batch, body.num_expression), body.joint_template.dtype)
+        result["params"] = dataclasses.replace(result["params"], expression=neutral)
     return FitResult(camera=camera, **result)
 
 
@@ -152,7 +158,7 @@ def _broadcast(name: str, value: Array | np.ndarray, batch: tuple[int, ...], wid
 
 def _is_joint_layout(layout: layouts.KeypointLayout) -> bool:
     """Whether all points are model joints, as in SMPL's own layouts."""
-    return set(layout.points) <= set(layouts.SMPL_JOINTS + layouts.SMPLH_JOINTS)
+    return set(layout.points) <= set(layouts.SMPL_JOINTS + layouts.SMPLX_JOINTS)
 
 
 def _parts(layout: layouts.KeypointLayout) -> np.ndarray:
@@ -166,10 +172,10 @@ def _point_weights(layout: layouts.KeypointLayout, weights: PartWeights) -> Floa
     values = []
     is_joint_layout = _is_joint_layout(layout)
     for point in layout.points:
-        part = layouts.part_of(point)
-        if point in ("left_hip", "right_hip"):
+        part, place = layouts.part_of(point), regressors.place_of(point)
+        if place in ("left_hip", "right_hip"):
             value = 1.0 if is_joint_layout else weights.hips
-        elif point == "nose" or point.endswith(("_eye", "_ear")):
+        elif place == "nose" or place.endswith(("_eye", "_ear")):
             value = weights.face
         elif part is None:
             value = 1.0 if is_joint_layout else 0.0
@@ -192,7 +198,7 @@ def _padded_size(count: int) -> int:
 
 
 def _fit_rows(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     people: dict[str, np.ndarray | None],
     start: BodyParams | None,
     rows: slice,
@@ -302,7 +308,7 @@ def _evidence(
 
 @functools.partial(jax.jit, static_argnames=("layout", "options"))
 def _solve(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: objective.Prior,
     evidence: objective.Evidence,
     confident: Bool[Array, "B K"],
@@ -350,7 +356,7 @@ def _solve(
 
 
 def _explore(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: objective.Prior,
     evidence: objective.Evidence,
     layout: layouts.KeypointLayout,
@@ -396,7 +402,7 @@ def _distances(points: Float[Array, "B K 3"], evidence: objective.Evidence) -> F
 
 
 def _is_credible(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: objective.Prior,
     evidence: objective.Evidence,
     vector: Float[Array, "B P"],

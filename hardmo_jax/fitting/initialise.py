@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import objective, variables
 from hardmo_jax.geometry import rotations
 from hardmo_jax.skeleton import layouts
@@ -27,7 +28,7 @@ _LEAST_DISTANCE, _MOST_DISTANCE = 0.3, 200.0
 
 
 def start_from_heading(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     evidence: objective.Evidence,
     mean: Float[Array, "P"],
     layout: layouts.KeypointLayout,
@@ -65,7 +66,7 @@ def start_from_heading(
 
 
 def start_from_3d(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     evidence: objective.Evidence,
     mean: Float[Array, "P"],
     layout: layouts.KeypointLayout,

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from hardmo_jax.array_types import Array, Float
-from hardmo_jax.fitting import objective, variables
+from hardmo_jax.body import landmarks
+from hardmo_jax.fitting import objective
 
 INITIAL_DAMPING = 1e-2
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
@@ -40,7 +41,7 @@ class _State:
 
 
 def solve(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: objective.Prior,
     evidence: objective.Evidence,
     schedule: objective.StageWeights,

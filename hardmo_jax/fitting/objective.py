@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import priors, terms, variables
 from hardmo_jax.fitting.stages import Stage
 
@@ -96,7 +97,7 @@ def stage_schedule(stages: tuple[Stage, ...], layout: variables.Layout, dtype: n
 
 
 def residuals(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: Prior,
     evidence: Evidence,
     weights: StageWeights,
@@ -115,7 +116,7 @@ def cost(residual: Float[Array, "R"]) -> Float[Array, ""]:
 
 
 def normal_equations(
-    model: variables.PointModel,
+    model: landmarks.PointModel,
     prior: Prior,
     evidence: Evidence,
     weights: StageWeights,

@@ -8,15 +8,16 @@ camera (a turn by pi in camera axes) away from the singular point of axis-angle.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hardmo_jax.array_types import AnyArray, Array, Bool, Float
+from hardmo_jax.array_types import Array, Bool, Float
 from hardmo_jax.body import kinematics, skinning
+from hardmo_jax.body.families import FAMILIES
+from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.body.params import BODY_POSE_JOINTS, HAND_POSE_JOINTS, BodyParams
+from hardmo_jax.body.params import BodyParams, split_pose
 from hardmo_jax.geometry import rotations
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -47,35 +48,29 @@ class Layout:
 
     def group_mask(self, groups: tuple[str, ...]) -> Bool[np.ndarray, "P"]:
         """Entries that belong to any of the named groups."""
-        body_end = self.pose_start + 3 * BODY_POSE_JOINTS[self.family]
-        ranges = {
-            "transl": (0, 3),
-            "global_orient": (3, 6),
-            "betas": (6, self.pose_start),
-            "body_pose": (self.pose_start, body_end),
-            "hand_pose": (body_end, self.size),
-        }
+        ranges = {"transl": [(0, 3)], "global_orient": [(3, 6)], "betas": [(6, self.pose_start)], "hand_pose": []}
+        start = self.pose_start
+        for field, count in FAMILIES[self.family].pose_groups:
+            group = "hand_pose" if field.endswith("hand_pose") else field
+            ranges.setdefault(group, []).append((start, start + 3 * count))
+            start += 3 * count
         mask = np.zeros(self.size, bool)
         for group in groups:
-            start, stop = ranges[group]
-            mask[start:stop] = True
+            for first, stop in ranges[group]:
+                mask[first:stop] = True
         return mask
 
     def to_params(self, vector: Float[Array, "*batch P"], orient: Float[Array, "*batch 3 3"]) -> BodyParams:
         """Body parameters of a vector and the start orientation it turns."""
         batch = vector.shape[:-1]
         pose = vector[..., self.pose_start :].reshape(*batch, self.num_joints - 1, 3)
-        body_joints = BODY_POSE_JOINTS[self.family]
         turn = rotations.axis_angle_to_matrix(vector[..., 3:6])
-        has_hands = self.family == "smplh"
-        right = body_joints + HAND_POSE_JOINTS
         return BodyParams(
             betas=vector[..., 6 : self.pose_start],
             global_orient=rotations.matrix_to_axis_angle(rotations.compose(turn, orient)),
-            body_pose=pose[..., :body_joints, :],
             transl=vector[..., :3],
-            left_hand_pose=pose[..., body_joints:right, :] if has_hands else None,
-            right_hand_pose=pose[..., right:, :] if has_hands else None,
+            expression=jnp.zeros((*batch, 0), vector.dtype) if FAMILIES[self.family].expression_start else None,
+            **split_pose(self.family, pose),
         )
 
     def from_params(self, params: BodyParams) -> tuple[Float[Array, "*batch P"], Float[Array, "*batch 3 3"]]:
@@ -84,17 +79,6 @@ class Layout:
         pose = params.full_pose()[..., 1:, :].reshape(*batch, -1)
         vector = jnp.concatenate([params.transl, jnp.zeros_like(params.transl), params.betas, pose], -1)
         return vector, rotations.axis_angle_to_matrix(params.global_orient)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PointModel:
-    """The part of a body that its keypoints depend on."""
-
-    body: BodyModel
-    """Body whose vertices are the landmarks."""
-    regressor: Float[AnyArray, "K N"]
-    """Keypoints from joints and landmarks, `skeleton.mapping.point_regressor`."""
 
 
 def keypoints(model: PointModel, orient: Float[Array, "3 3"], vector: Float[Array, "P"]) -> Float[Array, "K 3"]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -439,7 +438,7 @@ def to_labels(
                 keypoint_confidence=sighting.confidence,
                 keypoints_3d=arrays.keypoints_3d[index],
                 body_model=f"{body.name}_{body.family}",
-                gender=gender_of(options.body),
+                gender=body.gender,
                 code_version=code_version,
                 config_sha256=config_sha256,
                 body_model_sha256=body.checksum,
@@ -453,17 +452,6 @@ def to_labels(
             )
         )
     return rows
-
-
-def gender_of(options: BodyOptions) -> str:
-    """Variant of a body, read off the names of its file and folder as they are published."""
-    if options.model == "open_body":
-        return "neutral"
-    words = set(re.split(r"[^a-z]+", "/".join(pathlib.PurePath(options.model).parts[-2:]).lower()))
-    for gender, names in (("neutral", {"neutral"}), ("female", {"female", "f"}), ("male", {"male", "m"})):
-        if words & names:
-            return gender
-    return "unknown"
 
 
 def _pose_columns(params: BodyParams) -> dict[str, Any]:

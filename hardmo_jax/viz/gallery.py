@@ -151,15 +151,7 @@ def params_from_angles(body: BodyModel, angles: Mapping[str, Angles]) -> BodyPar
             pose[body.joint_names.index(name)] = np.radians(value)
         elif not name.partition("_")[2].startswith(fingers):
             raise KeyError(f"{name!r} is no joint of {body.name}; it has {', '.join(body.joint_names)}")
-    rest = BodyParams.rest(body)
-    parts = np.split(pose, np.cumsum([1, rest.body_pose.shape[0], 15])[: 3 if body.family == "smplh" else 1])
-    hands = {"left_hand_pose": parts[2], "right_hand_pose": parts[3]} if body.family == "smplh" else {}
-    return dataclasses.replace(
-        rest,
-        global_orient=jnp.asarray(parts[0][0]),
-        body_pose=jnp.asarray(parts[1]),
-        **{name: jnp.asarray(value) for name, value in hands.items()},
-    )
+    return BodyParams.from_full_pose(body, jnp.asarray(pose))
 
 
 def pose_params(body: BodyModel, pose: str) -> BodyParams:

@@ -13,7 +13,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import priors, variables
 from hardmo_jax.geometry import cameras
-from hardmo_jax.skeleton import layouts, mapping
+from hardmo_jax.skeleton import layouts
 
 WIDTH, HEIGHT = 1280, 720
 #: Spread of the poses as a share of the prior's: plausible people, not its far tails.
@@ -70,9 +70,8 @@ def draw(body: BodyModel, layout_name: str, *, count: int = 16, seed: int = 1) -
     dtype = body.joint_template.dtype
     params = variables.Layout.of(body).to_params(jnp.asarray(vector, dtype), jnp.asarray(np.array(orient), dtype))
     layout = layouts.get_layout(layout_name)
-    regressor, is_supported = mapping.point_regressor(layout, landmarks.point_names(body))
-    subset = body.landmark_subset()
-    points = np.einsum("kn,bni->bki", regressor, np.asarray(landmarks.named_points(subset, subset(params)), np.float64))
+    model, is_supported = landmarks.point_model(body, layout)
+    points = np.asarray(model(params), np.float64)
     confidence = np.tile(is_supported.astype(float), (count, 1))
     camera = cameras.camera_from_image_size(WIDTH, HEIGHT)
     pixels = points[..., :2] / np.where(is_supported[:, None], points[..., 2:], 1.0) * camera.focal_length
@@ -99,11 +98,9 @@ def joint_errors(body: BodyModel, ours: BodyParams, theirs: BodyParams) -> np.nd
     return np.linalg.norm(np.asarray(body.joints(ours)) - np.asarray(body.joints(theirs)), axis=-1)
 
 
-def point_model(body: BodyModel, layout_name: str) -> variables.PointModel:
+def point_model(body: BodyModel, layout_name: str) -> landmarks.PointModel:
     """What the fit compares with the keypoints of a layout."""
-    layout = layouts.get_layout(layout_name)
-    regressor, _ = mapping.point_regressor(layout, landmarks.point_names(body))
-    return variables.PointModel(body=body.landmark_subset(), regressor=regressor)
+    return landmarks.point_model(body, layouts.get_layout(layout_name))[0]
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import hardmo_jax as hm
+from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import objective, stages, variables
 from tests.fitting import synthetic_people
 
@@ -29,7 +30,7 @@ WEIGHTS = {
 class Problem:
     """One person beside its keypoints, float64, with joints beyond their limits and points that are absent."""
 
-    model: variables.PointModel
+    model: landmarks.PointModel
     prior: objective.Prior
     evidence: objective.Evidence
     weights: objective.StageWeights

@@ -1,4 +1,4 @@
-"""Synthetic SMPL and SMPL-H files in the published layouts: well-formed, seeded, free of licensed data.
+"""Synthetic SMPL, SMPL-H, SMPL-X and MANO files in the published layouts: well-formed, seeded, free of licensed data.
 
 The mesh is a closed surface of 2 V - 4 triangles (13776 at the full 6890 vertices), dressed around a plausible
 rest skeleton; bases are smooth and small. Pickles are assembled opcode by opcode, so that the ones of Python 2
@@ -14,12 +14,29 @@ from typing import Any
 import numpy as np
 
 FULL_SIZE = 6890
-NUM_JOINTS = {"smpl": 24, "smplh": 52}
+#: Vertices of the published meshes; the synthetic ones of these sizes have the published numbers of triangles, too.
+FULL_SIZES = {"smpl": 6890, "smplh": 6890, "smplx": 10475, "mano_left": 778, "mano_right": 778}
+FULL_NUM_FACES = {"smpl": 13776, "smplh": 13776, "smplx": 20908, "mano_left": 1538, "mano_right": 1538}
+FAMILIES = tuple(FULL_SIZES)
+NUM_JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55, "mano_left": 16, "mano_right": 16}
 _BODY_PARENTS = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19]
-_CHAINS = [20, 22, 23, 20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35]
+
+
+def _hands(wrists: tuple[int, ...], first: int) -> list[int]:
+    """Five chains of three joints on each wrist."""
+    return [
+        wrist if joint % 3 == 0 else first + 15 * side + joint - 1
+        for side, wrist in enumerate(wrists)
+        for joint in range(15)
+    ]
+
+
 PARENTS = {
     "smpl": np.array([*_BODY_PARENTS, 20, 21]),
-    "smplh": np.array([*_BODY_PARENTS, *_CHAINS, *(p + 1 if p == 20 else p + 15 for p in _CHAINS)]),
+    "smplh": np.array([*_BODY_PARENTS, *_hands((20, 21), 22)]),
+    "smplx": np.array([*_BODY_PARENTS, 15, 15, 15, *_hands((20, 21), 25)]),
+    "mano_left": np.array([-1, *_hands((0,), 1)]),
+    "mano_right": np.array([-1, *_hands((0,), 1)]),
 }
 #: Left half and middle of a rest skeleton, metres (x to the person's left, y up, z forward).
 _MIDDLE = {0: (-0.22, 0.03), 3: (-0.11, 0.0), 6: (0.03, 0.02), 9: (0.08, 0.03), 12: (0.29, 0.0), 15: (0.36, 0.04)}
@@ -29,8 +46,18 @@ _LEFT = {
 }  # fmt: skip
 
 
+def _finger_joints(sign: float) -> np.ndarray:
+    """15 finger joints in a row along the arm."""
+    return np.array(
+        [(sign * (0.77 + 0.03 * k), 0.21, -0.02 * finger) for finger in range(5) for k in range(3)]
+    )
+
+
 def rest_joints(family: str) -> np.ndarray:
     """Rest joints `(J, 3)` in metres."""
+    if family.startswith("mano"):
+        sign = 1.0 if family == "mano_left" else -1.0
+        return np.concatenate([[(sign * 0.68, 0.22, -0.05)], _finger_joints(sign)]) - (sign * 0.6, 0.2, 0)
     joints = np.zeros((NUM_JOINTS[family], 3))
     for joint, (y, z) in _MIDDLE.items():
         joints[joint] = (0.0, y, z)
@@ -39,11 +66,9 @@ def rest_joints(family: str) -> np.ndarray:
     if family == "smpl":
         joints[22], joints[23] = (0.77, 0.21, -0.06), (-0.77, 0.21, -0.06)
         return joints
-    for finger in range(5):
-        for segment in range(3):
-            place = (0.77 + 0.03 * segment, 0.21, -0.02 * finger)
-            for side, sign in enumerate((1.0, -1.0)):
-                joints[22 + 15 * side + 3 * finger + segment] = (sign * place[0], *place[1:])
+    if family == "smplx":
+        joints[22:25] = (0.0, 0.34, 0.05), (0.03, 0.44, 0.08), (-0.03, 0.44, 0.08)
+    joints[-30:] = np.concatenate([_finger_joints(1.0), _finger_joints(-1.0)])
     return joints
 
 
@@ -83,11 +108,16 @@ def closed_mesh(num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
 def make_model(
     family: str = "smpl", *, num_vertices: int = 300, num_betas: int = 10, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Arrays of a model under the keys of the published files, float64."""
+    """Arrays of a model under the keys of the published files, float64.
+
+    `num_betas` is the number of columns of the shape basis: of SMPL-X, 20 and 400 hold expression as well.
+    """
     generator = np.random.default_rng(seed)
     joints, parents = rest_joints(family), PARENTS[family]
     num_joints = len(joints)
     sphere, faces = closed_mesh(num_vertices)
+    if num_vertices == FULL_SIZES[family]:
+        faces = faces[: FULL_NUM_FACES[family]]  # the published meshes are open at the eyes and at the wrist
     owner = np.arange(num_vertices) % num_joints  # every joint owns vertices, at any size
     template = joints[owner] + 0.05 * sphere
     distance = np.linalg.norm(template[:, None] - joints, axis=-1)
@@ -114,10 +144,14 @@ def make_model(
         "f": faces.astype(np.uint32),
         "kintree_table": table.astype(np.uint32),
     }
-    if family == "smplh":
-        for side in "lr":
-            model[f"hands_mean{side}"] = generator.normal(0.0, 0.1, 45)
-            model[f"hands_components{side}"] = generator.normal(0.0, 1.0, (45, 45))
+    suffixes = {"smplh": "lr", "smplx": "lr", "mano_left": ("",), "mano_right": ("",)}.get(family, ())
+    for suffix in suffixes:
+        model[f"hands_mean{suffix}"] = generator.normal(0.0, 0.1, 45)
+        model[f"hands_components{suffix}"] = np.linalg.qr(generator.normal(size=(45, 45)))[0]
+    if family == "smplx":
+        model["lmk_faces_idx"] = generator.integers(0, len(faces), 51)
+        coordinates = generator.uniform(0.1, 1.0, (51, 3))
+        model["lmk_bary_coords"] = coordinates / coordinates.sum(1, keepdims=True)
     return model
 
 

@@ -192,8 +192,8 @@ class BodyModel:
             vertex_ids: Indices into this model's vertices.
 
         Returns:
-            A model of the same type without faces. Landmarks, and regressed points, whose vertices are all among
-            these keep their names.
+            A model of the same type without faces. Landmarks among these vertices keep their names; regressed
+            points stay if all the vertices that they use are among them.
 
         Raises:
             IndexError: If an index is out of range.

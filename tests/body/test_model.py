@@ -191,3 +191,47 @@ def test_model_from_arrays_multiplies_the_regressor_out():
     body = load.model_from_arrays(arrays)
     expected = arrays.joint_regressor @ np.asarray(arrays.vertices_template, np.float64)
     np.testing.assert_allclose(body.joint_template, expected, atol=TOLERANCE_32)
+
+
+def test_fixed_shape_gives_the_same_bodies_and_computes_no_shape(model_file, rng):
+    body = hm.load_body(model_file)
+    params = random_params(body, rng, (4,))
+    shape = jnp.asarray(rng.normal(size=body.num_betas), jnp.float32)
+    expected = body(dataclasses.replace(params, betas=shape))
+    fixed = jax.jit(lambda model, betas: model.shaped(betas))(body, shape)
+    assert fixed.num_betas == 0
+    assert fixed.num_expression == body.num_expression
+    posed = fixed(params.without_shape())
+    np.testing.assert_allclose(posed.vertices, expected.vertices, atol=TOLERANCE_32)
+    np.testing.assert_allclose(posed.joints, expected.joints, atol=TOLERANCE_32)
+    np.testing.assert_allclose(
+        fixed.subset([7, 1])(params.without_shape()).vertices, expected.vertices[:, np.array([7, 1])], atol=TOLERANCE_32
+    )
+    with pytest.raises(ValueError, match=r"`betas` must end in \(0,\)"):
+        fixed(params)
+    with pytest.raises(ValueError, match=r"jax\.vmap for several shapes"):
+        body.shaped(jnp.zeros((2, body.num_betas)))
+
+
+def test_full_pose_and_its_parts_are_inverses(model_file, rng):
+    body = hm.load_body(model_file)
+    params = random_params(body, rng, (2, 3))
+    again = hm.BodyParams.from_full_pose(
+        body, params.full_pose(), betas=params.betas, transl=params.transl, expression=params.expression
+    )
+    for ours, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert jax.tree.structure(again) == jax.tree.structure(params)
+    with pytest.raises(ValueError, match="joints for"):
+        hm.BodyParams.from_full_pose(body, params.full_pose()[..., :-1, :])
+
+
+def test_neutral_face_is_the_face_of_zero_expression(tmp_path, rng):
+    model = smpl_files.make_model("smplx", num_vertices=120, num_betas=400)
+    body = hm.load_body(smpl_files.write_npz(tmp_path / "SMPLX_FEMALE.npz", model), num_betas=16, num_expression=50)
+    assert (body.num_betas, body.num_expression, body.gender) == (16, 50, "female")
+    params = random_params(body, rng, (2,))
+    neutral = body.without_expression()
+    quiet = dataclasses.replace(params, expression=params.expression * 0)
+    none = dataclasses.replace(params, expression=params.expression[..., :0])
+    np.testing.assert_allclose(neutral(none).vertices, body(quiet).vertices, atol=TOLERANCE_32)

@@ -170,12 +170,15 @@ def read_capped(path: str | os.PathLike[str], *, max_file_bytes: int = MAX_FILE_
         UnsafePickleError: If the file is larger than the cap, or a device or pipe.
     """
     path = Path(path)
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise UnsafePickleError(f"{path.name}: refused: not a regular file; copy it to one first")
-    with path.open("rb") as file:
-        data = file.read(min(max_file_bytes, path.stat().st_size) + 1)
-    if len(data) > max_file_bytes:
+    data = b""
+    if status.st_size <= max_file_bytes:
+        with path.open("rb") as file:
+            data = file.read(max_file_bytes + 1)
+    # The size is asked before reading, and the length after it: a file may grow meanwhile.
+    if max(status.st_size, len(data)) > max_file_bytes:
         raise UnsafePickleError(
             f"{path.name}: refused: larger than the cap of {max_file_bytes} bytes; "
             "raise max_file_bytes if the file is really meant to be that large"

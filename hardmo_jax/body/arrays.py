@@ -161,8 +161,7 @@ def slice_columns(
     ):
         if asked > has:
             raise BodyFileError(
-                f"{source} has {has} {kind} coefficients and {argument} asks for {asked}; "
-                f"ask for at most {has}{hint}"
+                f"{source} has {has} {kind} coefficients and {argument} asks for {asked}; ask for at most {has}{hint}"
             )
     if num_betas + num_expression == basis.shape[-1]:
         return basis, num_expression
@@ -222,3 +221,15 @@ def check_barycentric(coordinates: Float[np.ndarray, "K 3"], source: str) -> Flo
             f"{coordinates[worst].sum():.4g}; download or copy it again"
         )
     return coordinates
+
+
+def few_bones(weights: Float[np.ndarray, "V J"]) -> tuple[Int[np.ndarray, "V W"], Float[np.ndarray, "V W"]]:
+    """Skinning weights as the few joints that move each vertex.
+
+    Returns:
+        The joints of each vertex, as many for each as the vertex with the most has, and their shares; further joints
+        have shares of zero.
+    """
+    width = max(int((weights != 0).sum(1).max(initial=0)), 1)
+    order = np.argsort(weights == 0, axis=1, kind="stable")[:, :width]
+    return order, np.take_along_axis(weights, order, axis=1)

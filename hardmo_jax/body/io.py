@@ -4,6 +4,7 @@ Everything is read into memory once, under caps, by readers that execute nothing
 `hardmo_jax.safe_pickle`, archives by `array_files`, which never unpickles. No jax here.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from jaxtyping import Float
 from hardmo_jax import safe_pickle
 from hardmo_jax.body import compact, files, published
 from hardmo_jax.body.array_files import WHERE, BodyFileError, read_npy, read_npz
-from hardmo_jax.body.arrays import BodyArrays, check_shape, frozen, number_array
-from hardmo_jax.body.families import HAND_SIDES
+from hardmo_jax.body.arrays import BodyArrays, frozen, keep_coefficients, shaped_array
+from hardmo_jax.body.families import FAMILIES
+
+_MODEL = "a .npz or .pkl file as published is expected"
+_MATRIX = "a .npy or .pkl file with one matrix is expected"
 
 
 def load_arrays(
@@ -23,19 +27,52 @@ def load_arrays(
     *,
     num_betas: int | None = 10,
     num_expression: int | None = None,
+    family: str | None = None,
     gender: str | None = None,
     side: str | None = None,
     max_file_bytes: int = safe_pickle.MAX_FILE_BYTES,
 ) -> BodyArrays:
-    """Read a body-model file as published.
+    """Read a body-model file with the coefficients that are asked for.
+
+    Args:
+        path: A `.npz` or `.pkl` file as published, as converted from one, or as written by `tools.prepare_body`.
+        num_betas: Number of shape coefficients to keep; None keeps all that the file has.
+        num_expression: Number of expression coefficients of SMPL-X to keep; None keeps up to ten.
+        family: As of `read_arrays`.
+        gender: As of `read_arrays`.
+        side: As of `read_arrays`.
+        max_file_bytes: Largest file that is read.
+
+    Returns:
+        Checked arrays in the precision of the file (float32 or float64).
+
+    Raises:
+        BodyFileError: If the file has fewer coefficients than asked for; and all that `read_arrays` raises.
+        ValueError: If a number of coefficients makes no sense; and all that `read_arrays` raises.
+    """
+    arrays, is_compact = _read(Path(path), family, gender, side, max_file_bytes)
+    hint = ", or prepare the published file again with --num_betas=all --num_expression=all" if is_compact else ""
+    return keep_coefficients(
+        arrays, num_betas=num_betas, num_expression=num_expression, source=Path(path).name, hint=hint
+    )
+
+
+def read_arrays(
+    path: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    gender: str | None = None,
+    side: str | None = None,
+    max_file_bytes: int = safe_pickle.MAX_FILE_BYTES,
+) -> BodyArrays:
+    """Read a body-model file with every coefficient that it has.
 
     Format and family are told by the content, not by the name. Two things are not in published files and are read
     off the name or given: the gender, and the side of a MANO hand.
 
     Args:
-        path: A `.npz` or `.pkl` file as published, or as converted from one.
-        num_betas: Number of shape coefficients to keep; None keeps all that the file has.
-        num_expression: Number of expression coefficients of SMPL-X to keep; None keeps up to ten.
+        path: A `.npz` or `.pkl` file as published, as converted from one, or as written by `tools.prepare_body`.
+        family: `smpl`, `smplh`, `smplx` or `mano` if the file must be one; None takes what it is.
         gender: `neutral`, `female` or `male`; None reads it off the name.
         side: `left` or `right`, of MANO; None reads it off the name.
         max_file_bytes: Largest file that is read.
@@ -46,39 +83,11 @@ def load_arrays(
     Raises:
         FileNotFoundError: If nothing is at `path`.
         IsADirectoryError: If `path` is a folder; `files.find_body_file` searches one.
-        BodyFileError: If the file is no such model, is damaged, or has fewer coefficients than asked for.
+        BodyFileError: If the file is no such model, or is damaged.
         UnsafePickleError: If a pickle asks for more than arrays and plain values.
-        ValueError: If gender or side is unknown or contradicts the file's name.
+        ValueError: If family, gender or side is unknown, or contradicts the name or the content of the file.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder where a body-model file is meant")
-    gender = files.checked_gender(path, gender)
-    if side not in (None, *HAND_SIDES):
-        raise ValueError(f"side must be one of {', '.join(HAND_SIDES)} or None, got {side!r}")
-    named_side = files.side_of_name(path)
-    if side and named_side and side != named_side:
-        raise ValueError(f"{path} is a {named_side} hand by its name, and side={side!r} was asked for")
-    data = files.read_file(path, max_file_bytes)
-    if data[:4] == b"PK\x03\x04":
-        arrays = read_npz(data, source=path.name, keys=(*published.KEYS, *compact.KEYS))
-        if compact.FORMAT_KEY in arrays:
-            return _from_compact(arrays, path, num_betas, num_expression, gender, side)
-    else:
-        arrays = _read_pickle(data, path.name, max_file_bytes)
-    if not isinstance(arrays, dict):
-        raise BodyFileError(
-            f"{path.name} holds a {type(arrays).__name__}, not the dict of arrays of a body model; {WHERE}"
-        )
-    return published.from_published(
-        arrays,
-        data,
-        source=path.name,
-        num_betas=num_betas,
-        num_expression=num_expression,
-        gender=gender,
-        side=side or named_side,
-    )
+    return _read(Path(path), family, gender, side, max_file_bytes)[0]
 
 
 def load_matrix(
@@ -88,43 +97,84 @@ def load_matrix(
 
     Raises:
         FileNotFoundError: If nothing is at `path`.
+        IsADirectoryError: If `path` is a folder.
         BodyFileError: If the file holds anything else, or numbers that are not finite.
         UnsafePickleError: If a pickle asks for more than arrays and plain values.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no regressor at {path}; {_MATRIX}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder where a regressor is meant; {_MATRIX}")
     data = files.read_file(path, max_file_bytes)
-    value = (
-        read_npy(data, source=path.name) if data[:6] == b"\x93NUMPY" else _read_pickle(data, path.name, max_file_bytes)
-    )
-    matrix = number_array(value, "the matrix", path.name)
-    check_shape(matrix, ("K", "V"), "the matrix", path.name)
+    if data[:6] == b"\x93NUMPY":
+        value = read_npy(data, source=path.name)
+    else:
+        value = _read_pickle(data, path.name, f"a regressor; {_MATRIX}")
+    matrix = shaped_array(value, ("K", "V"), "the matrix", path.name)
     return frozen(matrix.astype(np.float64))
 
 
-def _read_pickle(data: bytes, source: str, max_file_bytes: int) -> Any:
-    kind = safe_pickle.foreign_format(data)
-    if kind is not None:
-        raise BodyFileError(
-            f"{source} is {kind}, not a body model; a .npz or .pkl file as published is expected; {WHERE}"
+def _read(
+    path: Path, family: str | None, gender: str | None, side: str | None, max_file_bytes: int
+) -> tuple[BodyArrays, bool]:
+    """The whole model, and whether the file is one of our own."""
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path} is a folder where a body-model file is meant; give the file, or let hm.load_body search"
         )
+    files.check_words(family, gender, side)
+    gender = files.checked_gender(path, gender)
+    named_side = files.side_of_name(path)
+    if side and named_side and side != named_side:
+        raise ValueError(
+            f"{path} is a {named_side} hand by its name, and side={side!r} was asked for; leave side out or rename it"
+        )
+    data = files.read_file(path, max_file_bytes)
+    is_compact = False
+    if data[:4] == b"PK\x03\x04":
+        keys = (*published.KEYS, *compact.KEYS)
+        stored = read_npz(data, source=path.name, keys=keys, seal=compact.FORMAT_KEY)
+        is_compact = compact.FORMAT_KEY in stored
+    else:
+        stored = _read_pickle(data, path.name, f"a body model; {_MODEL}; {WHERE}")
+    if not isinstance(stored, dict):
+        raise BodyFileError(
+            f"{path.name} holds a {type(stored).__name__}, not the dict of arrays of a body model; {WHERE}"
+        )
+    if is_compact:
+        arrays = _with_gender(compact.from_compact(stored, path.name), gender, path)
+    else:
+        arrays = published.from_published(stored, data, source=path.name, gender=gender, side=side or named_side)
+    base, _, held_side = arrays.family.partition("_")
+    title = FAMILIES[arrays.family].title
+    if family not in (None, base):
+        raise BodyFileError(
+            f"{path} is a {title} model ({len(arrays.parents)} joints), and family={family!r} was asked for; give "
+            f"family={base!r} or another file"
+        )
+    if side not in (None, held_side):
+        raise ValueError(f"{path} holds {title}, and side={side!r} was asked for; leave side out or give another file")
+    return arrays, is_compact
+
+
+def _with_gender(arrays: BodyArrays, gender: str, path: Path) -> BodyArrays:
+    """A model of one of our own files, which knows its gender unless the published file did not say."""
+    if gender in ("unknown", arrays.gender):
+        return arrays
+    if arrays.gender == "unknown":
+        return dataclasses.replace(arrays, gender=gender)
+    raise ValueError(
+        f"{path} holds a {arrays.gender} model, and {gender!r} was asked for or is in its name; leave gender out or "
+        "rename it"
+    )
+
+
+def _read_pickle(data: memoryview, source: str, expected: str) -> Any:
+    kind = safe_pickle.foreign_format(bytes(data[:512]))
+    if kind is not None:
+        raise BodyFileError(f"{source} is {kind}, not {expected}")
     try:
-        return safe_pickle.loads(data, source=source, max_file_bytes=max_file_bytes)
+        return safe_pickle.loads(bytes(data), source=source, max_file_bytes=len(data))
     except safe_pickle.CorruptPickleError as error:
-        raise BodyFileError(f"{error}; a published .npz or .pkl file is expected") from error
-
-
-def _from_compact(
-    stored: dict[str, np.ndarray],
-    path: Path,
-    num_betas: int | None,
-    num_expression: int | None,
-    gender: str,
-    side: str | None,
-) -> BodyArrays:
-    """Arrays of a compact file, which knows its gender and side itself."""
-    arrays = compact.from_compact(stored, path.name, num_betas=num_betas, num_expression=num_expression)
-    if gender != "unknown" and gender != arrays.gender:
-        raise ValueError(f"{path} holds a {arrays.gender} model, and {gender!r} was asked for or is in its name")
-    if side is not None and not arrays.family.endswith(side):
-        raise ValueError(f"{path} holds {arrays.family}, and side={side!r} was asked for")
-    return arrays
+        raise BodyFileError(f"{error}, if it is {expected}") from error

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,9 +46,6 @@ def joint_transforms(
 ) -> tuple[Float[Array, "*batch J 3 3"], Float[Array, "*batch J 3"]]:
     """Global rotation and position of every joint.
 
-    Works level by level of the tree: all joints of one depth in one product, which compiles faster and has a
-    cheaper reverse pass than one product a joint.
-
     Args:
         parents: Parent of each joint, -1 for the root.
         local: Rotation of each joint relative to its parent.
@@ -56,20 +54,52 @@ def joint_transforms(
     Returns:
         Global rotations, and joint positions in metres. The root turns about its own rest position.
     """
+    batch, num_joints = local.shape[:-3], len(parents)
+    count = math.prod(batch)
+    turned, positions = chain(
+        parents,
+        jnp.moveaxis(local.reshape(count, num_joints, 3, 3), 0, -1),
+        jnp.moveaxis(rest_joints.reshape(count, num_joints, 3), 0, -1),
+    )
+    turned, positions = jnp.moveaxis(turned, -1, 0), jnp.moveaxis(positions, -1, 0)
+    return turned.reshape(*batch, num_joints, 3, 3), positions.reshape(*batch, num_joints, 3)
+
+
+def local_rotations(full_pose: Float[Array, "J 3 B"]) -> Float[Array, "J 3 3 B"]:
+    """Rotation matrices of axis-angle vectors, the batch innermost."""
+    rows = rotations.rotation_entries(full_pose[:, 0], full_pose[:, 1], full_pose[:, 2])
+    return jnp.stack([jnp.stack(row, 1) for row in rows], 1)
+
+
+def chain(
+    parents: tuple[int, ...], local: Float[Array, "J 3 3 B"], rest_joints: Float[Array, "J 3 B"]
+) -> tuple[Float[Array, "J 3 3 B"], Float[Array, "J 3 B"]]:
+    """`joint_transforms` with the batch innermost.
+
+    Works level by level of the tree, all joints of one depth at once, which compiles faster and has a cheaper
+    reverse pass than one product a joint. With the batch innermost every entry of the small matrices is a contiguous
+    run over the batch, which is three times as fast on a CPU as 3 x 3 products.
+    """
     levels = depth_levels(parents)
-    level_rotations = [local[..., :1, :, :]]
-    level_positions = [rest_joints[..., :1, :]]
+    level_rotations, level_positions = [local[:1]], [rest_joints[:1]]
     for above, level in itertools.pairwise(levels):
         ids = np.array(level)
         parent_ids = np.array([parents[joint] for joint in level])
         slots = np.array([above.index(parent) for parent in parent_ids])
-        parent_rotation = level_rotations[-1][..., slots, :, :]
-        offset = rest_joints[..., ids, :] - rest_joints[..., parent_ids, :]
-        level_rotations.append(rotations.compose(parent_rotation, local[..., ids, :, :]))
-        turned = rotations.rotate(parent_rotation, offset)
-        level_positions.append(level_positions[-1][..., slots, :] + turned)
+        outer, inner = level_rotations[-1][slots], local[ids]
+        offset = rest_joints[ids] - rest_joints[parent_ids]
+        level_rotations.append(_product(outer, inner))
+        level_positions.append(level_positions[-1][slots] + turn(outer, offset))
     order = np.argsort(np.concatenate([np.array(level) for level in levels]))
-    return (
-        jnp.concatenate(level_rotations, -3)[..., order, :, :],
-        jnp.concatenate(level_positions, -2)[..., order, :],
-    )
+    return jnp.concatenate(level_rotations)[order], jnp.concatenate(level_positions)[order]
+
+
+def turn(matrix: Float[Array, "J 3 3 B"], vector: Float[Array, "J 3 B"]) -> Float[Array, "J 3 B"]:
+    """Vectors turned by matrices, the batch innermost."""
+    terms = [matrix[:, :, k] * vector[:, None, k] for k in range(3)]
+    return terms[0] + terms[1] + terms[2]
+
+
+def _product(outer: Float[Array, "J 3 3 B"], inner: Float[Array, "J 3 3 B"]) -> Float[Array, "J 3 3 B"]:
+    terms = [outer[:, :, k, None] * inner[:, None, k] for k in range(3)]
+    return terms[0] + terms[1] + terms[2]

@@ -9,8 +9,7 @@ import numpy as np
 
 from hardmo_jax.body import files, io, regressors
 from hardmo_jax.body import open_body as open_body_asset
-from hardmo_jax.body.array_files import BodyFileError
-from hardmo_jax.body.arrays import BodyArrays
+from hardmo_jax.body.arrays import BodyArrays, few_bones
 from hardmo_jax.body.hands import HandSpace
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.skeleton import layouts
@@ -51,9 +50,9 @@ def load_body(
         ValueError: If an argument contradicts the file or is unknown.
     """
     found = files.find_body_file(path, family=family, gender=gender, side=side)
-    arrays = io.load_arrays(found, num_betas=num_betas, num_expression=num_expression, gender=gender, side=side)
-    if family is not None and family != arrays.family.partition("_")[0]:
-        raise BodyFileError(f"{found} is a {arrays.family} model ({len(arrays.parents)} joints), not {family}")
+    arrays = io.load_arrays(
+        found, num_betas=num_betas, num_expression=num_expression, family=family, gender=gender, side=side
+    )
     return model_from_arrays(arrays, dtype=dtype)
 
 
@@ -85,8 +84,9 @@ def model_from_arrays(arrays: BodyArrays, *, dtype: np.dtype | type = np.float32
     def device(array: np.ndarray) -> jnp.ndarray:
         return jnp.asarray(np.ascontiguousarray(array, dtype))
 
-    pose_basis = arrays.pose_basis
     weights = np.asarray(arrays.skinning_weights, np.float64)
+    weights = weights / weights.sum(-1, keepdims=True)
+    bone_joints, bone_weights = few_bones(weights)
     hands = {
         f"{side}_hand": HandSpace(mean=device(space.mean), components=device(space.components))
         for side, space in arrays.hands
@@ -98,11 +98,12 @@ def model_from_arrays(arrays: BodyArrays, *, dtype: np.dtype | type = np.float32
         )
     return BodyModel(
         template_planar=device(arrays.vertices_template.T),
-        shape_basis_planar=device(arrays.shape_basis.transpose(2, 1, 0)),
-        pose_basis_planar=None if pose_basis is None else device(pose_basis.transpose(2, 1, 0)),
+        blend_basis=jnp.asarray(_blend_basis(arrays, np.dtype(dtype))),
         joint_template=device(regressor @ template),
         joint_shape_basis=device(joint_basis.transpose(2, 0, 1)),
-        skinning_weights=device(weights / weights.sum(-1, keepdims=True)),
+        skinning_planar=device(weights.T),
+        bone_joints=jnp.asarray(bone_joints.T, jnp.int32),
+        bone_weights=device(bone_weights.T),
         faces=jnp.asarray(arrays.faces, jnp.int32),
         parents=tuple(arrays.parents),
         joint_names=tuple(arrays.joint_names),
@@ -115,3 +116,14 @@ def model_from_arrays(arrays: BodyArrays, *, dtype: np.dtype | type = np.float32
         regressed=regressed,
         **hands,
     )
+
+
+def _blend_basis(arrays: BodyArrays, dtype: np.dtype) -> np.ndarray:
+    """Shape, expression and pose blend shapes, planar, in one array written once."""
+    parts = [arrays.shape_basis, *([] if arrays.pose_basis is None else [arrays.pose_basis])]
+    stacked = np.empty((sum(part.shape[-1] for part in parts), 3, len(arrays.vertices_template)), dtype)
+    row = 0
+    for part in parts:
+        stacked[row : row + part.shape[-1]] = part.transpose(2, 1, 0)
+        row += part.shape[-1]
+    return stacked

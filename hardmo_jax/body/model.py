@@ -6,11 +6,13 @@ added after, as in the `smplx` package. A model is an argument of jitted functio
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import kinematics, skinning
@@ -18,7 +20,6 @@ from hardmo_jax.body.families import FAMILIES
 from hardmo_jax.body.hands import HandSpace
 from hardmo_jax.body.params import BodyParams, pose_shapes
 from hardmo_jax.body.regressors import VertexRegressor
-from hardmo_jax.geometry import rotations
 
 
 @jax.tree_util.register_dataclass
@@ -42,16 +43,18 @@ class BodyModel:
 
     template_planar: Float[Array, "... 3 V"]
     """Mean shape in rest pose, metres."""
-    shape_basis_planar: Float[Array, "... C 3 V"]
-    """Vertex displacement by one standard deviation of each coefficient, metres: shape, then expression."""
-    pose_basis_planar: Float[Array, "... P 3 V"] | None
-    """Pose blend shapes, metres; None where the model has none, and then nothing is computed."""
+    blend_basis: Float[Array, "... D 3 V"]
+    """Shape, expression and pose blend shapes in this order, metres: one product gives all displacements."""
     joint_template: Float[Array, "... J 3"]
     """Joints of the mean shape in rest pose, metres."""
     joint_shape_basis: Float[Array, "... C J 3"]
     """Joint displacement by one standard deviation of each coefficient, metres: shape, then expression."""
-    skinning_weights: Float[Array, "... V J"]
-    """Rows sum to one."""
+    skinning_planar: Float[Array, "... J V"]
+    """Share of each joint in moving each vertex; columns sum to one."""
+    bone_joints: Int[Array, "... W V"]
+    """The joints that move each vertex."""
+    bone_weights: Float[Array, "... W V"]
+    """Their shares, some of them zero: the same as `skinning_planar`, for processors that gather well."""
     faces: Int[Array, "... F 3"]
     """Triangles, outward by the right-hand rule; empty for a subset."""
     parents: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -78,14 +81,30 @@ class BodyModel:
     """Further named points, made of vertices: the face of SMPL-X, and what `with_regressor` attached."""
 
     @property
+    def shape_basis_planar(self) -> Float[Array, "... C 3 V"]:
+        """Vertex displacement by one standard deviation of each coefficient, metres: shape, then expression."""
+        return self.blend_basis[..., : self.joint_shape_basis.shape[-3], :, :]
+
+    @property
+    def pose_basis_planar(self) -> Float[Array, "... P 3 V"] | None:
+        """Pose blend shapes, metres; None where the model has none, and then nothing is computed."""
+        basis = self.blend_basis[..., self.joint_shape_basis.shape[-3] :, :, :]
+        return basis if basis.shape[-3] else None
+
+    @property
+    def skinning_weights(self) -> Float[Array, "... V J"]:
+        """Share of each joint in moving each vertex; rows sum to one."""
+        return jnp.swapaxes(self.skinning_planar, -1, -2)
+
+    @property
     def num_betas(self) -> int:
         """Number of shape coefficients."""
-        return self.joint_shape_basis.shape[0] - self.num_expression
+        return self.joint_shape_basis.shape[-3] - self.num_expression
 
     @property
     def num_vertices(self) -> int:
         """Number of vertices."""
-        return self.skinning_weights.shape[0]
+        return self.skinning_planar.shape[-1]
 
     @property
     def num_joints(self) -> int:
@@ -110,7 +129,7 @@ class BodyModel:
         """Joints alone, without touching the mesh; metres."""
         return _pose_joints(self, self._checked(params))
 
-    def shaped(self, betas: Float[AnyArray, "S"]) -> "BodyModel":
+    def shaped(self, betas: Float[AnyArray, "..."]) -> "BodyModel":
         """The same body with its shape fixed, for posing it many times.
 
         Blend shapes of the shape and the joint regressor are evaluated here, once, and not again with every pose.
@@ -118,7 +137,7 @@ class BodyModel:
         Expression stays free. Several shapes are a `jax.vmap` of this.
 
         Args:
-            betas: Shape of one person.
+            betas: Shape of one person, `num_betas` numbers.
 
         Returns:
             A model of the same type.
@@ -130,13 +149,15 @@ class BodyModel:
             raise ValueError(
                 f"betas must have shape ({self.num_betas},), got {tuple(betas.shape)}; use jax.vmap for several shapes"
             )
-        basis, joint_basis = self.shape_basis_planar, self.joint_shape_basis
-        betas = jnp.asarray(betas)
+        betas, joint_basis = jnp.asarray(betas), self.joint_shape_basis
+        template = skinning.shape_vertices(self.template_planar, self.blend_basis[: self.num_betas], betas)
         return dataclasses.replace(
             self,
-            template_planar=skinning.shape_vertices(self.template_planar, basis[: self.num_betas], betas),
-            shape_basis_planar=basis[self.num_betas :],
-            joint_template=skinning.shape_joints(self.joint_template, joint_basis[: self.num_betas], betas),
+            template_planar=template,
+            blend_basis=self.blend_basis[self.num_betas :],
+            joint_template=skinning.shape_joints(
+                self.joint_template, joint_basis[: self.num_betas], jnp.asarray(betas)
+            ),
             joint_shape_basis=joint_basis[self.num_betas :],
         )
 
@@ -144,7 +165,9 @@ class BodyModel:
         """The same body with a neutral face that cannot change: no expression coefficients."""
         return dataclasses.replace(
             self,
-            shape_basis_planar=self.shape_basis_planar[: self.num_betas],
+            blend_basis=jnp.concatenate(
+                [self.blend_basis[: self.num_betas], self.blend_basis[len(self.joint_shape_basis) :]]
+            ),
             joint_shape_basis=self.joint_shape_basis[: self.num_betas],
             num_expression=0,
         )
@@ -182,7 +205,7 @@ class BodyModel:
         clash = [name for name in names if name in taken]
         if clash:
             raise ValueError(f"{self.name} already has points named {', '.join(clash)}")
-        added = VertexRegressor.from_matrix(names, matrix, self.num_vertices, dtype=self.template_planar.dtype)
+        added = VertexRegressor.from_matrix(names, matrix, self.num_vertices, dtype=self.blend_basis.dtype)
         return dataclasses.replace(self, regressed=added if self.regressed is None else self.regressed.joined(added))
 
     def subset(self, vertex_ids: Int[np.ndarray, "N"] | tuple[int, ...] | list[int]) -> "BodyModel":
@@ -202,13 +225,13 @@ class BodyModel:
         if ids.size and (ids.min() < 0 or ids.max() >= self.num_vertices):
             raise IndexError(f"vertex ids must be in [0, {self.num_vertices}), got {ids.min()} to {ids.max()}")
         place = {int(vertex): slot for slot, vertex in enumerate(ids)}
-        pose_basis = self.pose_basis_planar
         return dataclasses.replace(
             self,
             template_planar=self.template_planar[:, ids],
-            shape_basis_planar=self.shape_basis_planar[:, :, ids],
-            pose_basis_planar=None if pose_basis is None else pose_basis[:, :, ids],
-            skinning_weights=self.skinning_weights[ids],
+            blend_basis=self.blend_basis[:, :, ids],
+            skinning_planar=self.skinning_planar[:, ids],
+            bone_joints=self.bone_joints[:, ids],
+            bone_weights=self.bone_weights[:, ids],
             faces=jnp.zeros((0, 3), jnp.int32),
             landmarks=tuple((name, place[vertex]) for name, vertex in self.landmarks if vertex in place),
             regressed=None if self.regressed is None else self.regressed.subset(place),
@@ -239,11 +262,27 @@ class BodyModel:
         return dataclasses.replace(params, **shaped)
 
 
-def _coefficients(params: BodyParams) -> Float[Array, "*batch C"]:
-    """What the shape bases multiply: expression counts as more shape (Pavlakos et al., 2019, section 3.1)."""
-    if params.expression is None:
-        return jnp.asarray(params.betas)
-    return jnp.concatenate([params.betas, params.expression], -1)
+def _skeleton(
+    body: BodyModel, params: BodyParams
+) -> tuple[
+    Float[Array, "C B"], Float[Array, "J 3 3 B"], Float[Array, "J 3 B"], Float[Array, "J 3 3 B"], Float[Array, "J 3 B"]
+]:
+    """Coefficients, local rotations, rest joints, global rotations and posed joints, the batch innermost."""
+    parts = [params.betas] if params.expression is None else [params.betas, params.expression]
+    # Expression counts as more shape (Pavlakos et al., 2019, section 3.1).
+    coefficients = jnp.concatenate([_batch_last(part, 1) for part in parts])
+    local = kinematics.local_rotations(_batch_last(params.full_pose(), 2))
+    shaped = jnp.tensordot(body.joint_shape_basis, coefficients, axes=((0,), (0,)), precision=lax.Precision.HIGHEST)
+    rest_joints = body.joint_template[..., None] + shaped
+    turned, joints = kinematics.chain(body.parents, local, rest_joints)
+    return coefficients, local, rest_joints, turned, joints + _batch_last(params.transl, 1)
+
+
+def _batch_last(array: Float[AnyArray, "..."], rank: int) -> Float[Array, "..."]:
+    """All leading axes as one, moved behind the last `rank` axes."""
+    leading, kept = array.shape[: array.ndim - rank], array.shape[array.ndim - rank :]
+    flat = jnp.asarray(array).reshape(math.prod(leading), *kept)  # not -1: there may be no coefficients, or no people
+    return jnp.moveaxis(flat, 0, -1)
 
 
 # Compiled as wholes: called eagerly, a body would otherwise be a hundred tiny programs. Inside a caller's `jit`
@@ -251,23 +290,29 @@ def _coefficients(params: BodyParams) -> Float[Array, "*batch C"]:
 @jax.jit
 def _pose_mesh(body: BodyModel, params: BodyParams) -> BodyOutput:
     """Vertices and joints of a posed body."""
-    local = rotations.axis_angle_to_matrix(params.full_pose())
-    coefficients = _coefficients(params)
-    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, coefficients)
-    turned, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
-    vertices = skinning.shape_vertices(body.template_planar, body.shape_basis_planar, coefficients)
-    if body.pose_basis_planar is not None:
-        vertices += skinning.pose_offsets(body.pose_basis_planar, skinning.pose_features(local))
-    posed = skinning.skin_vertices(vertices, rest_joints, turned, joints, body.skinning_weights)
-    transl = params.transl[..., None, :]
-    return BodyOutput(vertices=posed + transl, joints=joints + transl)
+    batch = params.batch_shape
+    coefficients, local, rest_joints, turned, joints = _skeleton(body, params)
+    features = [coefficients]
+    if len(body.blend_basis) > len(coefficients):
+        offsets = local[1:] - jnp.eye(3, dtype=local.dtype)[..., None]
+        features.append(offsets.reshape(9 * (body.num_joints - 1), offsets.shape[-1]))
+    vertices = skinning.pose_vertices(
+        jnp.concatenate(features),
+        skinning.skinning_transforms(rest_joints, turned, joints),
+        body.template_planar,
+        body.blend_basis,
+        body.skinning_planar,
+        body.bone_joints,
+        body.bone_weights,
+    )
+    return BodyOutput(
+        vertices=vertices.reshape(*batch, *vertices.shape[1:]),
+        joints=jnp.moveaxis(joints, -1, 0).reshape(*batch, body.num_joints, 3),
+    )
 
 
 @jax.jit
 def _pose_joints(body: BodyModel, params: BodyParams) -> Float[Array, "*batch J 3"]:
     """Joints of a posed body."""
-    local = rotations.axis_angle_to_matrix(params.full_pose())
-    coefficients = _coefficients(params)
-    rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, coefficients)
-    _, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
-    return joints + params.transl[..., None, :]
+    joints = _skeleton(body, params)[-1]
+    return jnp.moveaxis(joints, -1, 0).reshape(*params.batch_shape, body.num_joints, 3)

@@ -39,7 +39,9 @@ _OTHER_FAMILIES = {5: "FLAME", 33: "SMAL"}
 _NO_PARENT = (-1, 2**32 - 1, 2**64 - 1)
 
 
-def from_published(arrays: Mapping[str, Any], data: memoryview, *, source: str, gender: str, side: str | None) -> BodyArrays:
+def from_published(
+    arrays: Mapping[str, Any], data: memoryview, *, source: str, gender: str, side: str | None
+) -> BodyArrays:
     """Check the arrays of a file and give them our names.
 
     Args:

@@ -73,24 +73,45 @@ def skew(vector: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     return jnp.stack(rows, -2)
 
 
+def rotation_entries(
+    x: Float[Array, "*shape"], y: Float[Array, "*shape"], z: Float[Array, "*shape"]
+) -> tuple[tuple[Float[Array, "*shape"], ...], ...]:
+    """Entries of the rotation matrix of an axis-angle vector, row by row (Rodrigues' formula).
+
+    For callers that keep the entries apart, in arrays of any shape; `axis_angle_to_matrix` is the same as one array.
+
+    Args:
+        x: First component of axis times angle, radians; any angle.
+        y: Second component.
+        z: Third component.
+
+    Notes:
+        No constant is added to the angle, as common PyTorch implementations do: the value at zero is exact.
+    """
+    squared_angle = x * x + y * y + z * z
+    sine, cosine, _ = _angle_functions(squared_angle)
+    # R = cos(a) I + sinc(a) [w] + (1 - cos(a))/a^2 w w^T, with cos(a) = 1 - a^2 (1 - cos(a))/a^2.
+    diagonal = 1 - squared_angle * cosine
+    sx, sy, sz = sine * x, sine * y, sine * z
+    cx, cy, cz = cosine * x, cosine * y, cosine * z
+    return (
+        (diagonal + cx * x, cx * y - sz, cx * z + sy),
+        (cx * y + sz, diagonal + cy * y, cy * z - sx),
+        (cx * z - sy, cy * z + sx, diagonal + cz * z),
+    )
+
+
 def axis_angle_to_matrix(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
-    """Rotation matrix of an axis-angle vector (Rodrigues' formula).
+    """Rotation matrix of an axis-angle vector.
 
     Args:
         axis_angle: Axis times angle, radians; any angle.
 
     Returns:
         Orthonormal matrices with determinant one.
-
-    Notes:
-        No constant is added to the angle, as common PyTorch implementations do: the value at zero is exact.
     """
-    squared_angle = jnp.sum(axis_angle * axis_angle, -1)
-    sine, cosine, _ = _angle_functions(squared_angle)
-    outer = axis_angle[..., :, None] * axis_angle[..., None, :]
-    # R = cos(a) I + sinc(a) [w] + (1 - cos(a))/a^2 w w^T, with cos(a) = 1 - a^2 (1 - cos(a))/a^2.
-    diagonal = (1 - squared_angle * cosine)[..., None, None] * jnp.eye(3, dtype=axis_angle.dtype)
-    return diagonal + sine[..., None, None] * skew(axis_angle) + cosine[..., None, None] * outer
+    rows = rotation_entries(axis_angle[..., 0], axis_angle[..., 1], axis_angle[..., 2])
+    return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
 def left_jacobian(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:

@@ -1,12 +1,12 @@
-"""Model files load to checked arrays; everything else that people hand over is refused by name."""
+"""Model files of every family load to checked arrays; everything else that people hand over is refused by name."""
 
-import contextlib
 import hashlib
 import io as bytes_io
 import json
-import os
+import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,21 +15,38 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hardmo_jax as hm
 from hardmo_jax import safe_pickle
-from hardmo_jax.body import io, open_body
+from hardmo_jax.body import families, io, open_body, published, regressors
 from hardmo_jax.skeleton import layouts
-from tests.reference import smpl_files
+from tests.reference import hostile_pickles, smpl_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL = 120  # vertices; enough for 55 joints of 12 regressed vertices each
+#: A refusal may need some memory for the file itself and for messages, but nothing of what a file declares.
+MAX_REFUSAL_BYTES = 4_000_000
 
 WRITERS: dict[str, Callable[[Path, dict[str, Any]], Path]] = {
-    "npz": lambda folder, model: smpl_files.write_npz(folder / "MODEL.npz", model),
-    "pickle": lambda folder, model: smpl_files.write_pickle(folder / "MODEL.pkl", model),
-    "Python 2 pickle": lambda folder, model: smpl_files.write_python2_pickle(folder / "MODEL.pkl", model),
-    "Python 2 text pickle": lambda folder, model: smpl_files.write_python2_pickle(
-        folder / "MODEL.pkl", model, protocol=0
+    "npz": lambda stem, model: smpl_files.write_npz(stem.with_suffix(".npz"), model),
+    "compressed npz": lambda stem, model: smpl_files.write_compressed_npz(stem.with_suffix(".npz"), model),
+    "pickle": lambda stem, model: smpl_files.write_pickle(stem.with_suffix(".pkl"), model),
+    "Python 2 pickle": lambda stem, model: smpl_files.write_python2_pickle(stem.with_suffix(".pkl"), model),
+    "Python 2 text pickle": lambda stem, model: smpl_files.write_python2_pickle(
+        stem.with_suffix(".pkl"), model, protocol=0
     ),
 }
+#: Keys of the arrays that only some families have.
+HANDS = {
+    "smpl": {},
+    "smplh": {"left": "l", "right": "r"},
+    "smplx": {"left": "l", "right": "r"},
+    "mano_left": {"left": ""},
+    "mano_right": {"right": ""},
+}
+
+
+def write(folder: Path, family: str, model: dict[str, Any], writer: str = "npz") -> Path:
+    return WRITERS[writer](folder / smpl_files.published_stem(family), model)
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +59,33 @@ def smpl_npz(tmp_path: Path, smpl: dict[str, np.ndarray]) -> Path:
     return smpl_files.write_npz(tmp_path / "SMPL_NEUTRAL.npz", smpl)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """A small published file of a family by a writer; made once, not to be changed."""
+    folder, made = tmp_path_factory.mktemp("published"), {}
+
+    def file(family: str, writer: str) -> Path:
+        if (family, writer) not in made:
+            own = folder / writer.replace(" ", "_")
+            own.mkdir(exist_ok=True)
+            model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=20)
+            made[family, writer] = write(own, family, model, writer)
+        return made[family, writer]
+
+    return file
+
+
 # ---- what loads ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["smpl", "smplh"])
 @pytest.mark.parametrize("writer", list(WRITERS))
-def test_published_layout_loads_to_the_arrays_that_were_written(family: str, writer: str, tmp_path: Path) -> None:
-    model = smpl_files.make_model(family, num_betas=16)
+@pytest.mark.parametrize("family", smpl_files.FAMILIES)
+def test_published_layout_loads_to_the_arrays_that_were_written(
+    family: str, writer: str, written: Callable[[str, str], Path]
+) -> None:
+    model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=20)
 
-    loaded = io.load_arrays(WRITERS[writer](tmp_path, model), num_betas=None)
+    loaded = io.read_arrays(written(family, writer))
 
     assert loaded.family == family
     np.testing.assert_array_equal(loaded.vertices_template, model["v_template"])
@@ -60,10 +95,90 @@ def test_published_layout_loads_to_the_arrays_that_were_written(family: str, wri
     np.testing.assert_array_equal(loaded.skinning_weights, model["weights"])
     np.testing.assert_array_equal(loaded.faces, model["f"])
     assert loaded.parents == tuple(smpl_files.PARENTS[family])
-    assert loaded.joint_names == {"smpl": layouts.SMPL_JOINTS, "smplh": layouts.SMPLH_JOINTS}[family]
+    assert loaded.joint_names == families.FAMILIES[family].joint_names
+    assert loaded.gender == ("unknown" if family.startswith("mano") else "neutral")
     assert loaded.faces.dtype == np.int32
     assert loaded.joint_regressor.dtype == np.float64
     assert loaded.landmark_vertex_ids == ()
+
+
+@pytest.mark.parametrize("writer", list(WRITERS))
+@pytest.mark.parametrize("family", smpl_files.FAMILIES)
+def test_hands_and_face_points_are_those_that_were_written(
+    family: str, writer: str, written: Callable[[str, str], Path]
+) -> None:
+    model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=20)
+
+    loaded = io.read_arrays(written(family, writer))
+
+    assert [side for side, _ in loaded.hands] == list(HANDS[family])
+    for side, space in loaded.hands:
+        suffix = HANDS[family][side]
+        np.testing.assert_array_equal(space.mean.reshape(45), model[f"hands_mean{suffix}"])
+        np.testing.assert_array_equal(space.components.reshape(45, 45), model[f"hands_components{suffix}"])
+    if family == "smplx":
+        assert loaded.face is not None
+        np.testing.assert_array_equal(loaded.face.triangles, model["f"][model["lmk_faces_idx"]])
+        np.testing.assert_array_equal(loaded.face.coordinates, model["lmk_bary_coords"])
+    else:
+        assert loaded.face is None
+
+
+@pytest.mark.parametrize("family", ["smplh", "smplx", "mano_left"])
+@pytest.mark.parametrize("part", ["mean", "components"])
+def test_hand_without_one_of_its_arrays_has_no_space(family: str, part: str, tmp_path: Path) -> None:
+    side, suffix = next(iter(HANDS[family].items()))
+    model = smpl_files.make_model(family, num_vertices=SMALL)
+    del model[f"hands_{part}{suffix}"]
+
+    loaded = io.read_arrays(write(tmp_path, family, model))
+
+    assert [name for name, _ in loaded.hands] == [name for name in HANDS[family] if name != side]
+
+
+@pytest.mark.parametrize("key", ["lmk_faces_idx", "lmk_bary_coords"])
+def test_smplx_without_one_of_the_face_arrays_has_no_face_points(key: str, tmp_path: Path) -> None:
+    model = smpl_files.make_model("smplx", num_vertices=SMALL)
+    del model[key]
+
+    assert io.read_arrays(write(tmp_path, "smplx", model)).face is None
+
+
+#: Family, columns of the shape basis in the file, how many of them are shape; the rest are expression.
+COLUMNS = [
+    ("smpl", 10, 10), ("smpl", 300, 300), ("smplh", 16, 16), ("smplx", 10, 10), ("smplx", 16, 16),
+    ("smplx", 300, 300), ("smplx", 20, 10), ("smplx", 400, 300), ("mano_left", 10, 10),
+    # Only SMPL-X has expression: the same numbers of columns are all shape elsewhere.
+    ("smpl", 20, 20), ("smplh", 400, 400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "columns", "shape"), COLUMNS)
+def test_columns_are_shape_and_then_expression(family: str, columns: int, shape: int, tmp_path: Path) -> None:
+    model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=columns)
+
+    loaded = io.read_arrays(write(tmp_path, family, model))
+
+    np.testing.assert_array_equal(loaded.shape_basis, model["shapedirs"])
+    assert loaded.num_expression == columns - shape
+
+
+@pytest.mark.parametrize(("family", "columns", "shape"), COLUMNS)
+@pytest.mark.parametrize(("num_betas", "num_expression"), [(10, None), (None, None), (3, 0), (None, 0), (4, "all")])
+def test_first_columns_of_either_kind_are_kept(
+    family: str, columns: int, shape: int, num_betas: int | None, num_expression: Any, tmp_path: Path
+) -> None:
+    model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=columns)
+    available = columns - shape
+    asked = available if num_expression == "all" else num_expression
+
+    loaded = io.load_arrays(write(tmp_path, family, model), num_betas=num_betas, num_expression=asked)
+
+    kept_shape = shape if num_betas is None else num_betas
+    kept_expression = min(10, available) if asked is None else asked
+    expected = np.r_[:kept_shape, shape : shape + kept_expression]
+    np.testing.assert_array_equal(loaded.shape_basis, model["shapedirs"][..., expected])
+    assert loaded.num_expression == kept_expression
 
 
 @pytest.mark.parametrize("layout", ["csc", "csr", "coo"])
@@ -75,32 +190,42 @@ def test_sparse_regressor_of_any_layout_loads_dense(layout: str, tmp_path: Path,
     np.testing.assert_array_equal(io.load_arrays(file).joint_regressor, smpl["J_regressor"])
 
 
-def test_shape_basis_as_a_chumpy_selection_loads(tmp_path: Path) -> None:
-    model = smpl_files.make_model("smpl", num_betas=20)
+@pytest.mark.parametrize("family", ["smpl", "smplh", "mano_right"])
+def test_shape_basis_as_a_chumpy_selection_loads(family: str, tmp_path: Path) -> None:
+    model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=20)
     selection = smpl_files.chumpy_selection(model["shapedirs"], 10)
-    file = tmp_path / "model.pkl"
+    file = tmp_path / f"{smpl_files.published_stem(family)}.pkl"
     file.write_bytes(smpl_files.Python2Pickle(2).dump({**model, "shapedirs": selection}))
 
-    loaded = io.load_arrays(file, num_betas=None)
-
-    np.testing.assert_array_equal(loaded.shape_basis, model["shapedirs"][..., :10])
+    np.testing.assert_array_equal(io.read_arrays(file).shape_basis, model["shapedirs"][..., :10])
 
 
 @pytest.mark.parametrize("stored", ["f4", "f8", ">f4", ">f8"])
-def test_precision_of_the_file_is_kept(stored: str, tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
+@pytest.mark.parametrize("writer", ["npz", "compressed npz", "pickle"])
+def test_precision_of_the_file_is_kept(stored: str, writer: str, tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
     model = {key: array.astype(stored) if array.dtype.kind == "f" else array for key, array in smpl.items()}
 
-    loaded = io.load_arrays(smpl_files.write_npz(tmp_path / "model.npz", model))
+    loaded = io.load_arrays(write(tmp_path, "smpl", model, writer))
 
     assert loaded.vertices_template.dtype == np.dtype(stored).newbyteorder("=")
     assert loaded.joint_regressor.dtype == np.float64
     np.testing.assert_array_equal(loaded.vertices_template, model["v_template"])
 
 
-def test_fortran_order_loads_equal(tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
+def test_half_precision_loads_as_double(tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
+    """Weights of float16 do not sum to one exactly."""
+    model = {key: array.astype("f2") if array.dtype.kind == "f" else array for key, array in smpl.items()}
+
+    loaded = io.load_arrays(write(tmp_path, "smpl", model))
+
+    assert loaded.skinning_weights.dtype == np.float64
+
+
+@pytest.mark.parametrize("writer", ["npz", "pickle"])
+def test_fortran_order_loads_equal(writer: str, tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
     model = {key: np.asfortranarray(array) for key, array in smpl.items()}
 
-    loaded = io.load_arrays(smpl_files.write_npz(tmp_path / "model.npz", model))
+    loaded = io.load_arrays(write(tmp_path, "smpl", model, writer))
 
     np.testing.assert_array_equal(loaded.pose_basis, smpl["posedirs"])
     assert loaded.vertices_template.flags.c_contiguous
@@ -120,17 +245,40 @@ def test_root_parent_in_any_spelling_loads_as_minus_one(
     assert loaded.parents[0] == -1
 
 
-@pytest.mark.parametrize("family", ["smpl", "smplh"])
-def test_full_size_model_knows_its_landmarks(family: str, tmp_path: Path) -> None:
-    model = smpl_files.make_model(family, num_vertices=smpl_files.FULL_SIZE)
+#: The points of our landmarks in the spelling of smplx.
+_SMPLX_SPELLING = {"big_toe": "BigToe", "small_toe": "SmallToe", "heel": "Heel"}
 
-    loaded = io.load_arrays(smpl_files.write_npz(tmp_path / "model.npz", model))
 
-    landmarks = dict(loaded.landmark_vertex_ids)
-    assert tuple(landmarks) == layouts.LANDMARKS
-    assert landmarks["nose"] == 332
-    assert landmarks["left_pinky_tip"] == 2673
-    assert landmarks["right_heel"] == 6787
+def _smplx_name(landmark: str, family: str) -> str:
+    side, _, place = landmark.partition("_")
+    if landmark == "nose":
+        return landmark
+    if place in _SMPLX_SPELLING:
+        return side[0].upper() + _SMPLX_SPELLING[place]
+    place = place.removesuffix("_tip")
+    return place if family.startswith("mano") else side[0] + place
+
+
+@pytest.mark.parametrize("family", smpl_files.FAMILIES)
+def test_published_topology_has_the_landmarks_of_smplx(family: str) -> None:
+    vertex_ids = pytest.importorskip("smplx", reason="comparison needs the `bench` extra").vertex_ids.vertex_ids
+    theirs = vertex_ids["mano" if family.startswith("mano") else "smplx" if family == "smplx" else "smplh"]
+    model = smpl_files.make_model(family, num_vertices=smpl_files.FULL_SIZES[family], num_betas=1)
+    side = families.FAMILIES[family].hand_sides[-1] if family.startswith("mano") else None
+
+    loaded = published.from_published(model, memoryview(b""), source="model.npz", gender="unknown", side=side)
+
+    assert {_smplx_name(name, family): vertex for name, vertex in loaded.landmark_vertex_ids} == theirs
+    assert len(loaded.landmark_vertex_ids) == len(theirs)
+
+
+def test_same_number_of_vertices_in_other_triangles_has_no_landmarks(smpl: dict[str, np.ndarray]) -> None:
+    model = smpl_files.make_model("mano_left", num_vertices=778)
+    model["f"] = model["f"][:-1]
+
+    loaded = published.from_published(model, memoryview(b""), source="model.npz", gender="unknown", side="left")
+
+    assert loaded.landmark_vertex_ids == ()
 
 
 def test_checksum_and_source_name_the_file(smpl_npz: Path) -> None:
@@ -140,20 +288,18 @@ def test_checksum_and_source_name_the_file(smpl_npz: Path) -> None:
     assert loaded.source == "SMPL_NEUTRAL.npz"
 
 
-def test_arrays_are_read_only(smpl_npz: Path) -> None:
-    loaded = io.load_arrays(smpl_npz)
+@pytest.mark.parametrize("writer", ["npz", "compressed npz", "pickle"])
+def test_arrays_are_read_only(writer: str, written: Callable[[str, str], Path]) -> None:
+    loaded = io.load_arrays(written("smplx", writer), num_betas=4)
 
-    for array in (loaded.vertices_template, loaded.shape_basis, loaded.skinning_weights, loaded.faces):
+    assert loaded.face is not None
+    spaces = [array for _, space in loaded.hands for array in space]
+    for array in (
+        loaded.vertices_template, loaded.shape_basis, loaded.pose_basis, loaded.joint_regressor,
+        loaded.skinning_weights, loaded.faces, *spaces, *loaded.face,
+    ):  # fmt: skip
+        assert array is not None
         assert not array.flags.writeable
-
-
-@pytest.mark.parametrize(("asked", "kept"), [(1, 1), (7, 7), (10, 10), (None, 10)])
-def test_num_betas_keeps_the_first_coefficients(
-    asked: int | None, kept: int, smpl_npz: Path, smpl: dict[str, np.ndarray]
-) -> None:
-    loaded = io.load_arrays(smpl_npz, num_betas=asked)
-
-    np.testing.assert_array_equal(loaded.shape_basis, smpl["shapedirs"][..., :kept])
 
 
 def test_format_is_told_by_content_not_by_name(tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
@@ -178,18 +324,80 @@ def test_reading_imports_neither_jax_nor_scipy(smpl_npz: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
+# ---- names and arguments --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "gender"),
+    [
+        ("SMPL_NEUTRAL.npz", "neutral"), ("SMPLX_FEMALE.npz", "female"), ("smplh_male.npz", "male"),
+        ("basicmodel_f_lbs_10_207_0_v1.1.0.npz", "female"), ("basicModel_m_lbs_10_207_0_v1.0.0.npz", "male"),
+        ("female/model.npz", "female"), ("smplh/male/model.npz", "male"), ("SMPLH_FEMALE/model.npz", "female"),
+        ("male/SMPL_FEMALE.npz", "female"), ("model.npz", "unknown"),
+        # A letter in any other name, and a folder that is called after people, are no genders.
+        ("m/model.npz", "unknown"), ("model_f.npz", "unknown"), ("female_dancer/model.npz", "unknown"),
+    ],
+)  # fmt: skip
+def test_gender_is_read_off_the_name(name: str, gender: str, tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
+    file = tmp_path / "x" / name
+    file.parent.mkdir(parents=True)
+
+    assert io.load_arrays(smpl_files.write_npz(file, smpl)).gender == gender
+
+
+def test_gender_by_argument_names_a_file_that_does_not_say(tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
+    assert io.load_arrays(smpl_files.write_npz(tmp_path / "a.npz", smpl), gender="male").gender == "male"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_side_of_a_hand_is_by_argument_or_name(side: str, tmp_path: Path) -> None:
+    model = smpl_files.make_model("mano_left", num_vertices=SMALL)
+
+    named = io.load_arrays(smpl_files.write_npz(tmp_path / f"MANO_{side.upper()}.npz", model))
+    told = io.load_arrays(smpl_files.write_npz(tmp_path / "hand.npz", model), side=side)
+
+    assert named.family == told.family == f"mano_{side}"
+
+
+ARGUMENTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "a hand without a side": ("mano_left", "hand.npz", {}, r"MANO hand, and nothing says which: give side='left'"),
+    "a side against the name": ("mano_left", "MANO_LEFT.npz", {"side": "right"}, r"left hand by its name, .*'right'"),
+    "a side of a body": ("smpl", "SMPL_MALE.npz", {"side": "left"}, r"holds SMPL, and side='left' was asked for"),
+    "a gender against the name": ("smpl", "SMPL_MALE.npz", {"gender": "female"}, r"a male model by its name, .*female"),
+    "an unknown gender": ("smpl", "a.npz", {"gender": "woman"}, r"gender must be one of neutral, female, male"),
+    "an unknown side": ("mano_left", "a.npz", {"side": "l"}, r"side must be one of left, right"),
+    "an unknown family": ("smpl", "a.npz", {"family": "SMPL-X"}, r"family must be one of smpl, smplh, smplx, mano"),
+    "SMPL for SMPL-X": ("smpl", "a.npz", {"family": "smplx"}, r"SMPL model \(24 joints\), .*give family='smpl'"),
+    "SMPL-X for SMPL": ("smplx", "a.npz", {"family": "smpl"}, r"SMPL-X model \(55 joints\), .*'smpl' was asked"),
+    "MANO for SMPL-H": ("mano_left", "left.npz", {"family": "smplh"}, r"MANO left model \(16 joints\)"),
+    "400 of 300 coefficients": ("smpl", "a.npz", {"num_betas": 400}, r"300 shape .*asks for 400; ask for at most 300$"),
+    "expression of SMPL": ("smpl", "a.npz", {"num_expression": 10}, r"0 expression .*asks for 10; ask for at most 0$"),
+    "301 of 300 + 100": ("smplx", "a.npz", {"num_betas": 301}, r"has 300 shape .*asks for 301"),
+    "101 of 300 + 100": ("smplx", "a.npz", {"num_expression": 101}, r"has 100 expression .*asks for 101"),
+    "no coefficients": ("smpl", "a.npz", {"num_betas": 0}, r"num_betas must be at least 1"),
+    "negative coefficients": ("smpl", "a.npz", {"num_betas": -3}, r"num_betas must be at least 1"),
+    "negative expression": ("smplx", "a.npz", {"num_expression": -1}, r"num_expression 0, got 10 and -1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", list(ARGUMENTS))
+def test_argument_that_does_not_fit_the_file_is_refused(mistake: str, tmp_path: Path) -> None:
+    family, name, options, reason = ARGUMENTS[mistake]
+    columns = {"smpl": 300, "smplx": 400}.get(family, 10)
+    model = smpl_files.make_model(family, num_vertices=SMALL, num_betas=columns)
+
+    with pytest.raises(ValueError, match=reason) as error:
+        io.load_arrays(smpl_files.write_npz(tmp_path / name, model), **options)
+
+    assert "\n" not in str(error.value)
+
+
+def test_load_body_refuses_another_family_than_asked_for(smpl_npz: Path) -> None:
+    with pytest.raises(io.BodyFileError, match=r"SMPL_NEUTRAL\.npz is a .*24 joints.*smplx"):
+        hm.load_body(smpl_npz, family="smplx")
+
+
 # ---- what is refused ------------------------------------------------------------------------------------------
-
-
-def test_num_betas_beyond_the_file_names_both_numbers(smpl_npz: Path) -> None:
-    with pytest.raises(io.BodyFileError, match=r"has 10 shape coefficients and num_betas asks for 300"):
-        io.load_arrays(smpl_npz, num_betas=300)
-
-
-@pytest.mark.parametrize("number", [0, -3])
-def test_num_betas_below_one_is_refused(number: int, smpl_npz: Path) -> None:
-    with pytest.raises(ValueError, match="num_betas must be at least 1"):
-        io.load_arrays(smpl_npz, num_betas=number)
 
 
 def test_missing_file_says_what_was_expected_and_where_to_get_it(tmp_path: Path, smpl_npz: Path) -> None:
@@ -207,17 +415,8 @@ def test_missing_folder_is_a_missing_file(tmp_path: Path) -> None:
         io.load_arrays(tmp_path / "nowhere" / "SMPL_MALE.npz")
 
 
-def test_folder_lists_the_models_inside(tmp_path: Path, smpl_npz: Path) -> None:
-    (tmp_path / "smplh").mkdir()
-    (tmp_path / "smplh" / "SMPLH_MALE.pkl").touch()
-    (tmp_path / "notes.txt").touch()
-
-    with pytest.raises(IsADirectoryError, match=r"SMPL_NEUTRAL\.npz, smplh.SMPLH_MALE\.pkl$"):
-        io.load_arrays(tmp_path)
-
-
-def test_empty_folder_says_so(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match="holds no"):
+def test_folder_is_refused_with_who_searches_one(tmp_path: Path, smpl_npz: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=r"is a folder where .* hm\.load_body"):
         io.load_arrays(tmp_path)
 
 
@@ -251,14 +450,50 @@ def test_file_that_is_no_model_is_named_for_what_it_is(kind: str, ending: str, t
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("writer", list(WRITERS))
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.9999])
-def test_file_cut_off_is_refused(writer: str, share: float, tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
-    file = WRITERS[writer](tmp_path, smpl)
-    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+MATRICES: dict[str, tuple[str, bytes, str]] = {
+    "a vector": ("a.npy", b"", r"the matrix must have shape \(K, V\), got \(3,\)"),
+    "a picture": ("a.npy", WRONG_FILES["a JPEG image"], r"is a JPEG image, not a regressor; a \.npy or \.pkl"),
+    "an archive": ("a.npz", b"PK\x03\x04" + bytes(50), r"is a zip archive, not a regressor; a \.npy or \.pkl file"),
+    "a dict": ("a.pkl", b"\x80\x02}q\x00.", r"the matrix must be an array of numbers, got dict"),
+    "a damaged pickle": ("a.pkl", b"\x80\x04\x95\x00", r"damaged pickle: .*, if it is a regressor"),
+    "nothing": ("a.npy", b"", r"the file is empty"),
+}  # fmt: skip
 
-    with pytest.raises(io.BodyFileError, match=r"cut off|cut-off"):
+
+@pytest.mark.parametrize("kind", list(MATRICES))
+def test_file_that_is_no_matrix_is_named_for_what_it_is(kind: str, tmp_path: Path) -> None:
+    name, data, reason = MATRICES[kind]
+    file = tmp_path / name
+    file.write_bytes(data)
+    if kind == "a vector":
+        np.save(file, np.ones(3))
+
+    with pytest.raises(io.BodyFileError, match=reason):
+        io.load_matrix(file)
+
+
+def test_missing_matrix_is_not_called_a_body_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no regressor at .*a\.npy; a \.npy or \.pkl file"):
+        io.load_matrix(tmp_path / "a.npy")
+    with pytest.raises(IsADirectoryError, match="a folder where a regressor is meant"):
+        io.load_matrix(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.9999])
+@pytest.mark.parametrize("writer", list(WRITERS))
+@pytest.mark.parametrize("family", smpl_files.FAMILIES)
+def test_file_cut_off_is_refused(
+    family: str, writer: str, share: float, tmp_path: Path, written: Callable[[str, str], Path]
+) -> None:
+    whole = written(family, writer)
+    file = tmp_path / whole.name
+    data = whole.read_bytes()
+    file.write_bytes(data[: int(share * len(data))])
+
+    with pytest.raises(io.BodyFileError, match=r"cut off|cut-off") as error:
         io.load_arrays(file)
+
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("key", ["v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f"])
@@ -281,51 +516,111 @@ def _set(index: Any, number: float) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
-WRONG_CONTENTS: dict[str, tuple[Callable[[dict[str, np.ndarray]], dict[str, Any]], str]] = {
-    "flat vertices": (_with(v_template=np.ravel), r"v_template must have shape \(V, 3\), got \(900,\)"),
-    "no vertices": (_with(v_template=lambda a: a[:0]), r"v_template must have shape"),
-    "a basis of other vertices": (_with(shapedirs=lambda a: a[:-1]), r"shapedirs must have shape \(300, 3, S\)"),
-    "an empty basis": (_with(shapedirs=lambda a: a[..., :0]), r"shapedirs must have shape"),
-    "a flat pose basis": (_with(posedirs=lambda a: a.reshape(-1, 207)), r"posedirs .*\(300, 3, 207\), got \(900,"),
-    "a STAR pose basis": (_with(posedirs=lambda a: a[..., :93]), r"STAR model"),
-    "a transposed regressor": (_with(J_regressor=np.transpose), r"J_regressor .*stored transposed"),
-    "weights of other joints": (_with(weights=lambda a: a[:, :-1]), r"weights must have shape \(300, 24\)"),
-    "quads for triangles": (_with(f=lambda a: a[:, [0, 1, 2, 0]]), r"f must have shape \(F, 3\)"),
-    "float faces": (_with(f=lambda a: a.astype(float)), r"f must be integers"),
-    "faces beyond the mesh": (_with(f=_set((0, 0), 300)), r"names vertices 0 to 300, the model has 300"),
-    "NaN in the template": (_with(v_template=_set((5, 1), np.nan)), r"v_template has 1 values that are NaN"),
-    "infinity in a basis": (_with(posedirs=_set((0, 0, 0), np.inf)), r"posedirs has 1 values that are NaN"),
-    "weights that do not sum to one": (_with(weights=_set((7, 0), 5.0)), r"those of vertex 7 sum to 6"),
-    "text for numbers": (_with(weights=lambda a: a.astype("U8")), r"weights must be an array of numbers"),
-    "a tree with a cycle": (_with(kintree_table=_set((0, 4), 7)), r"no tree.*joint 4 has parent 7"),
-    "a tree with a joint as its own parent": (_with(kintree_table=_set((0, 4), 4)), r"joint 4 has parent 4"),
-    "a tree with two roots": (_with(kintree_table=_set((0, 4), 2**32 - 1)), r"joint 4 has parent -1"),
-    "a tree without a root": (_with(kintree_table=_set((0, 0), 0)), r"joint 0 has parent 0"),
-    "another tree": (_with(kintree_table=_set((0, 4), 2)), r"not the tree of smpl: joint 4 \(left_knee\) hangs at 2"),
-    "joints out of order": (_with(kintree_table=_set((1, 4), 9)), r"does not count"),
-    "a flat tree": (_with(kintree_table=lambda a: a[0]), r"kintree_table must be integers of shape"),
-    "a float tree": (_with(kintree_table=lambda a: a.astype(float)), r"kintree_table must be integers"),
-    "an SMPL-X tree": (_with(kintree_table=lambda a: np.zeros((2, 55), int)), r"SMPL-X model .*not supported yet"),
-    "a MANO tree": (_with(kintree_table=lambda a: np.zeros((2, 16), int)), r"MANO model .*not supported yet"),
-    "a FLAME tree": (_with(kintree_table=lambda a: np.zeros((2, 5), int)), r"FLAME model .*not supported yet"),
-    "a tree of 30 joints": (_with(kintree_table=lambda a: np.zeros((2, 30), int)), r"30 joints; SMPL has 24"),
-    "the open body": (lambda model: smpl_files.make_open_body(), r"is this package's open body"),
+def _tree_of(num_joints: int) -> Callable[[dict[str, np.ndarray]], dict[str, Any]]:
+    return _with(kintree_table=lambda a: np.zeros((2, num_joints), int))
+
+
+WRONG_CONTENTS: dict[str, tuple[str, Callable[[dict[str, np.ndarray]], dict[str, Any]], str]] = {
+    "flat vertices": ("smpl", _with(v_template=np.ravel), r"v_template must have shape \(V, 3\), got \(360,\)"),
+    "no vertices": ("smpl", _with(v_template=lambda a: a[:0]), r"v_template must have shape"),
+    "a basis of other vertices": (
+        "smpl", _with(shapedirs=lambda a: a[:-1]), r"shapedirs must have shape \(120, 3, S\)",
+    ),
+    "an empty basis": ("smpl", _with(shapedirs=lambda a: a[..., :0]), r"shapedirs must have shape"),
+    "a flat pose basis": (
+        "smpl", _with(posedirs=lambda a: a.reshape(-1, 207)), r"posedirs .*\(120, 3, 207\), got \(360, 207\)",
+    ),
+    "a STAR pose basis": ("smpl", _with(posedirs=lambda a: a[..., :93]), r"STAR model"),
+    "a transposed regressor": ("smpl", _with(J_regressor=np.transpose), r"J_regressor .*stored transposed"),
+    "weights of other joints": ("smpl", _with(weights=lambda a: a[:, :-1]), r"weights must have shape \(120, 24\)"),
+    "quads for triangles": ("smpl", _with(f=lambda a: a[:, [0, 1, 2, 0]]), r"f must have shape \(F, 3\)"),
+    "float faces": ("smpl", _with(f=lambda a: a.astype(float)), r"f must be integers"),
+    "faces beyond the mesh": ("smpl", _with(f=_set((0, 0), 120)), r"names vertices 0 to 120, the model has 120"),
+    "weights that do not sum to one": ("smpl", _with(weights=_set((7, 0), 5.0)), r"those of vertex 7 sum to 6"),
+    "text for numbers": ("smpl", _with(weights=lambda a: a.astype("U8")), r"weights must be an array of numbers"),
+    "complex numbers": ("smpl", _with(weights=lambda a: a + 1j), r"weights must be an array of numbers|does not read"),
+    "a tree with a cycle": ("smpl", _with(kintree_table=_set((0, 4), 7)), r"no tree.*joint 4 has parent 7"),
+    "a joint as its own parent": ("smplh", _with(kintree_table=_set((0, 4), 4)), r"joint 4 has parent 4"),
+    "a tree with two roots": ("smplx", _with(kintree_table=_set((0, 4), 2**32 - 1)), r"joint 4 has parent -1"),
+    "a tree without a root": ("mano_left", _with(kintree_table=_set((0, 0), 0)), r"joint 0 has parent 0"),
+    "another tree": (
+        "smpl", _with(kintree_table=_set((0, 4), 2)), r"not the tree of smpl: joint 4 \(left_knee\) hangs at 2",
+    ),
+    "another tree of SMPL-X": (
+        "smplx", _with(kintree_table=_set((0, 22), 12)), r"not the tree of smplx: joint 22 \(jaw\) hangs at 12, not 15",
+    ),
+    "joints out of order": ("smpl", _with(kintree_table=_set((1, 4), 9)), r"does not count"),
+    "a flat tree": ("smpl", _with(kintree_table=lambda a: a[0]), r"kintree_table must be integers of shape"),
+    "a float tree": ("smpl", _with(kintree_table=lambda a: a.astype(float)), r"kintree_table must be integers"),
+    "a FLAME tree": ("smpl", _tree_of(5), r"a FLAME model \(5 joints\), which is not supported; .*SMPL-X 55"),
+    "a SMAL tree": ("smpl", _tree_of(33), r"a SMAL model \(33 joints\), which is not supported"),
+    "a tree of 30 joints": ("smpl", _tree_of(30), r"30 joints; joints of what is read: SMPL 24, SMPL-H 52"),
+    "an SMPL tree on SMPL-X arrays": (
+        "smplx", lambda model: {**model, "kintree_table": smpl_files.make_model("smpl")["kintree_table"]},
+        r"posedirs must have shape \(120, 3, 207\), got \(120, 3, 486\); that is the size for SMPL-X, .*tree of SMPL",
+    ),
+    "SMPL-X weights on SMPL": (
+        "smpl", _with(weights=lambda a: np.pad(a, ((0, 0), (0, 31)))), r"weights .*that is the size for SMPL-X",
+    ),
+    "components of too few joints": (
+        "smplh", _with(hands_componentsl=lambda a: a[:, :42]), r"hands_componentsl must have shape \(N, 45\), got",
+    ),
+    "no components": (
+        "mano_left", _with(hands_components=lambda a: a[:0]), r"hands_components must have shape \(N, 45\), got \(0,",
+    ),
+    "components as a block": (
+        "smplx", _with(hands_componentsr=lambda a: a.reshape(45, 15, 3)), r"hands_componentsr must have shape",
+    ),
+    "a mean hand of other joints": (
+        "smplx", _with(hands_meanr=lambda a: a[:44]), r"hands_meanr must have shape \(45\), got \(44,\)",
+    ),
+    "50 face points": ("smplx", _with(lmk_faces_idx=lambda a: a[:50]), r"lmk_faces_idx must have shape \(51\)"),
+    "a face point beyond the mesh": (
+        "smplx", _with(lmk_faces_idx=_set(3, 236)), r"lmk_faces_idx must be .* 0 to 235, got int64 from . to 236",
+    ),
+    "a negative face point": ("smplx", _with(lmk_faces_idx=_set(3, -1)), r"lmk_faces_idx must be triangles"),
+    "fractions of triangles": (
+        "smplx", _with(lmk_faces_idx=lambda a: a + 0.5), r"lmk_faces_idx must be triangles .*got float64",
+    ),
+    "face points off their triangles": (
+        "smplx", _with(lmk_bary_coords=_set((4, 0), 3.0)), r"face point must sum to 1, those of point 4 sum to",
+    ),
+    "the open body": ("smpl", lambda model: smpl_files.make_open_body(), r"is this package's open body"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("writer", ["npz", "pickle"])
 @pytest.mark.parametrize("fault", list(WRONG_CONTENTS))
-def test_wrong_content_is_refused_with_its_reason(
-    fault: str, writer: str, tmp_path: Path, smpl: dict[str, np.ndarray]
-) -> None:
-    change, reason = WRONG_CONTENTS[fault]
-    file = WRITERS[writer](tmp_path, change(smpl))
+def test_wrong_content_is_refused_with_its_reason(fault: str, writer: str, tmp_path: Path) -> None:
+    family, change, reason = WRONG_CONTENTS[fault]
+    file = write(tmp_path, family, change(smpl_files.make_model(family, num_vertices=SMALL)), writer)
 
     with pytest.raises(io.BodyFileError, match=reason) as error:
         io.load_arrays(file)
 
     assert "\n" not in str(error.value)
     assert file.name in str(error.value)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("family", "key"),
+    [
+        (family, key)
+        for family in smpl_files.FAMILIES
+        for key in smpl_files.make_model(family, num_vertices=SMALL)
+        if family in ("smplx", "mano_left") or not key.startswith("hands")
+    ],
+)
+def test_number_that_is_not_finite_is_refused_in_every_array(
+    family: str, key: str, number: float, tmp_path: Path
+) -> None:
+    model = smpl_files.make_model(family, num_vertices=SMALL)
+    model[key] = model[key].astype(float)
+    model[key].flat[-1] = number
+
+    with pytest.raises(io.BodyFileError, match=rf"{key} has 1 values that are NaN or infinite; download"):
+        io.load_arrays(write(tmp_path, family, model))
 
 
 def test_needed_chumpy_expression_is_refused_by_key(tmp_path: Path, smpl: dict[str, np.ndarray]) -> None:
@@ -337,128 +632,72 @@ def test_needed_chumpy_expression_is_refused_by_key(tmp_path: Path, smpl: dict[s
         io.load_arrays(file)
 
 
-def test_hostile_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
-    canary, file = tmp_path / "canary", tmp_path / "model.pkl"
-    file.write_bytes(b"cos\nsystem\n(S'touch " + os.fsencode(canary) + b"'\ntR.")
-
-    with pytest.raises((safe_pickle.UnsafePickleError, io.BodyFileError)):
-        io.load_arrays(file)
-    file.write_bytes(b"\x80\x02" + file.read_bytes())
-    with pytest.raises(safe_pickle.UnsafePickleError, match=r"os\.system"):
-        io.load_arrays(file)
-
-    assert not canary.exists()
+# ---- files that promise too much ------------------------------------------------------------------------------
 
 
-# ---- archives that lie ----------------------------------------------------------------------------------------
+def _pickled_array(shape: tuple[int, ...]) -> bytes:
+    encode = smpl_files.Python2Pickle(2).encode
+    return b"\x80\x02" + hostile_pickles.array(encode(shape), hostile_pickles.dtype(), encode("x" * 64)) + b"."
 
 
-def npy(array: np.ndarray) -> bytes:
-    buffer = bytes_io.BytesIO()
-    np.save(buffer, array, allow_pickle=True)
-    return buffer.getvalue()
+def _sparse(shape: tuple[int, int]) -> bytes:
+    """A whole model but for a regressor of a few bytes that would be gigabytes when spelled out."""
+    model = smpl_files.make_model("smpl", num_vertices=SMALL)
+    sparse = smpl_files.Chumpy(
+        {"shape": shape, "data": np.ones(1), "row": np.zeros(1, np.int32), "col": np.zeros(1, np.int32)},
+        "scipy.sparse.coo coo_matrix",
+    )
+    return smpl_files.Python2Pickle(2).dump({**model, "J_regressor": sparse})
 
 
-def header(text: str, data: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
-    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text.encode() + data
+#: Small files that declare two gigabytes.
+PROMISES: dict[str, bytes] = {
+    "bytes": b"\x80\x04\x8e" + struct.pack("<Q", 2 << 30) + b"x.",
+    "long text": b"\x80\x04\x8d" + struct.pack("<Q", 2 << 30) + b"x.",
+    "text of Python 2": b"\x80\x02T" + struct.pack("<I", 2 << 30) + b"x.",
+    "text of Python 3": b"\x80\x03X" + struct.pack("<I", 2 << 30) + b"x.",
+    "a bytearray": b"\x80\x05\x96" + struct.pack("<Q", 2 << 30) + b"x.",
+    "a frame": b"\x80\x04\x95" + struct.pack("<Q", 2 << 30) + b"N.",
+    "an integer": b"\x80\x02\x8b" + struct.pack("<i", (2 << 30) - 1) + b"\x01.",
+    "an array": _pickled_array((1 << 28,)),
+    "an array of arrays": _pickled_array((6890, 3, 12_000)),
+    "a sparse regressor": _sparse((24, 1 << 24)),
+    "a sparse regressor below the cap": _sparse((24, 1 << 20)),
+    "a text of digits": b"I" + b"9" * 1_000_000 + b"\n.",
+}
 
 
-def archive_of(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = bytes_io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in members:
-            archive.writestr(name, data)
-    return buffer.getvalue()
+@pytest.mark.parametrize("promise", list(PROMISES))
+def test_pickle_that_declares_gigabytes_is_refused_without_them(promise: str, tmp_path: Path) -> None:
+    file = tmp_path / "SMPL_NEUTRAL.pkl"
+    file.write_bytes(PROMISES[promise])
 
+    tracemalloc.start()
+    try:
+        with pytest.raises((io.BodyFileError, safe_pickle.UnsafePickleError)) as error:
+            io.load_arrays(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
-def corrupted(data: bytes) -> bytes:
-    position = data.index(b"PAYLOAD!")
-    return data[:position] + b"X" + data[position + 1 :]
-
-
-def encrypted(data: bytes) -> bytes:
-    mutant = bytearray(data)
-    mutant[6] |= 1
-    mutant[data.index(b"PK\x01\x02") + 8] |= 1
-    return bytes(mutant)
-
-
-def larger_on_paper(data: bytes) -> bytes:
-    """Declare 4 GiB in the archive's directory."""
-    position = data.index(b"PK\x01\x02") + 24
-    return data[:position] + b"\xf0\xff\xff\xff" + data[position + 4 :]
-
-
-def shape_header(shape: str, descr: str = "'<f8'") -> str:
-    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n"
-
-
-ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a member twice": (
-        lambda: archive_of(("a.npy", npy(np.ones(2))), ("b.npy", npy(np.ones(2)))).replace(b"b.npy", b"a.npy"),
-        "occurs twice",
-    ),
-    "a sparse matrix as an object": (
-        lambda: archive_of(("a.npy", npy(np.array({"x": 1}, dtype=object)))), r"Python object .*toarray\(\)",
-    ),
-    "a record array": (
-        lambda: archive_of(("a.npy", npy(np.zeros(2, [("x", "f8")])))), "does not read",
-    ),
-    "a shape larger than the data": (
-        lambda: archive_of(("a.npy", header(shape_header("(1000, 3)"), bytes(80)))), "declares 24000 bytes",
-    ),
-    "a shape of exabytes": (
-        lambda: archive_of(("a.npy", header(shape_header("(1152921504606846976, 3)")))), "declares the shape",
-    ),
-    "a negative shape": (lambda: archive_of(("a.npy", header(shape_header("(-1, 3)")))), "does not read"),
-    "code in a header": (
-        lambda: archive_of(("a.npy", header(shape_header("(__import__('os').getpid(), 3)")))), "does not read",
-    ),
-    "a nested header": (lambda: archive_of(("a.npy", header("(" * 5000 + ")" * 5000))), "does not read"),
-    "a header of 60 kilobytes": (
-        lambda: archive_of(("a.npy", header(shape_header("(1,)") + " " * 60_000, bytes(8)))), "a header of",
-    ),
-    "a future version": (
-        lambda: archive_of(("a.npy", header(shape_header("(1,)"), bytes(8), b"\x09\x00"))), "not a NumPy array",
-    ),
-    "a member that is no array": (lambda: archive_of(("a.npy", b"hello")), "not a NumPy array"),
-    "a pickle as a member": (lambda: archive_of(("a.npy", b"cos\nsystem\n(S'true'\ntR.")), "not a NumPy array"),
-    "a wrong checksum": (
-        lambda: corrupted(archive_of(("a.npy", npy(np.frombuffer(b"PAYLOAD!", "f8"))))), "damaged or cut-off",
-    ),
-    "an encrypted member": (lambda: encrypted(archive_of(("a.npy", npy(np.ones(2))))), "encrypted"),
-    "an unusual compression": (
-        lambda: archive_of(("a.npy", npy(np.ones(2))), compression=zipfile.ZIP_BZIP2), "unusual compression",
-    ),
-    "a directory that promises gigabytes": (
-        lambda: larger_on_paper(archive_of(("a.npy", npy(np.ones(2))))), "declares 16 bytes",
-    ),
-    "a thousand members": (
-        lambda: archive_of(*((f"{i}.npy", npy(np.ones(1))) for i in range(1000))), "1000 members",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("lie", list(ARCHIVES))
-def test_archive_that_lies_is_refused(lie: str) -> None:
-    build, reason = ARCHIVES[lie]
-
-    with pytest.raises(io.BodyFileError, match=reason) as error:
-        io.read_npz(build(), source="model.npz")
-
+    assert peak < MAX_REFUSAL_BYTES
     assert "\n" not in str(error.value)
 
 
-def test_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
-    """600 MB of zeros in 0.6 MB, under a key that is read."""
-    file = tmp_path / "model.npz"
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("posedirs.npy", "w") as member:
-        member.write(header(shape_header("(75000000,)")))
-        for _ in range(75):
-            member.write(bytes(8_000_000))
+def test_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "SMPL_NEUTRAL.pkl"
+    with file.open("wb") as sparse:
+        sparse.truncate(3 << 30)
 
-    with pytest.raises(io.BodyFileError, match="more than the cap"):
-        io.load_arrays(file)
+    tracemalloc.start()
+    try:
+        with pytest.raises(io.BodyFileError, match="max_file_bytes"):
+            io.load_arrays(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < MAX_REFUSAL_BYTES
 
 
 def test_file_above_the_size_cap_is_refused(smpl_npz: Path) -> None:
@@ -466,25 +705,77 @@ def test_file_above_the_size_cap_is_refused(smpl_npz: Path) -> None:
         io.load_arrays(smpl_npz, max_file_bytes=1000)
 
 
-def test_header_in_python2_spelling_loads() -> None:
-    data = archive_of(("a.npy", header(shape_header("(2L, 1L)"), np.ones(2).tobytes())))
+def test_device_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(io.BodyFileError, match="not a regular file"):
+        io.load_arrays("/dev/zero")
 
-    np.testing.assert_array_equal(io.read_npz(data, source="model.npz")["a"], np.ones((2, 1)))
+
+# ---- files that would run code --------------------------------------------------------------------------------
+
+#: All that Python's own reader would execute, and those that attack a reader itself without taking seconds.
+ATTACKS = {
+    **hostile_pickles.LIVE,
+    **{
+        name: hostile_pickles.HOSTILE[name]
+        for name in (
+            "a persistent id", "a persistent id in binary", "an EXT1 code", "an EXT2 code", "an EXT4 code", "NEWOBJ_EX",
+            "BUILD planting a __setstate__", "BUILD on a dict", "a scalar of objects", "a record dtype",
+            "_reconstruct of another class", "copyreg with another base", "a look-alike of chumpy",
+            "a chumpy name with a dot", "chumpy with arguments", "billion laughs through the memo",
+            "billion laughs through DUP", "tuples nested a quarter of a million deep", "a huge integer",
+            "a memo index that claims gigabytes", "a dotted name below numpy", "a list that contains itself",
+        )
+    },
+}  # fmt: skip
+DOORS: dict[str, Callable[[Path], object]] = {
+    "as a body": lambda file: hm.load_body(file),
+    "as the body of a folder": lambda file: hm.load_body(file.parent, family="smpl", gender="female"),
+    "as the body of a name": lambda file: hm.load_body(file.parent / "smpl_female"),
+    "as a regressor": lambda file: regressors.load_regressor(file, names=("nose",)),
+}
 
 
-def test_mutated_archive_loads_or_is_refused_but_never_crashes(tmp_path: Path) -> None:
-    original = archive_of(
-        ("a.npy", npy(np.arange(12.0).reshape(3, 4))), ("b.npy", npy(np.array(["x"]))),
-        compression=zipfile.ZIP_DEFLATED,
-    )  # fmt: skip
-    generator = np.random.default_rng(0)
+@pytest.mark.parametrize("door", list(DOORS))
+@pytest.mark.parametrize("attack", list(ATTACKS))
+def test_hostile_pickle_is_refused_and_runs_nothing(attack: str, door: str, tmp_path: Path) -> None:
+    canary, folder = tmp_path / "canary", tmp_path / "models" / "smpl"
+    folder.mkdir(parents=True)
+    file = folder / "basicmodel_f_lbs_10_207_0_v1.1.0.pkl"
+    file.write_bytes(ATTACKS[attack](canary))
 
-    for _ in range(2000):
-        mutant = bytearray(original)
-        for position in generator.integers(0, len(mutant), generator.integers(1, 4)):
-            mutant[position] = generator.integers(0, 256)
-        with contextlib.suppress(io.BodyFileError):
-            io.read_npz(bytes(mutant), source="model.npz")
+    with pytest.raises((safe_pickle.UnsafePickleError, io.BodyFileError)) as error:
+        DOORS[door](file)
+
+    assert not canary.exists()
+    assert "\n" not in str(error.value)
+    assert file.name in str(error.value)
+
+
+@pytest.mark.parametrize("attack", list(hostile_pickles.LIVE))
+def test_hostile_pickle_inside_an_archive_is_refused_and_runs_nothing(attack: str, tmp_path: Path) -> None:
+    canary, file = tmp_path / "canary", tmp_path / "SMPL_NEUTRAL.npz"
+    model = smpl_files.make_model("smpl", num_vertices=SMALL)
+    smpl_files.write_npz(file, {key: array for key, array in model.items() if key != "posedirs"})
+    header = bytes_io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|O", "fortran_order": False, "shape": ()})
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("posedirs.npy", header.getvalue() + hostile_pickles.LIVE[attack](canary))
+
+    with pytest.raises(io.BodyFileError, match="Python object"):
+        hm.load_body(file)
+
+    assert not canary.exists()
+
+
+def test_search_looks_for_words_in_hostile_files_and_runs_nothing(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    for name, attack in (("smpl_a.pkl", "os.system"), ("smpl_b.pkl", "builtins.exec"), ("smpl_c.npz", "runpy")):
+        (tmp_path / name).write_bytes(hostile_pickles.LIVE[attack](canary) + b"kintree_table")
+
+    with pytest.raises(IsADirectoryError, match=r"several fit \(smpl\): it holds smpl_a\.pkl, smpl_b\.pkl"):
+        hm.load_body(tmp_path, family="smpl")
+
+    assert not canary.exists()
 
 
 # ---- the package's own body -------------------------------------------------------------------------------------

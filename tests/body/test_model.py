@@ -235,3 +235,10 @@ def test_neutral_face_is_the_face_of_zero_expression(tmp_path, rng):
     quiet = dataclasses.replace(params, expression=params.expression * 0)
     none = dataclasses.replace(params, expression=params.expression[..., :0])
     np.testing.assert_allclose(neutral(none).vertices, body(quiet).vertices, atol=TOLERANCE_32)
+
+
+def test_no_people_give_no_vertices(model_file):
+    body = hm.load_body(model_file)
+    nobody = hm.BodyParams.rest(body, batch=(0,))
+    assert body(nobody).vertices.shape == (0, body.num_vertices, 3)
+    assert body.joints(nobody).shape == (0, body.num_joints, 3)

@@ -48,9 +48,7 @@ _LEFT = {
 
 def _finger_joints(sign: float) -> np.ndarray:
     """15 finger joints in a row along the arm."""
-    return np.array(
-        [(sign * (0.77 + 0.03 * k), 0.21, -0.02 * finger) for finger in range(5) for k in range(3)]
-    )
+    return np.array([(sign * (0.77 + 0.03 * k), 0.21, -0.02 * finger) for finger in range(5) for k in range(3)])
 
 
 def rest_joints(family: str) -> np.ndarray:
@@ -155,8 +153,18 @@ def make_model(
     return model
 
 
+def published_stem(family: str) -> str:
+    """Name of a published file of a family, without its ending."""
+    return {"mano_left": "MANO_LEFT", "mano_right": "MANO_RIGHT"}.get(family, f"{family.upper()}_NEUTRAL")
+
+
 def write_npz(path: Path, model: dict[str, Any]) -> Path:
     np.savez(path, **model)
+    return path
+
+
+def write_compressed_npz(path: Path, model: dict[str, Any]) -> Path:
+    np.savez_compressed(path, **model)
     return path
 
 
@@ -298,12 +306,20 @@ def sparse_state(sparse: Sparse) -> dict[str, Any]:
     return {**state, "indices": minor.astype(np.int32), "indptr": starts.astype(np.int32)}
 
 
+def _python2_shape_basis(model: dict[str, Any]) -> Chumpy:
+    """MANO files hold the first directions of a larger basis, as an expression; the others an array."""
+    basis = model["shapedirs"]
+    if "hands_mean" not in model:
+        return chumpy_array(basis)
+    return chumpy_selection(np.concatenate([basis, np.full_like(basis, 9.0)], axis=-1), basis.shape[-1])
+
+
 def write_python2_pickle(path: Path, model: dict[str, Any], *, protocol: int = 2) -> Path:
     """A model as published: sparse regressor, chumpy arrays and their expressions, plain text entries."""
     published = {
         **model,
         "J_regressor": Sparse(model["J_regressor"]),
-        "shapedirs": chumpy_array(model["shapedirs"]),
+        "shapedirs": _python2_shape_basis(model),
         "v_template": chumpy_array(model["v_template"]),
         "J": Chumpy({"a": chumpy_array(model["v_template"])}, "chumpy.reordering transpose"),
         "bs_style": "lbs",

@@ -125,22 +125,24 @@ def normal_equations(
 ) -> tuple[Float[Array, "P P"], Float[Array, "P"], Float[Array, ""]]:
     """Gauss-Newton matrix, gradient and cost of one person.
 
-    Residuals of keypoints are differentiated with respect to their one point and chained with the exact
-    Jacobian of the points; those of the priors touch one entry of the vector each, so they only add to the
-    diagonal.
+    Errors of keypoints are differentiated with respect to their one point, chained with the exact Jacobian of the
+    points and reweighted (`terms.geman_mcclure_weight`); residuals of the priors touch one entry of the vector each,
+    so they only add to the diagonal.
     """
     points, jacobian = variables.keypoints_and_jacobian(model, orient, vector)
     matrix = jnp.zeros((vector.size, vector.size), vector.dtype)
     gradient = jnp.zeros_like(vector)
     total = jnp.zeros((), vector.dtype)
-    for frame, block in _point_blocks(evidence, weights, points):
-        by_point = _point_derivatives(evidence, weights, points, frame)
+    for frame in _frames(evidence):
+        error, by_point, weight, scale = _point_errors(evidence, weights, points, frame)
+        weight *= jax.vmap(terms.geman_mcclure_weight, in_axes=(0, None))(error, scale)
         columns = jacobian if frame != "centred" else _centre(jacobian, evidence)
-        rows = jnp.matmul(by_point, columns, precision=jax.lax.Precision.HIGHEST).reshape(-1, vector.size)
-        flat = block.ravel()
+        rows = jnp.matmul(by_point * weight[:, None, None], columns, precision=jax.lax.Precision.HIGHEST)
+        rows = rows.reshape(-1, vector.size)
         matrix += jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
-        gradient += jnp.matmul(flat, rows, precision=jax.lax.Precision.HIGHEST)
-        total += cost(flat)
+        gradient += jnp.matmul((error * weight[:, None]).ravel(), rows, precision=jax.lax.Precision.HIGHEST)
+    for _, block in _point_blocks(evidence, weights, points):
+        total += cost(block.ravel())
     ones = jnp.ones_like(vector)
     for block, slope in zip(*jax.jvp(lambda v: _prior_blocks(prior, weights, v), (vector,), (ones,)), strict=True):
         # Entries of a prior block and of the vector's tail correspond one to one.
@@ -163,31 +165,6 @@ def _centre(values: Float[Array, "K ..."], evidence: Evidence) -> Float[Array, "
     return values - jnp.tensordot(_centre_weights(evidence), values, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
-def _point_function(evidence: Evidence, weights: StageWeights, frame: str):
-    """Residual of one keypoint in a frame, and the arrays it is mapped over."""
-    of_hands = 1 + evidence.is_hand * (weights.hands - 1)
-    if frame == "image":
-        scale = weights.robust_scale
-
-        def residual(point, keypoint, weight):
-            error = terms.reprojection(
-                point, keypoint, evidence.focal_length, evidence.principal_point, evidence.box_side, scale
-            )
-            return error * weight * weights.keypoints_2d
-
-        return residual, (evidence.keypoints_2d, evidence.weight_2d * of_hands)
-
-    def residual_3d(point, keypoint, weight):
-        scale = jnp.asarray(ROBUST_SCALE_3D, point.dtype)
-        return terms.position_3d(point, keypoint, scale) * weight * weights.keypoints_3d
-
-    target = evidence.keypoints_3d
-    return residual_3d, (
-        target if frame == "camera" else _centre(jnp.asarray(target), evidence),
-        evidence.weight_3d * of_hands,
-    )
-
-
 def _frames(evidence: Evidence) -> tuple[str, ...]:
     """Kinds of keypoint residuals. 3D keypoints are absolute only if nothing else says where the person is."""
     frames = ()
@@ -198,25 +175,39 @@ def _frames(evidence: Evidence) -> tuple[str, ...]:
     return frames
 
 
+def _point_errors(
+    evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"], frame: str
+) -> tuple[Float[Array, "K D"], Float[Array, "K D 3"], Float[Array, "K"], Float[Array, ""]]:
+    """Errors of the keypoints in a frame, their derivatives by the points, their weights, and their robust scale."""
+    of_hands = 1 + evidence.is_hand * (weights.hands - 1)
+    if frame == "image":
+
+        def error(point, keypoint):
+            return terms.reprojection(
+                point, keypoint, evidence.focal_length, evidence.principal_point, evidence.box_side
+            )
+
+        inputs = (points, jnp.asarray(evidence.keypoints_2d))
+        value, by_point = jax.vmap(error)(*inputs), jax.vmap(jax.jacfwd(error))(*inputs)
+        weight, scale = evidence.weight_2d * weights.keypoints_2d, weights.robust_scale
+    else:
+        target = jnp.asarray(evidence.keypoints_3d)
+        value = points - target if frame == "camera" else _centre(points - target, evidence)
+        by_point = jnp.broadcast_to(jnp.eye(3, dtype=points.dtype), (*points.shape, 3))
+        weight, scale = evidence.weight_3d * weights.keypoints_3d, jnp.asarray(ROBUST_SCALE_3D, points.dtype)
+    return value, by_point, weight * of_hands, jnp.asarray(scale)
+
+
 def _point_blocks(
     evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"]
 ) -> list[tuple[str, Float[Array, "K D"]]]:
-    """Residuals of the keypoints by kind."""
+    """Robust residuals of the keypoints by kind."""
     blocks = []
     for frame in _frames(evidence):
-        function, arrays = _point_function(evidence, weights, frame)
-        inputs = _centre(points, evidence) if frame == "centred" else points
-        blocks.append((frame, jax.vmap(function)(inputs, *arrays)))
+        error, _, weight, scale = _point_errors(evidence, weights, points, frame)
+        robust = jax.vmap(terms.geman_mcclure, in_axes=(0, None))(error, scale)
+        blocks.append((frame, robust * weight[:, None]))
     return blocks
-
-
-def _point_derivatives(
-    evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"], frame: str
-) -> Float[Array, "K D 3"]:
-    """Derivative of each keypoint's residual with respect to its point."""
-    function, arrays = _point_function(evidence, weights, frame)
-    inputs = _centre(points, evidence) if frame == "centred" else points
-    return jax.vmap(jax.jacfwd(function))(inputs, *arrays)
 
 
 def _prior_blocks(

@@ -67,15 +67,15 @@ class FitOptions:
     yaw_starts: int = 4
     """Headings tried per person; with 3D keypoints one more start takes its heading from them."""
     explore: tuple[Stage, ...] = (
-        Stage(iterations=5, free=("transl", "global_orient"), hands=0.0, robust_scale=0.5),
-        Stage(iterations=14, hands=0.0, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
+        Stage(iterations=3, free=("transl", "global_orient"), hands=0.0, robust_scale=0.5),
+        Stage(iterations=8, hands=0.0, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
     )
     """Stages run from every start; the start with the lowest cost goes on. A wide robust scale and soft limits
     keep limbs from getting stuck on the wrong side."""
     refine: tuple[Stage, ...] = (
-        Stage(iterations=12, hands=0.1, robust_scale=0.3),
-        Stage(iterations=10, hands=0.4, robust_scale=0.15),
-        Stage(iterations=20, pose_prior=0.5, shape_prior=0.7, robust_scale=0.08),
+        Stage(iterations=5, hands=0.1, robust_scale=0.3),
+        Stage(iterations=5, hands=0.4, robust_scale=0.15),
+        Stage(iterations=24, pose_prior=0.5, shape_prior=0.7, robust_scale=0.08),
     )
     """Stages run from the best start."""
     keypoints_2d_spread: float = 0.005

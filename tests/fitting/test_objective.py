@@ -91,19 +91,52 @@ def residuals_of(problem: Problem) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kinds", [("2d",), ("3d",), ("2d", "3d")])
-def test_normal_equations_equal_the_differentiated_residuals(kinds):
+def test_gradient_and_cost_are_those_of_the_differentiated_residuals(kinds):
     with jax.enable_x64(True):
         problem = make_problem(kinds)
         outputs = jax.tree.map(np.asarray, evaluate(*arguments(problem)))
     (matrix, gradient, cost), residual, jacobian, same_cost, _ = outputs
     for ours, theirs in (
-        (matrix, jacobian.T @ jacobian),
         (gradient, jacobian.T @ residual),
         (cost, 0.5 * residual @ residual),
         (same_cost, 0.5 * residual @ residual),
     ):
         np.testing.assert_allclose(ours, theirs, atol=TOLERANCE_64 * np.abs(theirs).max(), rtol=0)
-    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=TOLERANCE_64 * np.abs(matrix).max())
+
+
+@pytest.mark.parametrize("kinds", [("2d",), ("3d",), ("2d", "3d")])
+def test_matrix_is_that_of_the_reweighted_errors(kinds):
+    with jax.enable_x64(True):
+        problem = make_problem(kinds)
+        (matrix, *_), _, jacobian, _, points = jax.tree.map(np.asarray, evaluate(*arguments(problem)))
+        by_point = np.asarray(jax.jacfwd(variables.keypoints, argnums=2)(problem.model, problem.orient, problem.vector))
+        evidence = jax.tree.map(np.asarray, problem.evidence)
+    num_prior_rows = len(jacobian) - sum(points.shape[0] * {"2d": 2, "3d": 3}[kind] for kind in kinds)
+    prior_rows = jacobian[len(jacobian) - num_prior_rows :]
+    expected = prior_rows.T @ prior_rows
+    if "2d" in kinds:
+        focal, depth = evidence.focal_length, points[:, 2:]
+        error = (points[:, :2] / depth * focal + evidence.principal_point - evidence.keypoints_2d) / 411.0
+        # d (f x / z) = f (dx - (x / z) dz) / z
+        rows = (by_point[:, :2] - (points[:, :2] / depth)[..., None] * by_point[:, 2:]) * (focal / depth / 411.0)[
+            ..., None
+        ]
+        expected = expected + gram(rows, error, WEIGHTS["robust_scale"], evidence.weight_2d * WEIGHTS["keypoints_2d"])
+    if "3d" in kinds:
+        error, rows = points - evidence.keypoints_3d, by_point
+        if "2d" in kinds:
+            share = evidence.weight_3d**2 / np.sum(evidence.weight_3d**2)
+            error, rows = error - share @ error, rows - np.tensordot(share, rows, 1)
+        expected = expected + gram(rows, error, objective.ROBUST_SCALE_3D, evidence.weight_3d * WEIGHTS["keypoints_3d"])
+    np.testing.assert_allclose(matrix, expected, atol=TOLERANCE_64 * np.abs(expected).max(), rtol=0)
+
+
+def gram(rows, error, scale, weight):
+    """J^T W J with the weights of iteratively reweighted least squares for Geman-McClure."""
+    factor = weight * scale**2 / (scale**2 + np.sum(error**2, -1))
+    weighted = (rows * factor[:, None, None]).reshape(-1, rows.shape[-1])
+    return weighted.T @ weighted
 
 
 def robust(error, scale):

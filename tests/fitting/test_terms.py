@@ -45,32 +45,42 @@ def test_geman_mcclure_derivative_at_zero_error_is_the_identity():
     np.testing.assert_array_equal(gradient, 0)
 
 
-def test_reprojection_is_the_robust_pixel_error_in_box_sides(camera):
-    point, keypoint, side, scale = np.array([0.4, -0.3, 3.2]), np.array([800.0, 250.0]), 450.0, 0.2
+def test_reweighted_error_has_the_gradient_of_the_robust_cost(rng):
+    for length in (0.0, 1e-3, 0.1, 5.0):
+        error = rng.normal(size=3)
+        error = jnp.asarray(error * length / np.linalg.norm(error), jnp.float32)
+        gradient = jax.grad(lambda e: 0.5 * jnp.sum(terms.geman_mcclure(e, scalar(0.1)) ** 2))(error)
+        weight = terms.geman_mcclure_weight(error, scalar(0.1))
+        np.testing.assert_allclose(weight**2 * error, gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_reweighted_matrix_is_never_below_the_curvature_of_the_robust_cost(rng):
+    for length in (0.0, 0.03, 0.1, 0.5):
+        error = rng.normal(size=2)
+        error = jnp.asarray(error * length / np.linalg.norm(error), jnp.float32)
+        curvature = jax.hessian(lambda e: 0.5 * jnp.sum(terms.geman_mcclure(e, scalar(0.1)) ** 2))(error)
+        bound = terms.geman_mcclure_weight(error, scalar(0.1)) ** 2 * np.eye(2)
+        assert np.linalg.eigvalsh(bound - np.asarray(curvature)).min() > -1e-5
+
+
+def test_reprojection_is_the_pixel_error_in_box_sides(camera):
+    point, keypoint, side = np.array([0.4, -0.3, 3.2]), np.array([800.0, 250.0]), 450.0
     pixels = np.array([1500 * 0.4 / 3.2 + 640, 1400 * -0.3 / 3.2 + 350])
-    error = (pixels - keypoint) / side
-    expected = error * scale / np.sqrt(scale**2 + error @ error)
-    residual = terms.reprojection(
-        jnp.asarray(point, jnp.float32), jnp.asarray(keypoint, jnp.float32), *camera, scalar(side), scalar(scale)
+    error = terms.reprojection(
+        jnp.asarray(point, jnp.float32), jnp.asarray(keypoint, jnp.float32), *camera, scalar(side)
     )
-    np.testing.assert_allclose(residual, expected, rtol=1e-5)
+    np.testing.assert_allclose(error, (pixels - keypoint) / side, rtol=1e-5)
 
 
 def test_reprojection_stays_finite_at_and_behind_the_camera(camera):
-    keypoint, side, scale = jnp.array([640.0, 350.0]), scalar(300), scalar(0.1)
+    keypoint, side = jnp.array([640.0, 350.0]), scalar(300)
     for depth in (0.0, -2.0, cameras.MIN_DEPTH / 2):
         point = jnp.array([0.1, 0.1, depth])
-        value = terms.reprojection(point, keypoint, *camera, side, scale)
-        jacobian = jax.jacfwd(terms.reprojection)(point, keypoint, *camera, side, scale)
+        value = terms.reprojection(point, keypoint, *camera, side)
+        jacobian = jax.jacfwd(terms.reprojection)(point, keypoint, *camera, side)
         assert np.isfinite(value).all()
         assert np.isfinite(jacobian).all()
         np.testing.assert_array_equal(jacobian[:, 2], 0)
-
-
-def test_position_3d_is_the_robust_distance_in_metres():
-    error = np.array([0.03, -0.01, 0.02])
-    residual = terms.position_3d(jnp.asarray(error + 1.5, jnp.float32), jnp.full(3, 1.5), scalar(0.25))
-    np.testing.assert_allclose(residual, error * 0.25 / np.sqrt(0.25**2 + error @ error), rtol=1e-4)
 
 
 def test_gaussian_is_the_deviation_in_spreads():

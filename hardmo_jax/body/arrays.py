@@ -188,7 +188,10 @@ def keep_coefficients(
 
 
 def check_weights(weights: Float[np.ndarray, "V J"], source: str) -> Float[np.ndarray, "V J"]:
-    """Return skinning weights, or raise `BodyFileError` if a row does not sum to one."""
+    """Return skinning weights, or raise `BodyFileError` if they are no shares that sum to one."""
+    if weights.min() < -_WEIGHT_SUM_TOLERANCE:
+        vertex = int(np.argmin(weights.min(axis=1)))
+        raise BodyFileError(f"{source}: weights are shares, those of vertex {vertex} hold {weights.min():.4g}")
     error = np.abs(weights.sum(axis=1, dtype=np.float64) - 1.0)
     worst = int(np.argmax(error))
     if error[worst] > _WEIGHT_SUM_TOLERANCE:

@@ -9,6 +9,7 @@ write a new one. The checksum of the file it was made from is what labels cite. 
 import hashlib
 import os
 import re
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,10 @@ def write_compact(path: str | os.PathLike[str], arrays: BodyArrays) -> Path:
         stored |= dict(zip(_FACE_KEYS, arrays.face, strict=True))
     stored[SEAL_KEY] = np.array(_content_sha256(stored))
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name nobody can foresee, and only if it is new: the folder may be shared.
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with scratch.open("wb") as file:
+        with scratch.open("xb") as file:
             np.savez(file, allow_pickle=False, **stored)
         scratch.replace(path)
     finally:
@@ -225,6 +227,8 @@ def _check_numbers(stored: dict[str, np.ndarray], source: str) -> None:
 def _dense_weights(stored: dict[str, np.ndarray], num_joints: int, source: str) -> np.ndarray:
     joints = stored["weight_joints"]
     _check_indices(joints, num_joints, "weight_joints", source)
+    if joints.shape[1] > num_joints:
+        raise BodyFileError(f"{source}: weight_joints has {joints.shape[1]} columns for {num_joints}; {_PREPARE}")
     dense = np.zeros((len(joints), num_joints), np.float32)
     # A joint that is named twice keeps one share, and the row no longer sums to one.
     np.put_along_axis(dense, joints.astype(np.int64), stored["weight_values"], axis=1)
@@ -233,6 +237,8 @@ def _dense_weights(stored: dict[str, np.ndarray], num_joints: int, source: str) 
 
 def _dense_regressor(stored: dict[str, np.ndarray], num_joints: int, num_vertices: int, source: str) -> np.ndarray:
     rows, columns = stored["regressor_rows"], stored["regressor_columns"]
+    if len(rows) > num_joints * num_vertices:
+        raise BodyFileError(f"{source}: regressor_rows has more entries than the regressor; {_PREPARE}")
     _check_indices(rows, num_joints, "regressor_rows", source)
     _check_indices(columns, num_vertices, "regressor_columns", source)
     dense = np.zeros((num_joints, num_vertices))

@@ -125,15 +125,3 @@ FAMILIES: dict[str, Family] = {
     "mano_left": _mano("left"),
     "mano_right": _mano("right"),
 }
-
-
-def get_family(name: str) -> Family:
-    """Family of that name.
-
-    Raises:
-        ValueError: If there is none; the message lists them.
-    """
-    try:
-        return FAMILIES[name]
-    except KeyError:
-        raise ValueError(f"unknown body-model family {name!r}; known: {', '.join(FAMILIES)}") from None

@@ -18,7 +18,7 @@ FAMILY_WORDS = ("smpl", "smplh", "smplx", "mano")
 """Families that can be asked for."""
 
 _MAX_LISTED = 8
-_MAX_DEPTH = 3
+_MAX_DEPTH = 6
 _MAX_SEARCHED = 50_000  # entries of a folder; takes a tenth of a second
 _MAX_SCANNED = 32  # files that are looked into when their names do not decide
 _CHUNK_BYTES = 1 << 20
@@ -30,7 +30,8 @@ _FAMILIES |= {"basicmodel": "smpl"}
 _GENDERS = {word: word for word in GENDERS}
 _GENDER_LETTERS = {"f": "female", "m": "male"}
 _SIDES = {word: word for word in HAND_SIDES}
-_PLAIN_WORDS = {"model", "models", "v"}
+_PLAIN_WORDS = {"body", "lbs", "model", "models", "v"}
+_KNOWN_WORDS = {*_FAMILIES, *_GENDERS, *_SIDES, *_PLAIN_WORDS}
 
 
 def find_body_file(
@@ -38,8 +39,9 @@ def find_body_file(
 ) -> Path:
     """The file that a path means: itself, or the fitting one in a folder, or one whose name says the same.
 
-    A folder is searched three levels deep, so that the folders of the published archives and of smplx
-    (`smplx/SMPLX_NEUTRAL.npz`, `female/model.npz`) work as they are. A name without an ending, such as
+    A folder is searched six levels deep, so that the folders of the published archives and of smplx
+    (`smplx/SMPLX_NEUTRAL.npz`, `smplh/female/model.npz`) work as they are. Of several fitting files one that
+    `tools.prepare_body` wrote is taken. A name without an ending, such as
     `body_models/smplx_female`, is that file with an ending, or else is taken for the words in it. Hidden files and
     folders are not looked at.
 
@@ -65,7 +67,7 @@ def find_body_file(
         if with_ending.is_file():
             return with_ending
     named = _word(path.name, _FAMILIES)
-    if named is None:
+    if named is None or not _KNOWN_WORDS.issuperset(_tokens(path.name)):
         return path
     wanted = {"family": family, "gender": gender, "side": side}
     says = {"family": named, "gender": _gender_of(path.name, {}), "side": _word(path.name, _SIDES)}
@@ -181,7 +183,10 @@ def _search(folder: Path, asked: Path, family: str | None, gender: str | None, s
     matching = neutral_first(_distinct(matching))
     if 1 < len(matching) <= _MAX_SCANNED:
         # Names do not decide: tables and fits of bodies lie beside the models and are called like them.
-        matching = neutral_first([file for file in matching if _mentions_model(file)] or matching)
+        matching = neutral_first([file for file in matching if _mentions(file, _MARKS)] or matching)
+    if 1 < len(matching) <= _MAX_SCANNED:
+        prepared = [file for file in matching if file.suffix == ".npz" and _mentions(file, _MARKS[1:])]
+        matching = prepared if len(prepared) == 1 else matching
     if len(matching) == 1:
         return matching[0]
     if not matching:
@@ -210,16 +215,16 @@ def _distinct(files: Iterable[Path]) -> list[Path]:
     return kept
 
 
-def _mentions_model(file: Path) -> bool:
-    """Whether the bytes of a file have in them what every body model has."""
-    overlap = max(map(len, _MARKS))
+def _mentions(file: Path, marks: tuple[bytes, ...]) -> bool:
+    """Whether the bytes of a file have one of the marks in them."""
+    overlap = max(map(len, marks))
     tail = b""
     try:
         with file.open("rb") as opened:
             if file.suffix.lower() == ".npz":  # names its arrays at its end
                 opened.seek(max(opened.seek(0, os.SEEK_END) - _CHUNK_BYTES, 0))
             while chunk := opened.read(_CHUNK_BYTES):
-                if any(mark in tail + chunk for mark in _MARKS):
+                if any(mark in tail + chunk for mark in marks):
                     return True
                 tail = chunk[-overlap:]
     except OSError:
@@ -230,16 +235,21 @@ def _mentions_model(file: Path) -> bool:
 def _word_of_folder(path: Path, words: dict[str, str]) -> str | None:
     """Word that the folder of a file says; `female`, but not `female_dancer`, says what the files in it are."""
     tokens = _tokens(path.parent.name)
-    known = {*_FAMILIES, *_GENDERS, *_SIDES, *_PLAIN_WORDS}
-    return _word(path.parent.name, words) if known.issuperset(tokens) else None
+    return _word(path.parent.name, words) if _KNOWN_WORDS.issuperset(tokens) else None
 
 
 def _gender_of(name: str, letters: dict[str, str]) -> str | None:
-    return _word(name, _GENDERS) or _word(name, letters)
+    if any(token in _GENDERS for token in _tokens(name)):
+        return _word(name, _GENDERS)
+    # A letter is a word between marks only: not the f of `f32`.
+    found = {letters[token] for token in re.split(r"[^a-z0-9]+", name.lower()) if token in letters}
+    return found.pop() if len(found) == 1 else None
 
 
 def _word(name: str, words: dict[str, str]) -> str | None:
-    return next((words[token] for token in _tokens(name) if token in words), None)
+    """The one word that a name says; None if it says none, or two that contradict each other."""
+    found = {words[token] for token in _tokens(name) if token in words}
+    return found.pop() if len(found) == 1 else None
 
 
 def _tokens(name: str) -> list[str]:
@@ -249,7 +259,7 @@ def _tokens(name: str) -> list[str]:
 
 
 def _candidates(folder: Path) -> tuple[list[Path], bool]:
-    """Model files in a folder and two levels below it, by name; and whether all of it was looked at."""
+    """Model files in a folder and the levels below it, by name; and whether all of it was looked at."""
     found: list[Path] = []
     level, seen, count = [folder], set(), 0
     for _ in range(_MAX_DEPTH):

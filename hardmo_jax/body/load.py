@@ -4,6 +4,7 @@ import os
 import pathlib
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -49,6 +50,7 @@ def load_body(
         hardmo_jax.safe_pickle.UnsafePickleError: If a pickle asks for more than arrays and plain values.
         ValueError: If an argument contradicts the file or is unknown.
     """
+    _checked_dtype(dtype)
     found = files.find_body_file(path, family=family, gender=gender, side=side)
     arrays = io.load_arrays(
         found, num_betas=num_betas, num_expression=num_expression, family=family, gender=gender, side=side
@@ -69,11 +71,25 @@ def open_body(*, view: Literal["smpl", "smplh"] = "smplh", dtype: np.dtype | typ
     return model_from_arrays(open_body_asset.load_open_body_arrays(view), dtype=dtype)
 
 
+def _checked_dtype(dtype: np.dtype | type) -> np.dtype:
+    """The type, if JAX will really compute with it."""
+    kind = np.dtype(dtype)
+    if kind not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {kind}")
+    if jax.dtypes.canonicalize_dtype(kind) != kind:
+        raise ValueError("a float64 body needs jax_enable_x64: jax.config.update('jax_enable_x64', True) comes first")
+    return kind
+
+
 def model_from_arrays(arrays: BodyArrays, *, dtype: np.dtype | type = np.float32) -> BodyModel:
     """Put the arrays of a file into the order that computing with them wants.
 
     The joint regressor is multiplied out here, in float64, and never used again.
+
+    Raises:
+        ValueError: If the type is neither float32 nor float64, or float64 without `jax_enable_x64`.
     """
+    dtype = _checked_dtype(dtype)
     # Only the columns that the regressor uses: it is sparse, and a basis of 400 directions is 100 MB.
     used = np.flatnonzero(np.any(arrays.joint_regressor != 0, axis=0))
     regressor = np.asarray(arrays.joint_regressor[:, used], np.float64)
@@ -109,13 +125,19 @@ def model_from_arrays(arrays: BodyArrays, *, dtype: np.dtype | type = np.float32
         joint_names=tuple(arrays.joint_names),
         landmarks=tuple((name, int(vertex)) for name, vertex in arrays.landmark_vertex_ids),
         family=arrays.family,
-        name=pathlib.PurePath(arrays.source).stem,
+        name=_name(arrays),
         checksum=arrays.checksum,
         gender=arrays.gender,
         num_expression=arrays.num_expression,
         regressed=regressed,
         **hands,
     )
+
+
+def _name(arrays: BodyArrays) -> str:
+    """Name of the file; `model.npz`, as SMPL-H is published, says nothing of itself."""
+    stem = pathlib.PurePath(arrays.source).stem
+    return f"{arrays.family}_{arrays.gender}" if stem == "model" else stem
 
 
 def _blend_basis(arrays: BodyArrays, dtype: np.dtype) -> np.ndarray:

@@ -16,7 +16,7 @@ from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import kinematics, skinning
-from hardmo_jax.body.families import FAMILIES
+from hardmo_jax.body.families import FAMILIES, HAND_SIDES
 from hardmo_jax.body.hands import HandSpace
 from hardmo_jax.body.params import BodyParams, pose_shapes
 from hardmo_jax.body.regressors import VertexRegressor
@@ -111,6 +111,11 @@ class BodyModel:
         """Number of joints."""
         return len(self.joint_names)
 
+    def __repr__(self) -> str:
+        size = f"{self.num_vertices} vertices, {self.num_joints} joints, {self.num_betas} betas"
+        expression = f", {self.num_expression} expression" if self.num_expression else ""
+        return f"BodyModel({self.name}: {self.family}, {self.gender}, {size}{expression})"
+
     def __call__(self, params: BodyParams) -> BodyOutput:
         """Pose the body.
 
@@ -163,6 +168,8 @@ class BodyModel:
 
     def without_expression(self) -> "BodyModel":
         """The same body with a neutral face that cannot change: no expression coefficients."""
+        if self.num_expression == 0:
+            return self
         return dataclasses.replace(
             self,
             blend_basis=jnp.concatenate(
@@ -178,7 +185,9 @@ class BodyModel:
         Raises:
             ValueError: If the model has no such hand, or its file has no components.
         """
-        space = {"left": self.left_hand, "right": self.right_hand}.get(side)
+        if side not in HAND_SIDES:
+            raise ValueError(f"side must be {' or '.join(map(repr, HAND_SIDES))}, got {side!r}")
+        space = {"left": self.left_hand, "right": self.right_hand}[side]
         if space is None:
             raise ValueError(
                 f"{self.name} ({self.family}) has no principal components of a {side} hand; "
@@ -219,9 +228,12 @@ class BodyModel:
             points stay if all the vertices that they use are among them.
 
         Raises:
-            IndexError: If an index is out of range.
+            IndexError: If an index is out of range, or no integer.
         """
-        ids = np.asarray(vertex_ids, dtype=np.int64).reshape(-1)
+        ids = np.asarray(vertex_ids).reshape(-1)
+        if ids.size and ids.dtype.kind not in "iu":
+            raise IndexError(f"vertex ids must be integers, got {ids.dtype}; of a mask take np.flatnonzero(mask)")
+        ids = ids.astype(np.int64)
         if ids.size and (ids.min() < 0 or ids.max() >= self.num_vertices):
             raise IndexError(f"vertex ids must be in [0, {self.num_vertices}), got {ids.min()} to {ids.max()}")
         place = {int(vertex): slot for slot, vertex in enumerate(ids)}
@@ -243,8 +255,12 @@ class BodyModel:
         expected |= pose_shapes(self.family)
         if FAMILIES[self.family].expression_start:
             expected["expression"] = (self.num_expression,)
+        dtype = self.joint_template.dtype
+        given = {}
         for field in dataclasses.fields(params):
             value, shape = getattr(params, field.name), expected.get(field.name)
+            if value is not None and not hasattr(value, "shape"):
+                value = np.asarray(value)
             if shape is None and value is not None:
                 raise ValueError(f"`{field.name}` must be None for {self.name}: {self.family} has no such parameter")
             if shape is not None and (value is None or tuple(value.shape[-len(shape) :]) != shape):
@@ -253,12 +269,18 @@ class BodyModel:
                     f"`{field.name}` must end in {shape} for {self.name} ({self.family}), got {got}; "
                     "start from `BodyParams.rest(body)`"
                 )
-        leading = {name: tuple(getattr(params, name).shape[: -len(shape)]) for name, shape in expected.items()}
+            if value is None:
+                continue
+            if not jnp.issubdtype(value.dtype, jnp.floating) and not jnp.issubdtype(value.dtype, jnp.integer):
+                raise ValueError(f"`{field.name}` must be real numbers, got {value.dtype}")
+            # The body decides the precision: half precision in rotations would cost millimetres.
+            given[field.name] = jnp.asarray(value, dtype)
+        leading = {name: tuple(given[name].shape[: -len(shape)]) for name, shape in expected.items()}
         try:
             batch = np.broadcast_shapes(*leading.values())
         except ValueError:
             raise ValueError(f"batch axes of the parameters do not fit each other: {leading}") from None
-        shaped = {name: jnp.broadcast_to(getattr(params, name), batch + shape) for name, shape in expected.items()}
+        shaped = {name: jnp.broadcast_to(given[name], batch + shape) for name, shape in expected.items()}
         return dataclasses.replace(params, **shaped)
 
 

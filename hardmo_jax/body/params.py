@@ -60,8 +60,10 @@ class BodyParams:
             hands: `flat` for the template's open hands, `mean` for the relaxed mean hand of the file.
 
         Raises:
-            ValueError: If `mean` is asked of a body without hand components.
+            ValueError: If `hands` is neither, or `mean` is asked of a body without hand components.
         """
+        if hands not in ("flat", "mean"):
+            raise ValueError(f"hands must be 'flat' or 'mean', got {hands!r}")
         dtype = body.joint_template.dtype
         pose = jnp.zeros((*batch, body.num_joints, 3), dtype)
         params = cls.from_full_pose(
@@ -103,9 +105,11 @@ class BodyParams:
             ValueError: If the number of joints is not the model's.
         """
         family = FAMILIES[body.family]
-        if full_pose.shape[-2] != family.num_joints:
+        full_pose = jnp.asarray(full_pose)
+        if full_pose.ndim < 2 or full_pose.shape[-2:] != (family.num_joints, 3):
             raise ValueError(
-                f"full_pose must have {family.num_joints} joints for {family.title}, got shape {tuple(full_pose.shape)}"
+                f"full_pose must end in ({family.num_joints}, 3), the joints of {family.title}, got shape "
+                f"{tuple(full_pose.shape)}; a flat array is reshaped to (..., {family.num_joints}, 3) first"
             )
         batch, dtype = full_pose.shape[:-2], full_pose.dtype
         if expression is None and family.expression_start:

@@ -35,6 +35,9 @@ _OPEN_BODY_KEY = "weights_index"
 KEYS = (*_REQUIRED_KEYS, *_OPTIONAL_KEYS, _OPEN_BODY_KEY)
 """Every array that is looked at; files hold others."""
 _OTHER_FAMILIES = {5: "FLAME", 33: "SMAL"}
+#: Largest extent of a mesh in rest pose, metres: of a small hand, and of nobody.
+_LEAST_EXTENT, _MOST_EXTENT = 0.05, 5.0
+_REGRESSOR_SUM_TOLERANCE = 0.05
 #: What files write for "no parent": -1, or -1 stored in an unsigned type.
 _NO_PARENT = (-1, 2**32 - 1, 2**64 - 1)
 
@@ -76,6 +79,7 @@ def from_published(
     shape_basis = read("shapedirs", num_vertices, 3, "S")
     pose_basis = read("posedirs", num_vertices, 3, 9 * (num_joints - 1))
     regressor = read("J_regressor", num_joints, num_vertices)
+    _check_scale(template, regressor, source)
     weights = read("weights", num_vertices, num_joints)
     faces = check_faces(read("f", "F", 3), num_vertices, source)
     columns = int(shape_basis.shape[-1])
@@ -98,6 +102,22 @@ def from_published(
         checksum=hashlib.sha256(data).hexdigest(),
         source=source,
     )
+
+
+def _check_scale(template: np.ndarray, regressor: np.ndarray, source: str) -> None:
+    """Raise `BodyFileError` unless the mesh is a person, or a hand, in metres and joints are averages of vertices."""
+    extent = float(np.ptp(template.astype(np.float64), axis=0).max())
+    if not _LEAST_EXTENT < extent < _MOST_EXTENT:
+        raise BodyFileError(
+            f"{source}: v_template is {extent:.4g} across, so not a body in metres; divide it and the bases by the unit"
+        )
+    sums = regressor.sum(axis=1, dtype=np.float64)
+    worst = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[worst] - 1) > _REGRESSOR_SUM_TOLERANCE:
+        raise BodyFileError(
+            f"{source}: J_regressor must average vertices, the weights of joint {worst} sum to {sums[worst]:.4g}; "
+            "download or copy it again"
+        )
 
 
 def _shape_hint(value: Any, key: str, family: Family) -> str:

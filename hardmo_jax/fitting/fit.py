@@ -168,7 +168,11 @@ def _parts(layout: layouts.KeypointLayout) -> np.ndarray:
 
 
 def _point_weights(layout: layouts.KeypointLayout, weights: PartWeights) -> Float[np.ndarray, "K"]:
-    """Weight of each keypoint by its part. Averages of other points (neck, mid-hip) add nothing: zero."""
+    """Weight of each keypoint by its part.
+
+    Averages of other points (neck, mid-hip) add nothing and weigh zero; so do the points of the face's features,
+    which a neutral face cannot meet. Places that annotators mark on the middle line (`neck_lsp`) count as body.
+    """
     values = []
     is_joint_layout = _is_joint_layout(layout)
     for point in layout.points:
@@ -177,8 +181,10 @@ def _point_weights(layout: layouts.KeypointLayout, weights: PartWeights) -> Floa
             value = 1.0 if is_joint_layout else weights.hips
         elif place == "nose" or place.endswith(("_eye", "_ear")):
             value = weights.face
+        elif part is None and is_joint_layout:
+            value = 1.0
         elif part is None:
-            value = 1.0 if is_joint_layout else 0.0
+            value = weights.face if place in ("head_top", "head", "jaw") else weights.body if place != point else 0.0
         elif part.endswith("foot"):
             value = weights.feet
         elif part.endswith("hand"):
@@ -419,7 +425,8 @@ def _is_credible(
     start = variables.Layout.of(model.body).pose_start
     pose, low, high = vector[:, start:], prior.low[prior.num_betas :], prior.high[prior.num_betas :]
     overstep = jnp.max(jnp.maximum(pose - high, low - pose), -1)
-    is_human = (jnp.max(jnp.abs(vector[:, 6:start]), -1) <= _MOST_BETA) & (overstep <= _MOST_OVERSTEP)
+    # A body of fixed shape has no betas.
+    is_human = (jnp.max(jnp.abs(vector[:, 6:start]), -1, initial=0) <= _MOST_BETA) & (overstep <= _MOST_OVERSTEP)
     depth = vector[:, 2] + model.body.joint_template[0, 2]
     is_in_front = (depth >= _NEAREST) & (depth <= _FARTHEST) if has_pixels else jnp.isfinite(depth)
     return (share >= _LEAST_EXPLAINED) & is_human & is_in_front

@@ -150,9 +150,10 @@ def _forward(
     joint_weights[np.arange(len(parents)), np.maximum(parents, 0)] = 1
     weights = jnp.concatenate([jnp.asarray(joint_weights, vector.dtype), body.skinning_weights])
     rest = jnp.concatenate([rest_joints, vertices.T])
-    offset = rest[:, None, :] - rest_joints[None]
-    turned = rotations.rotate(global_rotations, offset)
-    moved = turned + joints[None]
+    # R_k (p - t_k) + x_k for every point and joint, as one product.
+    turned = jnp.matmul(rest, global_rotations.reshape(-1, 3).T, precision=_HIGHEST)
+    shift = joints - rotations.rotate(global_rotations, rest_joints)
+    moved = turned.reshape(len(rest), -1, 3) + shift[None]
     points = jnp.sum(weights[..., None] * moved, 1)
     points = jnp.matmul(model.regressor, points, precision=_HIGHEST)
     points += jnp.sum(model.regressor, -1, keepdims=True) * vector[:3]

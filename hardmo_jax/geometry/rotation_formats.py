@@ -7,7 +7,7 @@ shows. A wrong guess gives proper rotations that are wrong, so the functions are
 import jax.numpy as jnp
 from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.geometry import rotations
 
 #: Sine, in units of rounding, of the angle below which two vectors count as parallel: what is left of one across
@@ -33,7 +33,7 @@ def _columns_to_matrix(first: Float[Array, "*batch 3"], second: Float[Array, "*b
     return jnp.stack([b1, b2, jnp.cross(b1, b2)], -1)
 
 
-def rot6d_spin_to_matrix(rot6d: Float[Array, "*batch 6"]) -> Float[Array, "*batch 3 3"]:
+def rot6d_spin_to_matrix(rot6d: Float[AnyArray, "*batch 6"]) -> Float[Array, "*batch 3 3"]:
     """Rotation matrix of six numbers as SPIN, CLIFF and BEDLAM lay them out: the two columns interleaved.
 
     The numbers are the rows of a 3 x 2 matrix, `x.view(-1, 3, 2)` there. Its columns a1 and a2 are orthonormalised
@@ -58,10 +58,11 @@ def rot6d_spin_to_matrix(rot6d: Float[Array, "*batch 6"]) -> Float[Array, "*batc
         Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019, appendix B.
         Kolotouros et al., "Learning to Reconstruct 3D Human Pose and Shape via Model-fitting in the Loop", ICCV 2019.
     """
+    rot6d = jnp.asarray(rot6d)
     return _columns_to_matrix(rot6d[..., 0::2], rot6d[..., 1::2])
 
 
-def rot6d_hmr2_to_matrix(rot6d: Float[Array, "*batch 6"]) -> Float[Array, "*batch 3 3"]:
+def rot6d_hmr2_to_matrix(rot6d: Float[AnyArray, "*batch 6"]) -> Float[Array, "*batch 3 3"]:
     """Rotation matrix of six numbers as ProHMR and HMR 2.0 lay them out: the first column, then the second.
 
     `x.reshape(-1, 2, 3).permute(0, 2, 1)` there. All else, degenerate input too, is as in `rot6d_spin_to_matrix`.
@@ -78,6 +79,7 @@ def rot6d_hmr2_to_matrix(rot6d: Float[Array, "*batch 6"]) -> Float[Array, "*batc
     References:
         Goel et al., "Humans in 4D: Reconstructing and Tracking Humans with Transformers", ICCV 2023.
     """
+    rot6d = jnp.asarray(rot6d)
     return _columns_to_matrix(rot6d[..., :3], rot6d[..., 3:])
 
 

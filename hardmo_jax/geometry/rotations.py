@@ -9,7 +9,7 @@ alone or in a row of a batch.
 import jax.numpy as jnp
 from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 
 #: Squared angle below which the series are used: there the closed forms lose digits to cancellation.
 _SERIES_BELOW = 0.25
@@ -57,12 +57,18 @@ def compose(outer: Float[Array, "*#batch 3 3"], inner: Float[Array, "*#batch 3 N
     Not `jnp.matmul`: on accelerators that rounds its inputs by default, and XLA 0.10 for the CPU fails to
     compile it under nested `vmap` ("Expected instruction to have shape equal to").
     """
-    return jnp.sum(outer[..., :, :, None] * inner[..., None, :, :], -2)
+    first, second, third = (outer[..., :, k, None] * inner[..., None, k, :] for k in range(3))
+    return first + second + third
 
 
 def rotate(matrix: Float[Array, "*#batch 3 3"], vector: Float[Array, "*#batch 3"]) -> Float[Array, "*#batch 3"]:
-    """Vectors turned by matrices."""
-    return jnp.sum(matrix * vector[..., None, :], -1)
+    """Vectors turned by matrices.
+
+    Three products and not a sum over an axis: with something added to it, XLA of jaxlib 0.10.2 for the CPU compiles
+    that sum wrongly from about 32,768 numbers on (jax issue 39103).
+    """
+    first, second, third = (matrix[..., k] * vector[..., k, None] for k in range(3))
+    return first + second + third
 
 
 def skew(vector: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
@@ -132,7 +138,7 @@ def left_jacobian(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 
     )
 
 
-def unit_vector(vector: Float[Array, "*batch N"], instead: Float[Array, "*#batch N"]) -> Float[Array, "*batch N"]:
+def unit_vector(vector: Float[AnyArray, "*batch N"], instead: Float[Array, "*#batch N"]) -> Float[Array, "*batch N"]:
     """Vectors brought to length one.
 
     Args:
@@ -146,13 +152,16 @@ def unit_vector(vector: Float[Array, "*batch N"], instead: Float[Array, "*#batch
         To have no length is to have no component above the cube root of the smallest normal number (2e-13 in
         float32), below which second derivatives overflow.
     """
+    # In float32 at least: half precision has no room for the squares.
+    given = jnp.asarray(vector)
+    vector = given.astype(jnp.promote_types(given.dtype, jnp.float32))
     limits = jnp.finfo(vector.dtype)
     largest = jnp.max(jnp.abs(lax.stop_gradient(vector)), -1, keepdims=True)
     is_short = largest < float(limits.tiny) ** (1 / 3)
     # Bounded because XLA multiplies by the inverse, and the inverse of the largest numbers underflows.
     scale = jnp.where(is_short, 1.0, jnp.minimum(largest, 2.0 ** (limits.maxexp - 4)))
     scaled = jnp.where(is_short, instead, vector / scale)
-    return scaled / jnp.sqrt(jnp.sum(scaled * scaled, -1, keepdims=True))
+    return (scaled / jnp.sqrt(jnp.sum(scaled * scaled, -1, keepdims=True))).astype(given.dtype)
 
 
 def _with_positive_scalar(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 4"]:
@@ -206,7 +215,7 @@ def matrix_to_quaternion(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*b
     return _with_positive_scalar(quaternion)
 
 
-def _short_way_to_axis_angle(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3"]:
+def _short_way_to_axis_angle(quaternion: Float[AnyArray, "*batch 4"]) -> Float[Array, "*batch 3"]:
     """Axis-angle vectors of unit quaternions with w >= 0."""
     w, xyz = quaternion[..., 0], quaternion[..., 1:]
     squared_sine = jnp.sum(xyz * xyz, -1)
@@ -248,11 +257,11 @@ def axis_angle_to_quaternion(axis_angle: Float[Array, "*batch 3"]) -> Float[Arra
     return jnp.concatenate([(1 - squared_half * cosine)[..., None], sine[..., None] * half], -1)
 
 
-def _unit_quaternion(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 4"]:
+def _unit_quaternion(quaternion: Float[AnyArray, "*batch 4"]) -> Float[Array, "*batch 4"]:
     return unit_vector(quaternion, jnp.array([1, 0, 0, 0], quaternion.dtype))
 
 
-def quaternion_to_axis_angle(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3"]:
+def quaternion_to_axis_angle(quaternion: Float[AnyArray, "*batch 4"]) -> Float[Array, "*batch 3"]:
     """Axis-angle vector of a quaternion (w, x, y, z), with an angle in [0, pi] up to rounding.
 
     Args:
@@ -265,7 +274,7 @@ def quaternion_to_axis_angle(quaternion: Float[Array, "*batch 4"]) -> Float[Arra
     return _short_way_to_axis_angle(_with_positive_scalar(_unit_quaternion(quaternion)))
 
 
-def quaternion_to_matrix(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3 3"]:
+def quaternion_to_matrix(quaternion: Float[AnyArray, "*batch 4"]) -> Float[Array, "*batch 3 3"]:
     """Rotation matrix of a quaternion (w, x, y, z).
 
     Args:

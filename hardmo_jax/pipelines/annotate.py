@@ -21,6 +21,7 @@ import numpy as np
 
 import hardmo_jax
 from hardmo_jax.body import load
+from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.fit import CONFIDENT, fit
@@ -56,7 +57,7 @@ class BodyOptions:
     """Which body is fitted."""
 
     model: str = "open_body"
-    """`open_body`, or the path of a SMPL or SMPL-H file."""
+    """`open_body`, or the path of a SMPL, SMPL-H or SMPL-X file, or a folder of one."""
     view: Literal["smpl", "smplh"] = "smplh"
     """Joints of the open body: `smplh` with fingers, `smpl` with 24 joints."""
 
@@ -256,7 +257,10 @@ def load_body_option(options: BodyOptions) -> BodyModel:
     """The body named by options."""
     if options.model == "open_body":
         return load.open_body(view=options.view)
-    return load.load_body(options.model)
+    body = load.load_body(options.model)
+    if body.family.startswith("mano"):
+        raise BodyFileError(f"{options.model} is a single hand; annotate needs a whole body")
+    return body
 
 
 def to_observations(sightings: list[Sighting], options: AnnotateOptions) -> Observations:

@@ -148,7 +148,7 @@ NOT_FOUND: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("__MACOSX/smpl/._SMPL_NEUTRAL.pkl", "__MACOSX/SMPL_NEUTRAL.pkl"), ".", {"family": "smpl"}),
     ((".SMPL_NEUTRAL.npz.4711.tmp", "SMPL_NEUTRAL.npz.part", "SMPL_NEUTRAL.npz.crdownload"), ".", {"family": "smpl"}),
     (("SMPL_NEUTRAL.zip", "SMPL_NEUTRAL.npy", "SMPL_NEUTRAL.obj", "SMPL_NEUTRAL"), ".", {"family": "smpl"}),
-    (("a/b/c/SMPL_NEUTRAL.npz",), ".", {"family": "smpl"}),
+    (("a/b/c/d/e/f/SMPL_NEUTRAL.npz",), ".", {"family": "smpl"}),
     ((), ".", {}),
 ]  # fmt: skip
 
@@ -404,3 +404,30 @@ def test_load_body_loads_what_is_found(
     body = hm.load_body(tmp_path / asked, **words)
 
     assert (body.family, body.gender) == (family, gender)
+
+
+@pytest.mark.parametrize("name", ["smpl_f32", "smpl_f16", "smpl_m2", "smplx_1.5m", "SMPL_male_female", "smpl_mf_x"])
+def test_gender_is_not_guessed_from_types_sizes_or_contradictions(name: str) -> None:
+    assert files.gender_of_name(Path("x") / f"{name}.npz") is None
+
+
+@pytest.mark.parametrize("name", ["smplx_femail", "smplx_xyz", "smplx_locked"])
+def test_name_with_an_unknown_word_means_no_other_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "SMPLX_NEUTRAL.npz").touch()
+    assert files.find_body_file(tmp_path / name) == tmp_path / name
+
+
+def test_folders_of_the_published_archives_are_searched_as_they_come(tmp_path: Path) -> None:
+    deep = tmp_path / "SMPL_python_v.1.1.0" / "SMPL_python_v.1.1.0" / "smpl" / "models"
+    deep.mkdir(parents=True)
+    wanted = deep / "basicmodel_m_lbs_10_207_0_v1.1.0.pkl"
+    wanted.touch()
+    assert files.find_body_file(tmp_path, family="smpl", gender="male") == wanted
+
+
+def test_prepared_file_is_taken_beside_the_published_one(tmp_path: Path) -> None:
+    (tmp_path / "smplx").mkdir()
+    model = smpl_files.make_model("smplx", num_vertices=120, num_betas=20)
+    published = smpl_files.write_npz(tmp_path / "smplx" / "SMPLX_NEUTRAL.npz", model)
+    prepared = compact.write_compact(tmp_path / "smplx_neutral.npz", io.read_arrays(published))
+    assert files.find_body_file(tmp_path, family="smplx") == prepared

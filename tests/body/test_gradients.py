@@ -87,6 +87,21 @@ def test_value_gradient_and_hessian_product_are_finite_at_rest_alone_and_in_a_ba
             assert np.abs(getattr(gradient, name)).max() > 0, name
 
 
+def test_gradient_of_a_large_batch_of_a_large_mesh_is_that_of_its_people(rng, tmp_path):
+    # 600 vertices and 70 people: two products in groups of 64, with a remainder.
+    path = smpl_files.write_npz(tmp_path / "m.npz", smpl_files.make_model("smplh", num_vertices=600, seed=3))
+    body = hm.load_body(path)
+    params = random_params(body, rng, (70,))
+
+    def loss(p):
+        return jnp.sum(body(p).vertices[..., 0] ** 2)
+
+    together = jax.jit(jax.grad(loss))(params)
+    alone = jax.jit(lambda q: jax.lax.map(jax.grad(loss), q))(params)
+    for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_rows_beside_a_row_that_is_not_finite_keep_their_values_and_gradients(model_file, rng, bad):
     body = hm.load_body(model_file)

@@ -66,3 +66,14 @@ def test_too_many_coefficients_and_bodies_without_hands_are_refused(body):
         hm.open_body().hand_space("left")
     with pytest.raises(ValueError, match="no articulated hands"):
         hm.BodyParams.rest(hm.open_body(view="smpl"), hands="mean")
+
+
+@pytest.mark.parametrize("word", ["Flat", "relaxed", None])
+def test_unknown_kind_of_rest_hand_is_refused(body, word):
+    with pytest.raises((ValueError, TypeError), match="hands"):
+        hm.BodyParams.rest(body, hands=word)
+
+
+def test_side_that_is_no_side_is_named(body):
+    with pytest.raises(ValueError, match="'left' or 'right', got 'Left'"):
+        body.hand_space("Left")

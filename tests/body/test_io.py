@@ -508,6 +508,13 @@ def _with(**changes: Callable[[np.ndarray], Any]) -> Callable[[dict[str, np.ndar
     return lambda model: {**model, **{key: change(model[key].copy()) for key, change in changes.items()}}
 
 
+def _with_a_debt(weights: np.ndarray) -> np.ndarray:
+    """Rows that sum to one by a share of -9."""
+    weights[:, 0] += 9
+    weights[:, 1] -= 9
+    return weights
+
+
 def _set(index: Any, number: float) -> Callable[[np.ndarray], np.ndarray]:
     def change(array: np.ndarray) -> np.ndarray:
         array[index] = number
@@ -536,6 +543,9 @@ WRONG_CONTENTS: dict[str, tuple[str, Callable[[dict[str, np.ndarray]], dict[str,
     "quads for triangles": ("smpl", _with(f=lambda a: a[:, [0, 1, 2, 0]]), r"f must have shape \(F, 3\)"),
     "float faces": ("smpl", _with(f=lambda a: a.astype(float)), r"f must be integers"),
     "faces beyond the mesh": ("smpl", _with(f=_set((0, 0), 120)), r"names vertices 0 to 120, the model has 120"),
+    "a mesh in millimetres": ("smpl", _with(v_template=lambda a: 1000 * a), r"v_template is 1\d+ across, so not a body"),
+    "a regressor a thousandfold": ("smpl", _with(J_regressor=lambda a: 1000 * a), r"J_regressor must average vertices"),
+    "weights that are no shares": ("smpl", _with(weights=_with_a_debt), r"are shares"),
     "weights that do not sum to one": ("smpl", _with(weights=_set((7, 0), 5.0)), r"those of vertex 7 sum to 6"),
     "text for numbers": ("smpl", _with(weights=lambda a: a.astype("U8")), r"weights must be an array of numbers"),
     "complex numbers": ("smpl", _with(weights=lambda a: a + 1j), r"weights must be an array of numbers|does not read"),

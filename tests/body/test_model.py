@@ -222,7 +222,7 @@ def test_full_pose_and_its_parts_are_inverses(model_file, rng):
     for ours, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert jax.tree.structure(again) == jax.tree.structure(params)
-    with pytest.raises(ValueError, match="joints for"):
+    with pytest.raises(ValueError, match="full_pose must end in"):
         hm.BodyParams.from_full_pose(body, params.full_pose()[..., :-1, :])
 
 
@@ -242,3 +242,72 @@ def test_no_people_give_no_vertices(model_file):
     nobody = hm.BodyParams.rest(body, batch=(0,))
     assert body(nobody).vertices.shape == (0, body.num_vertices, 3)
     assert body.joints(nobody).shape == (0, body.num_joints, 3)
+
+
+def test_other_precisions_are_taken_in_that_of_the_body(rng):
+    body = hm.open_body(view="smpl")
+    params = random_params(body, rng, scale=0.3)
+    doubled = dataclasses.replace(params, transl=np.array([1.0, 2.0, 3.0]))
+    assert body(doubled).vertices.dtype == jnp.float32
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    widened = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half)
+    np.testing.assert_allclose(body(half).vertices, body(widened).vertices, atol=TOLERANCE_32)
+    assert body(half).vertices.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("dtype", [int, bool, np.float16, np.float64])
+def test_type_that_would_not_be_computed_with_is_refused(dtype):
+    with pytest.raises(ValueError, match=r"float32 or float64|jax_enable_x64"):
+        hm.open_body(dtype=dtype)
+
+
+def test_subset_of_a_mask_or_of_fractions_is_refused():
+    body = hm.open_body(view="smpl")
+    with pytest.raises(IndexError, match="flatnonzero"):
+        body.subset([True, False])
+    # With the run-time type checks of the tests it is the annotation that refuses.
+    with pytest.raises((IndexError, TypeError)):
+        body.subset([1.5])
+
+
+def test_representation_of_a_body_is_one_line():
+    assert repr(hm.open_body(view="smpl")) == (
+        "BodyModel(open_body: smpl, neutral, 13380 vertices, 24 joints, 10 betas)"
+    )
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (65,), (130,)])
+@pytest.mark.parametrize("family", ["smplx", "mano_right"])
+def test_every_formulation_of_the_mesh_equals_the_oracle_and_each_other(family, batch, rng, tmp_path, stage_error):
+    # More vertices than SMALL_MESH, and more people than CHUNK with a remainder.
+    columns = 20 if family == "smplx" else 10
+    stored = smpl_files.make_model(family, num_vertices=600, num_betas=columns, seed=3)
+    path = smpl_files.write_npz(tmp_path / "MANO_RIGHT.npz", stored)
+    body = hm.load_body(path)
+    assert body.num_vertices > skinning.SMALL_MESH
+    params = random_params(body, rng, batch, scale=0.4)
+    chunked = body(params).vertices.reshape(-1, body.num_vertices, 3)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(len(chunked), *leaf.shape[len(batch) :]), params)
+    expected = oracle(io.load_arrays(path), jax.tree.map(lambda leaf: leaf[-1], flat)).vertices
+    stage_error("NumPy oracle, float32, 600 vertices", family, "vertices", chunked[-1], expected, TOLERANCE_32)
+
+    features, transforms = skinning_inputs(body, flat)
+    basis = (body.template_planar, body.blend_basis)
+    by_body = (features.T, jnp.transpose(transforms, (2, 1, 0)))
+    for name, other in {
+        "small mesh": skinning.pose_small(features, transforms, *basis, body.skinning_planar),
+        "dense": skinning.pose_dense(*by_body, *basis, body.skinning_planar),
+        "few bones": skinning.pose_few_bones(*by_body, *basis, body.bone_joints, body.bone_weights),
+    }.items():
+        stage_error(f"the other formulations, float32: {name}", family, "vertices", chunked, other, TOLERANCE_32)
+
+
+def skinning_inputs(body, params):
+    """Features and transforms of `skinning.pose_vertices`, the batch innermost."""
+    both = jnp.concatenate([part for part in (params.betas, params.expression) if part is not None], -1)
+    local = kinematics.local_rotations(jnp.moveaxis(params.full_pose(), 0, -1))
+    rest = body.joint_template[..., None] + jnp.einsum("cjx,bc->jxb", body.joint_shape_basis, both, precision="highest")
+    turned, joints = kinematics.chain(body.parents, local, rest)
+    offsets = (local[1:] - jnp.eye(3)[..., None]).reshape(-1, len(both))
+    transforms = skinning.skinning_transforms(rest, turned, joints + params.transl.T)
+    return jnp.concatenate([both.T, offsets]), transforms

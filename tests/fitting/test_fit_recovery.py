@@ -1,5 +1,7 @@
 """People with known parameters are found again from their noise-free keypoints."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,29 @@ def test_smpl_file_with_pose_blend_shapes_is_recovered(tmp_path, figure):
     people = synthetic_people.draw(body, "smpl24")
     joints_mm, _ = figures(figure, "SMPL file smpl24 3D", people, hm.fit(body, people.observe("3d")))
     assert joints_mm < JOINTS_FROM_3D_MM
+
+
+def test_body_of_known_shape_is_recovered(figure):
+    # Regression: a body without shape coefficients ended in "zero-size array to reduction operation max".
+    people = synthetic_people.draw(hm.open_body(view="smpl"), "smpl24", count=1)
+    known = people.body.shaped(people.params.betas[0])
+    result = hm.fit(known, people.observe("3d"))
+    errors = synthetic_people.joint_errors(known, result.params, people.params.without_shape())
+    figure(f"recovery        {'smpl of known shape, 3D':32s} joints {errors.mean() * 1e3:6.2f} mm")
+    assert errors.mean() * 1e3 < JOINTS_FROM_3D_MM
+
+
+def test_smplx_is_recovered_by_wholebody_points_with_the_face(tmp_path, figure):
+    # Regression: with the 51 face points the body has so many vertices that compiled points were wrong.
+    stored = smpl_files.make_model("smplx", num_vertices=smpl_files.FULL_SIZES["smplx"], num_betas=20, seed=6)
+    body = hm.load_body(smpl_files.write_npz(tmp_path / "SMPLX_NEUTRAL.npz", stored))
+    people = synthetic_people.draw(body.without_expression(), "coco_wholebody133", count=4)
+    result = hm.fit(body, people.observe("3d"))
+    theirs = dataclasses.replace(people.params, expression=result.params.expression)
+    errors = synthetic_people.joint_errors(body, result.params, theirs)[:, :22]
+    figure(f"recovery        {'SMPL-X file wholebody 3D':32s} body joints {errors.mean() * 1e3:6.2f} mm")
+    assert (np.asarray(result.status) == hm.FitStatus.CONVERGED).all()
+    assert errors.mean() * 1e3 < JOINTS_FROM_3D_MM
 
 
 @pytest.mark.parametrize("kinds", [("2d",), ("3d",), ("2d", "3d")])

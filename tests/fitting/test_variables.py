@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import hardmo_jax as hm
+from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import stages, variables
 from hardmo_jax.skeleton import layouts
 from tests.fitting import synthetic_people
@@ -25,7 +26,7 @@ def make_body(kind: str, folder) -> hm.BodyModel:
     family = kind.removeprefix("file_")
     columns = 20 if family == "smplx" else 10  # SMPL-X: ten of expression
     model = smpl_files.make_model(family, num_vertices=300, num_betas=columns, seed=4)
-    path = smpl_files.write_npz(folder / "m.npz", {key: value for key, value in model.items() if key[:3] != "lmk"})
+    path = smpl_files.write_npz(folder / "m.npz", model)
     named = tuple((name, 7 * place + 3) for place, name in enumerate(layouts.LANDMARKS))
     return dataclasses.replace(hm.load_body(path, dtype=np.float64), landmarks=named).without_expression()
 
@@ -106,3 +107,37 @@ def test_groups_cover_the_vector_without_overlap(view, size):
     np.testing.assert_array_equal(np.sum(masks, 0), np.ones(size))
     np.testing.assert_array_equal(layout.group_mask(stages.GROUPS), np.ones(size, bool))
     assert masks[stages.GROUPS.index("hand_pose")].sum() == (0 if view == "smpl" else 90)
+
+
+@pytest.mark.parametrize("family", ["smpl", "smplx"])
+def test_layouts_of_many_vertices_are_right_when_compiled(family, rng, tmp_path):
+    # Regression: XLA 0.10 for the CPU miscompiled the points from 32,768 products of points, joints and axes on.
+    stored = smpl_files.make_model(family, num_vertices=700, num_betas=20 if family == "smplx" else 10, seed=4)
+    body = hm.load_body(smpl_files.write_npz(tmp_path / "m.npz", stored)).without_expression()
+    matrix = np.zeros((19, body.num_vertices))
+    for row in matrix:
+        row[rng.choice(body.num_vertices, 40, replace=False)] = 1 / 40
+    body = body.with_regressor([f"point{index}" for index in range(19)], matrix)
+    wanted = layouts.KeypointLayout(
+        name="many", points=(*body.joint_names, *(f"point{index}" for index in range(19))), body_point_names=()
+    )
+    model, is_supported = landmarks.point_model(body, wanted)
+    assert is_supported[body.num_joints :].all()
+    assert 3 * model.regressor.shape[1] * body.num_joints > 32768
+    vector, orient = random_state(body, rng, 0.3)
+    vector, orient = vector.astype(jnp.float32), orient.astype(jnp.float32)
+    layout = variables.Layout.of(body)
+
+    @jax.jit
+    def evaluate(vector):
+        points, jacobian = variables.keypoints_and_jacobian(model, orient, vector)
+        return points, jacobian, variables.keypoints(model, orient, vector)
+
+    points, jacobian, alone = evaluate(vector)
+    expected = model(layout.to_params(vector, orient))
+    np.testing.assert_allclose(points, expected, atol=1e-5)
+    np.testing.assert_allclose(alone, expected, atol=1e-5)
+    direction = jnp.asarray(rng.normal(size=vector.size), jnp.float32)
+    # The derivative of the posed body, which shares no line with the written-out Jacobian.
+    _, along = jax.jvp(lambda v: model(layout.to_params(v, orient)), (vector,), (direction,))
+    np.testing.assert_allclose(jacobian @ direction, along, atol=2e-4 * float(jnp.abs(along).max()))

@@ -225,3 +225,9 @@ def test_numbers_that_are_not_finite_are_not_hidden(bad):
     assert np.isnan(matrices[0]).any()
     assert np.isnan(matrices[1]).any()
     np.testing.assert_array_equal(matrices[2], np.eye(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_six_zeros_from_numpy_are_the_identity(dtype):
+    for convert in (rotation_formats.rot6d_spin_to_matrix, rotation_formats.rot6d_hmr2_to_matrix):
+        np.testing.assert_array_equal(convert(np.zeros((2, 6), dtype)), np.broadcast_to(np.eye(3), (2, 3, 3)))

@@ -455,3 +455,23 @@ def test_results_have_the_type_of_their_input(x64):
                 assert (found.dtype, found.weak_type) == (dtype, False), convert.__name__
             quaternions = jax.ShapeDtypeStruct((2, 4), dtype)
             assert jax.eval_shape(rotations.quaternion_multiply, quaternions, quaternions).dtype == dtype
+
+
+def test_rotate_with_something_added_is_right_at_any_size(rng):
+    # Regression: written as a sum over an axis, jaxlib 0.10.2 for the CPU compiled this wrongly (jax issue 39103).
+    matrices, vectors, added = (jnp.asarray(rng.normal(size=shape), jnp.float32)
+                                for shape in ((2, 24, 3, 3), (2, 700, 24, 3), (2, 24, 3)))  # fmt: skip
+    ours = jax.jit(lambda m, v, c: rotations.rotate(m[:, None], v) + c[:, None])(matrices, vectors, added)
+    expected = np.einsum("bjik,bnjk->bnji", matrices, vectors) + np.asarray(added)[:, None]
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_degenerate_numpy_input_of_any_precision_is_the_identity(dtype):
+    np.testing.assert_array_equal(rotations.quaternion_to_matrix(np.zeros(4, dtype)), np.eye(3))
+    np.testing.assert_array_equal(rotations.quaternion_to_axis_angle(np.zeros(4, dtype)), np.zeros(3))
+
+
+def test_short_half_precision_quaternions_keep_their_direction():
+    quarter = rotations.quaternion_to_matrix(jnp.array([0.02, 0.02, 0.0, 0.0], jnp.float16))
+    np.testing.assert_allclose(quarter, [[1, 0, 0], [0, 0, -1], [0, 1, 0]], atol=2e-3)

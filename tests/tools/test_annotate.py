@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.labels import store
 from hardmo_jax.perception import video
 from hardmo_jax.pipelines import annotate
@@ -288,12 +289,23 @@ def test_equal_photos_in_two_folders_give_two_labels(photo, perception_models, t
 
 
 @pytest.mark.parametrize(
-    ("path", "gender"),
-    [("x/SMPL_FEMALE.pkl", "female"), ("smplh/male/model.npz", "male"), ("x/SMPL_NEUTRAL.npz", "neutral"),
-     ("basicModel_f_lbs_10_207_0_v1.0.0.pkl", "female"), ("x/mine.npz", "unknown"), ("open_body", "neutral")],
+    ("name", "family", "gender"),
+    [("SMPL_FEMALE.npz", "smpl", "female"), ("smplh/male/model.npz", "smplh", "male"),
+     ("SMPLX_NEUTRAL.npz", "smplx", "neutral"), ("mine.npz", "smpl", "unknown")],
 )  # fmt: skip
-def test_gender_is_read_off_the_published_file_names(path, gender):
-    assert annotate.gender_of(annotate.BodyOptions(model=path)) == gender
+def test_body_of_a_label_is_called_after_its_file(name, family, gender, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    smpl_files.write_npz(file, smpl_files.make_model(family, num_vertices=300))
+    body = annotate.load_body_option(annotate.BodyOptions(model=str(file)))
+    assert (body.family, body.gender) == (family, gender)
+    assert body.name == ("smplh_male" if name.endswith("model.npz") else file.stem)
+
+
+def test_a_single_hand_is_refused_before_anything_is_looked_at(tmp_path):
+    file = smpl_files.write_npz(tmp_path / "MANO_LEFT.npz", smpl_files.make_model("mano_left", num_vertices=300))
+    with pytest.raises(BodyFileError, match="single hand"):
+        annotate.load_body_option(annotate.BodyOptions(model=str(file)))
 
 
 def test_truncated_video_is_refused_with_its_name(reference_data, perception_models, tmp_path):

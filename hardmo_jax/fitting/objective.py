@@ -106,7 +106,10 @@ def residuals(
 ) -> Float[Array, "R"]:
     """All residuals of one person, in standard deviations."""
     points = variables.keypoints(model, orient, vector)
-    blocks = [block.ravel() for _, block in _point_blocks(evidence, weights, points)]
+    blocks = []
+    for frame in _frames(evidence):
+        error, _, weight, scale = _point_errors(evidence, weights, points, frame)
+        blocks.append(_robust(error, weight, scale))
     return jnp.concatenate([*blocks, *_prior_blocks(prior, weights, vector)])
 
 
@@ -135,14 +138,13 @@ def normal_equations(
     total = jnp.zeros((), vector.dtype)
     for frame in _frames(evidence):
         error, by_point, weight, scale = _point_errors(evidence, weights, points, frame)
+        total += cost(_robust(error, weight, scale))
         weight *= jax.vmap(terms.geman_mcclure_weight, in_axes=(0, None))(error, scale)
         columns = jacobian if frame != "centred" else _centre(jacobian, evidence)
         rows = jnp.matmul(by_point * weight[:, None, None], columns, precision=jax.lax.Precision.HIGHEST)
         rows = rows.reshape(-1, vector.size)
         matrix += jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
         gradient += jnp.matmul((error * weight[:, None]).ravel(), rows, precision=jax.lax.Precision.HIGHEST)
-    for _, block in _point_blocks(evidence, weights, points):
-        total += cost(block.ravel())
     ones = jnp.ones_like(vector)
     for block, slope in zip(*jax.jvp(lambda v: _prior_blocks(prior, weights, v), (vector,), (ones,)), strict=True):
         # Entries of a prior block and of the vector's tail correspond one to one.
@@ -198,16 +200,10 @@ def _point_errors(
     return value, by_point, weight * of_hands, jnp.asarray(scale)
 
 
-def _point_blocks(
-    evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"]
-) -> list[tuple[str, Float[Array, "K D"]]]:
-    """Robust residuals of the keypoints by kind."""
-    blocks = []
-    for frame in _frames(evidence):
-        error, _, weight, scale = _point_errors(evidence, weights, points, frame)
-        robust = jax.vmap(terms.geman_mcclure, in_axes=(0, None))(error, scale)
-        blocks.append((frame, robust * weight[:, None]))
-    return blocks
+def _robust(error: Float[Array, "K D"], weight: Float[Array, "K"], scale: Float[Array, ""]) -> Float[Array, "R"]:
+    """Robust residuals of keypoints, of which the cost is half the sum of squares."""
+    robust = jax.vmap(terms.geman_mcclure, in_axes=(0, None))(error, scale)
+    return (robust * weight[:, None]).ravel()
 
 
 def _prior_blocks(

@@ -6,6 +6,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from hardmo_jax.array_types import Array, Float
 from hardmo_jax.geometry import rotations
@@ -88,10 +89,16 @@ def chain(
         slots = np.array([above.index(parent) for parent in parent_ids])
         outer, inner = level_rotations[-1][slots], local[ids]
         offset = rest_joints[ids] - rest_joints[parent_ids]
-        level_rotations.append(_product(outer, inner))
+        level_rotations.append(product(outer, inner))
         level_positions.append(level_positions[-1][slots] + turn(outer, offset))
     order = np.argsort(np.concatenate([np.array(level) for level in levels]))
     return jnp.concatenate(level_rotations)[order], jnp.concatenate(level_positions)[order]
+
+
+def left_jacobians(full_pose: Float[Array, "J 3 B"]) -> Float[Array, "J 3 3 B"]:
+    """`rotations.left_jacobian` of axis-angle vectors, the batch innermost."""
+    rows = rotations.left_jacobian_entries(full_pose[:, 0], full_pose[:, 1], full_pose[:, 2])
+    return jnp.stack([jnp.stack(row, 1) for row in rows], 1)
 
 
 def turn(matrix: Float[Array, "J 3 3 B"], vector: Float[Array, "J 3 B"]) -> Float[Array, "J 3 B"]:
@@ -100,6 +107,14 @@ def turn(matrix: Float[Array, "J 3 3 B"], vector: Float[Array, "J 3 B"]) -> Floa
     return terms[0] + terms[1] + terms[2]
 
 
-def _product(outer: Float[Array, "J 3 3 B"], inner: Float[Array, "J 3 3 B"]) -> Float[Array, "J 3 3 B"]:
+def cross(first: Float[Array, "..."], second: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """Cross products along one axis of arrays that broadcast along the others."""
+    ax, ay, az = (lax.index_in_dim(first, i, axis, keepdims=False) for i in range(3))
+    bx, by, bz = (lax.index_in_dim(second, i, axis, keepdims=False) for i in range(3))
+    return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis)
+
+
+def product(outer: Float[Array, "J 3 3 B"], inner: Float[Array, "J 3 N B"]) -> Float[Array, "J 3 N B"]:
+    """Matrices multiplied, the batch innermost."""
     terms = [outer[:, :, k, None] * inner[:, None, k] for k in range(3)]
     return terms[0] + terms[1] + terms[2]

@@ -45,6 +45,12 @@ class PointModel:
     """The body with those vertices only that the keypoints use."""
     regressor: Float[AnyArray, "K N"]
     """Keypoints from the joints and then the vertices of `body`."""
+    node_of: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    """Which of the joints and then the vertices a keypoint is; -1 for one that is made of several."""
+    carrier_of: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    """The joint whose frame a keypoint is fixed in, whatever the pose; -1 for one that several joints move."""
+    mixed_joints: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    """Joints that take part in keypoints of the latter kind; without them such keypoints are vertices alone."""
 
     def __call__(self, params: BodyParams) -> Float[Array, "*batch K 3"]:
         """Positions of the keypoints, metres."""
@@ -74,7 +80,23 @@ def point_model(body: BodyModel, layout: layouts.KeypointLayout) -> tuple[PointM
     used = np.flatnonzero(np.any(by_vertex != 0, axis=0))
     subset = dataclasses.replace(body.subset(used), landmarks=(), regressed=None)
     regressor = np.concatenate([joints, by_vertex[:, used]], axis=1)
-    return PointModel(body=subset, regressor=jnp.asarray(regressor, body.joint_template.dtype)), is_supported
+    node_of = np.where(np.sum(regressor != 0, 1) == 1, np.argmax(regressor == 1, 1), -1)
+    node_of = np.where(np.max(regressor, 1, initial=0) == 1, node_of, -1)
+    # A joint is fixed in its own frame; a vertex in that of its one joint, if no blend shape of the pose moves it.
+    bones = np.asarray(subset.skinning_weights)
+    carriers = np.where(np.max(bones, 1, initial=0) == 1, np.argmax(bones, 1), -1)
+    if subset.pose_basis_planar is not None:
+        carriers[:] = -1
+    carriers = np.concatenate([np.arange(body.num_joints), carriers])
+    carrier_of = np.where(node_of >= 0, carriers[node_of], -1)
+    model = PointModel(
+        body=subset,
+        regressor=jnp.asarray(regressor, body.joint_template.dtype),
+        node_of=tuple(node_of.tolist()),
+        carrier_of=tuple(carrier_of.tolist()),
+        mixed_joints=tuple(np.flatnonzero(np.any(joints[carrier_of < 0] != 0, axis=0)).tolist()),
+    )
+    return model, is_supported
 
 
 def layout_points(body: BodyModel, layout: str) -> PointModel:

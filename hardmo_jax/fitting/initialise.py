@@ -2,11 +2,13 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from hardmo_jax.array_types import Array, Bool, Float
-from hardmo_jax.body import landmarks
-from hardmo_jax.fitting import objective, variables
-from hardmo_jax.geometry import rotations
+from hardmo_jax.body import landmarks, skinning
+from hardmo_jax.fitting import motion, variables
+from hardmo_jax.fitting.evidence import Evidence
+from hardmo_jax.geometry import alignment, rotations
 from hardmo_jax.skeleton import layouts
 
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -27,9 +29,20 @@ _DEFAULT_DISTANCE = 4.0
 _LEAST_DISTANCE, _MOST_DISTANCE = 0.3, 200.0
 
 
+def rest_points(model: landmarks.PointModel, mean: Float[Array, "P"]) -> tuple[Float[Array, "K 3"], Float[Array, "3"]]:
+    """Keypoints of the prior's mean pose and shape in the body's own axes, relative to the root; and the root's place.
+
+    A start only turns and moves them, so that they are computed once for everybody.
+    """
+    eye = jnp.eye(3, dtype=mean.dtype)[None]
+    betas = mean[6 : variables.Layout.of(model.body).pose_start]
+    root = skinning.shape_joints(model.body.joint_template, model.body.joint_shape_basis, betas)[0]
+    return motion.keypoints(model, eye, mean[None])[0] - root, root
+
+
 def start_from_heading(
-    model: landmarks.PointModel,
-    evidence: objective.Evidence,
+    rest: tuple[Float[Array, "K 3"], Float[Array, "3"]],
+    evidence: Evidence,
     mean: Float[Array, "P"],
     layout: layouts.KeypointLayout,
     heading: Float[Array, ""],
@@ -40,7 +53,7 @@ def start_from_heading(
     their length; the translation puts the torso onto its keypoints.
 
     Args:
-        model: Body points.
+        rest: `rest_points`.
         evidence: Measurements of one person, with 2D keypoints.
         mean: Vector of the prior's mean pose and shape.
         layout: Keypoint layout.
@@ -56,7 +69,7 @@ def start_from_heading(
     turn = rotations.axis_angle_to_matrix(jnp.stack([zero, heading, zero]))
     roll = rotations.axis_angle_to_matrix(jnp.stack([zero, zero, _torso_roll(pixels, weight, layout)]))
     orient = rotations.compose(rotations.compose(roll, upright), turn)
-    points = variables.keypoints(model, orient, mean)
+    points = _turned(rest, orient)
     distance = _distance(points, evidence, layout)
     anchor = _anchor_weights(weight, layout)
     centre_pixels = anchor @ pixels
@@ -66,15 +79,15 @@ def start_from_heading(
 
 
 def start_from_3d(
-    model: landmarks.PointModel,
-    evidence: objective.Evidence,
+    rest: tuple[Float[Array, "K 3"], Float[Array, "3"]],
+    evidence: Evidence,
     mean: Float[Array, "P"],
     layout: layouts.KeypointLayout,
 ) -> tuple[Float[Array, "P"], Float[Array, "3 3"]]:
     """Start from 3D keypoints: orientation by aligning the mean pose, torso first, to them.
 
     With 2D keypoints as well the distance is the one at which the 3D points project onto those; else the 3D
-    points are taken to be in place.
+    points are taken to be in place. Arguments as of `start_from_heading`.
     """
     target = jnp.asarray(evidence.keypoints_3d)
     if evidence.keypoints_2d is not None:
@@ -84,17 +97,17 @@ def start_from_3d(
     is_torso = np.isin(np.array(layout.points), _TORSO)
     weight = weight * np.where(is_torso, 10.0, 1.0)
     weight = weight / jnp.sum(weight)
-    points = variables.keypoints(model, jnp.eye(3, dtype=mean.dtype), mean)
-    centre_target, centre_points = weight @ target, weight @ points
-    covariance = (weight[:, None] * (target - centre_target)).T @ (points - centre_points)
-    # Kabsch: the nearest rotation to the covariance of the two point sets.
-    left, _, right = jnp.linalg.svd(covariance)
-    sign = jnp.where(jnp.linalg.det(left @ right) < 0, -1.0, 1.0)
-    orient = left @ (jnp.array([1.0, 1.0, 0.0]) * right.T + jnp.array([0.0, 0.0, 1.0]) * sign * right.T).T
-    offset = jnp.zeros_like(centre_target)
+    orient = alignment.best_rotation(rest[0], target, weight)
+    points = _turned(rest, orient)
+    offset = jnp.zeros_like(target[0])
     if evidence.keypoints_2d is not None:
         offset = _translation_by_projection(target, evidence)
-    return mean.at[:3].add(centre_target + offset - orient @ centre_points), orient
+    return mean.at[:3].add(weight @ target + offset - weight @ points), orient
+
+
+def _turned(rest: tuple[Float[Array, "K 3"], Float[Array, "3"]], orient: Float[Array, "3 3"]) -> Float[Array, "K 3"]:
+    """Keypoints of the mean pose turned about the root."""
+    return jnp.matmul(rest[0], orient.T, precision=lax.Precision.HIGHEST) + rest[1]
 
 
 def _named(layout: layouts.KeypointLayout, names: tuple[str, ...]) -> np.ndarray:
@@ -128,9 +141,7 @@ def _torso_roll(
     return jnp.arctan2(x, -y)
 
 
-def _distance(
-    points: Float[Array, "K 3"], evidence: objective.Evidence, layout: layouts.KeypointLayout
-) -> Float[Array, ""]:
+def _distance(points: Float[Array, "K 3"], evidence: Evidence, layout: layouts.KeypointLayout) -> Float[Array, ""]:
     """Distance at which bones of these lengths look as long as measured, metres."""
     pairs = [pair for pair in _BONES if set(pair) <= set(layout.points)]
     if not pairs:
@@ -147,7 +158,7 @@ def _distance(
     return jnp.clip(distance, _LEAST_DISTANCE, _MOST_DISTANCE)
 
 
-def _translation_by_projection(target: Float[Array, "K 3"], evidence: objective.Evidence) -> Float[Array, "3"]:
+def _translation_by_projection(target: Float[Array, "K 3"], evidence: Evidence) -> Float[Array, "3"]:
     """Translation that puts 3D points onto their pixels, by weighted linear least squares.
 
     A pixel (u, v) of a point p + t asks for `p_x + t_x = u' (p_z + t_z)` with `u' = (u - c_x) / f_x`, and the
@@ -161,7 +172,9 @@ def _translation_by_projection(target: Float[Array, "K 3"], evidence: objective.
     wanted = jnp.concatenate([rays[:, 0] * target[:, 2] - target[:, 0], rays[:, 1] * target[:, 2] - target[:, 1]])
     weights = jnp.concatenate([weight, weight])
     matrix = (rows * weights[:, None]).T @ rows + 1e-6 * jnp.eye(3, dtype=target.dtype)
-    solution = jnp.linalg.solve(matrix, (rows * weights[:, None]).T @ wanted)
+    # Cramer's rule; a call to LAPACK would not be safe in threads (`levenberg_marquardt`).
+    adjugate = jnp.stack([jnp.cross(matrix[(k + 1) % 3], matrix[(k + 2) % 3]) for k in range(3)], 1)
+    solution = adjugate @ ((rows * weights[:, None]).T @ wanted) / (matrix[0] @ adjugate[:, 0])
     # Points in front of the camera have a positive depth; else nothing can be learnt from this solution.
     straight_ahead = jnp.array([0.0, 0.0, _DEFAULT_DISTANCE], target.dtype)
     is_sensible = (solution[2] > _LEAST_DISTANCE) & (solution[2] < _MOST_DISTANCE)

@@ -1,43 +1,53 @@
-"""Levenberg-Marquardt over a batch of independent people: damping, acceptance and status are each person's own.
+"""Levenberg-Marquardt over any number of independent people, a few at a time.
 
 Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", 1963, with the damping scaled by
 the diagonal of the Gauss-Newton matrix and steered by Nielsen, "Damping parameter in Marquardt's method", 1999.
 A step that does not lower the cost, or is not finite, is not taken: the vector is always the best finite one
-seen under the current weights.
+seen under the current weights. Damping, acceptance and the end are each person's own.
+
+People wait in a line and are served in slots. Whoever has converged leaves the slot to the next in line, so nobody
+waits for the slowest of a batch, memory does not grow with the number of people, and one program serves any number.
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
 from hardmo_jax.body import landmarks
-from hardmo_jax.fitting import objective
+from hardmo_jax.fitting import normal_equations, objective
+from hardmo_jax.fitting.normal_equations import NormalEquations
+from hardmo_jax.fitting.solution import Solution
 
 INITIAL_DAMPING = 1e-2
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
-#: Floor of the damping's scale: keeps directions that nothing measures (a hidden toe) from being singular.
-_LEAST_DIAGONAL = 1e-3
+#: Small steps in a row that end a stage.
+_SMALL_STEPS = 2
+_LEAST_SHRINK = 1 / 3
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _State:
-    """Best vector so far with what its evaluation gave, and the vector to evaluate next."""
+class _Slots:
+    """What is in the slots: the best vector so far with its equations, and the vector to evaluate next."""
 
-    best: Float[Array, "B P"]
-    matrix: Float[Array, "B P P"]
-    gradient: Float[Array, "B P"]
-    cost: Float[Array, "B"]
-    damping: Float[Array, "B"]
-    growth: Float[Array, "B"]
+    item: Int[Array, "S"]
+    """Index of the start that a slot works on."""
+    is_busy: Bool[Array, "S"]
+    row: Int[Array, "S"]
+    """Row of the schedule to evaluate next."""
+    best: Float[Array, "S P"]
+    equations: NormalEquations
+    damping: Float[Array, "S"]
+    growth: Float[Array, "S"]
     """Factor by which the damping grows at the next refusal."""
-    candidate: Float[Array, "B P"]
-    predicted: Float[Array, "B"]
+    candidate: Float[Array, "S P"]
+    predicted: Float[Array, "S"]
     """Decrease of the cost that the quadratic model expects of the candidate."""
+    small_steps: Int[Array, "S"]
+    """Small steps in a row."""
 
 
 def solve(
@@ -45,84 +55,154 @@ def solve(
     prior: objective.Prior,
     evidence: objective.Evidence,
     schedule: objective.StageWeights,
-    orient: Float[Array, "B 3 3"],
-    start: Float[Array, "B P"],
-) -> tuple[Float[Array, "B P"], Float[Array, "steps B"], Float[Array, "B"]]:
-    """Run every row of a schedule: one evaluation and one linear solve each.
+    orient: Float[AnyArray, "M 3 3"],
+    start: Float[AnyArray, "M P"],
+    work: Int[AnyArray, "W"],
+    num_work: Int[AnyArray, ""],
+    *,
+    slots: int,
+) -> Solution:
+    """Take starts through the rows of a schedule: one evaluation and one linear solve each.
 
-    The first row of a stage evaluates the best vector under the new weights, the others a step from it, so a
-    stage of n + 1 rows takes n steps.
+    The first row of a stage evaluates the best vector under the new weights, the others a step from it, so a stage of
+    n + 1 rows takes n steps, or fewer: it ends when two steps in a row change the cost by less than
+    `converged_below` of it.
 
     Args:
         model: Body points.
         prior: Prior over the vector.
-        evidence: Measurements of the batch.
+        evidence: Measurements of N people; M is a multiple of N, and start i is one of person i % N.
         schedule: One row of weights an evaluation.
-        orient: Start orientation of each person.
+        orient: Start orientations.
         start: Start vectors.
-
-    Returns:
-        The final vectors; the best cost after each row; and the final cost under the last weights.
+        work: Indices of the starts to be solved, in this order; the others keep their place and mean nothing.
+        num_work: How many of `work` count.
+        slots: Starts worked on at once. More of them fill the vector units of a processor, fewer its cache.
     """
+    num_people, num_starts = evidence.box_side.shape[0], len(start)
+    num_rows = schedule.is_stage_start.shape[0]
+    orient, start, work = jnp.asarray(orient), jnp.asarray(start), jnp.asarray(work)
 
-    def evaluate(weights, vector):
-        function = functools.partial(objective.normal_equations, model, prior)
-        return jax.vmap(function, in_axes=(0, None, 0, 0))(evidence, weights, orient, vector)
+    def rows_of(tree, index):
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf).at[index].get(mode="clip"), tree)
 
-    def step(state: _State, weights: objective.StageWeights) -> tuple[_State, Float[Array, "B"]]:
+    def evaluate(item, row, vector):
+        seen, weights = rows_of(evidence, item % num_people), rows_of(schedule, row)
+        return objective.equations(model, prior, seen, weights, rows_of(orient, item), vector)
+
+    def serve(state: tuple[_Slots, Solution, Array]) -> tuple[_Slots, Solution, Array]:
+        now, solution, served = state
+        weights = rows_of(schedule, now.row)
         is_start = weights.is_stage_start > 0
-        vector = jnp.where(is_start, state.best, state.candidate)
-        matrix, gradient, cost = evaluate(weights, vector)
-        is_finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(gradient), -1)
-        is_better = is_start | (is_finite & ((cost < state.cost) | ~jnp.isfinite(state.cost)))
+        vector = jnp.where(is_start[:, None], now.best, now.candidate)
+        made, old = evaluate(now.item, now.row, vector), now.equations
+        is_finite = jnp.isfinite(made.cost) & jnp.all(jnp.isfinite(made.gradient), -1)
+        is_better = is_start | (is_finite & ((made.cost < old.cost) | ~jnp.isfinite(old.cost)))
         # Nielsen's rule: the better the quadratic model predicted the decrease, the less damping next time.
-        gain = (state.cost - cost) / jnp.maximum(state.predicted, 1e-12)
-        shrink = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
-        damping = state.damping * jnp.where(is_better, shrink, state.growth)
+        gain = (old.cost - made.cost) / jnp.maximum(now.predicted, 1e-12)
+        shrink = jnp.maximum(_LEAST_SHRINK, 1 - (2 * gain - 1) ** 3)
+        damping = now.damping * jnp.where(is_better, shrink, now.growth)
         damping = jnp.where(is_start, INITIAL_DAMPING, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
-        growth = jnp.where(is_better, 2.0, state.growth * 2)
-        best = jnp.where(is_better[:, None], vector, state.best)
-        matrix = jnp.where(is_better[:, None, None], matrix, state.matrix)
-        gradient = jnp.where(is_better[:, None], gradient, state.gradient)
-        cost = jnp.where(is_better, cost, state.cost)
-        change, predicted = jax.vmap(_damped_step, in_axes=(0, 0, 0, None))(matrix, gradient, damping, weights.free)
-        state = _State(
+        growth = jnp.where(is_better, 2.0, now.growth * 2)
+        best = _chosen(is_better, vector, now.best)
+        equations = jax.tree.map(lambda new, kept: _chosen(is_better, new, kept), made, old)
+        # A refused step says little, unless not even its model hoped for more.
+        change = jnp.where(is_better, old.cost - made.cost, now.predicted)
+        is_small = change <= weights.converged_below * old.cost
+        small_steps = jnp.where(is_small, now.small_steps + 1, jnp.where(is_better, 0, now.small_steps))
+        small_steps = jnp.where(is_start, 0, small_steps)
+        is_converged = small_steps >= _SMALL_STEPS
+        row = jnp.where(is_converged | (weights.is_last > 0), weights.next_stage, now.row + 1)
+
+        # Whoever is at the end of the schedule is written down and makes room; nobody else is written anywhere.
+        is_done = now.is_busy & (row >= num_rows)
+        place = jnp.where(is_done, now.item, num_starts)
+        solution = Solution(
+            vector=solution.vector.at[place].set(best, mode="drop"),
+            cost=solution.cost.at[place].set(equations.cost, mode="drop"),
+            is_converged=solution.is_converged.at[place].set(is_converged, mode="drop"),
+            history=solution.history.at[jnp.where(now.is_busy, now.item, num_starts), now.row].set(
+                equations.cost, mode="drop"
+            ),
+        )
+        turn = served + jnp.cumsum(is_done) - 1
+        is_new = is_done & (turn < num_work)
+        item = jnp.where(is_new, rows_of(work, turn), now.item)
+        row = jnp.where(is_done, 0, row)
+        best = _chosen(is_new, rows_of(start, item), best)
+        is_busy = now.is_busy & (is_new | ~is_done)
+        weights = rows_of(schedule, row)
+        is_stepping = is_busy & (weights.is_stage_start == 0)
+        step, predicted = _steps(model, equations, damping, weights.free, is_stepping)
+        now = _Slots(
+            item=item,
+            is_busy=is_busy,
+            row=row,
             best=best,
-            matrix=matrix,
-            gradient=gradient,
-            cost=cost,
+            equations=equations,
             damping=damping,
             growth=growth,
-            candidate=best + change,
+            candidate=best + step,
             predicted=predicted,
+            small_steps=small_steps,
         )
-        return state, cost
+        return now, solution, served + jnp.sum(is_done)
 
-    batch, size = start.shape
-    state = _State(
-        best=start,
-        matrix=jnp.zeros((batch, size, size), start.dtype),
-        gradient=jnp.zeros_like(start),
-        cost=jnp.full((batch,), jnp.inf, start.dtype),
-        damping=jnp.full((batch,), INITIAL_DAMPING, start.dtype),
-        growth=jnp.full((batch,), 2.0, start.dtype),
-        candidate=start,
-        predicted=jnp.ones((batch,), start.dtype),
+    solution = Solution(
+        vector=start,
+        cost=jnp.full((num_starts,), jnp.inf, start.dtype),
+        is_converged=jnp.zeros((num_starts,), bool),
+        history=jnp.full((num_starts, num_rows), jnp.nan, start.dtype),
     )
-    state, history = lax.scan(step, state, schedule)
-    return state.best, history, state.cost
+    place = jnp.arange(slots)
+    first = rows_of(work, place)
+    best = rows_of(start, first)
+    # Shapes of the equations without the work: whatever they hold is replaced when a stage starts.
+    shapes = jax.eval_shape(evaluate, first, jnp.zeros_like(first), best)
+    now = _Slots(
+        item=first,
+        is_busy=place < num_work,
+        row=jnp.zeros_like(first),
+        best=best,
+        equations=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
+        damping=jnp.full((slots,), INITIAL_DAMPING, start.dtype),
+        growth=jnp.full((slots,), 2.0, start.dtype),
+        candidate=best,
+        predicted=jnp.ones((slots,), start.dtype),
+        small_steps=jnp.zeros_like(first),
+    )
+    _, solution, _ = lax.while_loop(
+        lambda state: jnp.any(state[0].is_busy), serve, (now, solution, jnp.minimum(slots, num_work))
+    )
+    return solution
 
 
-def _damped_step(
-    matrix: Float[Array, "P P"],
-    gradient: Float[Array, "P"],
-    damping: Float[Array, ""],
-    free: Float[Array, "P"],
-) -> tuple[Float[Array, "P"], Float[Array, ""]]:
-    """Solution of the damped normal equations in the free entries, and the decrease of the cost it predicts."""
-    diagonal = jnp.maximum(jnp.diagonal(matrix), _LEAST_DIAGONAL)
-    damped = matrix * free[:, None] * free[None, :] + jnp.diag(damping * diagonal * free + (1 - free))
-    factor = jax.scipy.linalg.cho_factor(damped, lower=True)
-    change = -jax.scipy.linalg.cho_solve(factor, gradient * free) * free
-    predicted = 0.5 * jnp.sum(change * (damping * diagonal * change - gradient) * free)
-    return change, predicted
+def _chosen(is_first: Bool[Array, "S"], first: Float[Array, "S ..."], second: Float[Array, "S ..."]) -> Array:
+    """Rows of the first where it is true, else of the second."""
+    return jnp.where(is_first.reshape(-1, *[1] * (first.ndim - 1)), first, second)
+
+
+def _steps(
+    model: landmarks.PointModel,
+    equations: NormalEquations,
+    damping: Float[Array, "S"],
+    free: Float[Array, "S P"],
+    is_stepping: Bool[Array, "S"],
+) -> tuple[Float[Array, "S P"], Float[Array, "S"]]:
+    """Damped steps of those who take one, zero for the others."""
+
+    def one(person):
+        made, damping, free, is_stepping = person
+
+        def step():
+            return normal_equations.damped_step(made, model, damping, free)
+
+        def stay():
+            return jnp.zeros_like(free), jnp.ones_like(damping)
+
+        return lax.cond(is_stepping, step, stay)
+
+    # One by one on a CPU: a person's matrix then stays in the cache. And LAPACK, called by XLA for a batch, spreads it
+    # over the threads of its pool and waits for them, for ever if two programs do so at once (seen with jaxlib 0.10.2).
+    people = (equations, damping, free, is_stepping)
+    return lax.platform_dependent(*people, cpu=lambda *p: lax.map(one, p), default=lambda *p: jax.vmap(one)(p))

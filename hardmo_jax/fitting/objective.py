@@ -1,41 +1,21 @@
-"""All residuals of one person's fit, with and without their Jacobian."""
+"""All residuals of people's fits, alone and as Gauss-Newton equations."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import landmarks
-from hardmo_jax.fitting import priors, terms, variables
+from hardmo_jax.fitting import motion, normal_equations, priors, terms, variables
+from hardmo_jax.fitting.evidence import Evidence, UserResidual
+from hardmo_jax.fitting.normal_equations import NormalEquations
 from hardmo_jax.fitting.stages import Stage
 
 #: Geman-McClure scale of 3D keypoints, metres: beyond it a 3D point is taken for an error of its estimator.
 ROBUST_SCALE_3D = 0.25
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Observations of people, normalised and weighted: the constants of their fits. Batch axes lead."""
-
-    keypoints_2d: Float[AnyArray, "*batch K 2"] | None
-    """Pixels."""
-    weight_2d: Float[AnyArray, "*batch K"] | None
-    """Weight of each point's residual over its standard deviation in box sides; 0 if unused."""
-    keypoints_3d: Float[AnyArray, "*batch K 3"] | None
-    """Metres, camera axes."""
-    weight_3d: Float[AnyArray, "*batch K"] | None
-    """Weight of each point's residual over its standard deviation in metres; 0 if unused."""
-    is_hand: Float[AnyArray, "*batch K"]
-    """1 for finger points, else 0."""
-    focal_length: Float[AnyArray, "*batch 2"]
-    """Pixels."""
-    principal_point: Float[AnyArray, "*batch 2"]
-    """Pixels."""
-    box_side: Float[AnyArray, "*batch"]
-    """Pixels."""
 
 
 @jax.tree_util.register_dataclass
@@ -73,6 +53,10 @@ class StageWeights:
 
     is_stage_start: Float[AnyArray, "*steps"]
     """1 in the first row of a stage, where the weights change, else 0."""
+    is_last: Float[AnyArray, "*steps"]
+    """1 in the last row of a stage."""
+    next_stage: Int[AnyArray, "*steps"]
+    """Row that begins the stage after this one; for the last stage the number of rows, padding included."""
     free: Float[AnyArray, "*steps P"]
     """1 for entries of the vector that move, else 0."""
     keypoints_2d: Float[AnyArray, "*steps"]
@@ -82,17 +66,34 @@ class StageWeights:
     shape_prior: Float[AnyArray, "*steps"]
     joint_limits: Float[AnyArray, "*steps"]
     robust_scale: Float[AnyArray, "*steps"]
+    converged_below: Float[AnyArray, "*steps"]
 
 
-def stage_schedule(stages: tuple[Stage, ...], layout: variables.Layout, dtype: np.dtype) -> StageWeights:
-    """Weights of every iteration of the stages, stacked along a leading axis; one row more a stage to begin it."""
+def stage_schedule(
+    stages: tuple[Stage, ...], layout: variables.Layout, dtype: np.dtype, *, num_rows: int | None = None
+) -> StageWeights:
+    """Weights of every iteration of the stages, stacked along a leading axis; one row more a stage to begin it.
+
+    Args:
+        stages: One after the other.
+        layout: Of the vector.
+        dtype: Of the weights.
+        num_rows: Repeats the last row up to this number, so that schedules of several lengths have one shape.
+    """
     names = ("keypoints_2d", "keypoints_3d", "hands", "pose_prior", "shape_prior", "joint_limits", "robust_scale")
-    rows = [stage for stage in stages for _ in range(stage.iterations + 1)]
-    is_start = [row == 0 for stage in stages for row in range(stage.iterations + 1)]
+    lengths = [stage.iterations + 1 for stage in stages]
+    ends = np.cumsum(lengths)
+    num_rows = num_rows or int(ends[-1])
+    lengths[-1] += num_rows - int(ends[-1])
+    rows = [stage for stage, length in zip(stages, lengths, strict=True) for _ in range(length)]
+    next_stage = np.repeat(np.append(ends[:-1], num_rows), lengths)
+    is_start = np.isin(np.arange(num_rows), [0, *ends[:-1]])
     return StageWeights(
-        is_stage_start=np.array(is_start, dtype),
+        is_stage_start=is_start.astype(dtype),
+        next_stage=next_stage.astype(np.int32),
+        is_last=np.isin(np.arange(num_rows), ends - 1).astype(dtype),
         free=np.stack([layout.group_mask(stage.free) for stage in rows]).astype(dtype),
-        **{name: np.array([getattr(stage, name) for stage in rows], dtype) for name in names},
+        **{name: np.array([getattr(stage, name) for stage in rows], dtype) for name in (*names, "converged_below")},
     )
 
 
@@ -101,70 +102,137 @@ def residuals(
     prior: Prior,
     evidence: Evidence,
     weights: StageWeights,
-    orient: Float[AnyArray, "3 3"],
-    vector: Float[AnyArray, "P"],
-) -> Float[Array, "R"]:
-    """All residuals of one person, in standard deviations."""
-    points = variables.keypoints(model, orient, vector)
+    orient: Float[AnyArray, "B 3 3"],
+    vector: Float[AnyArray, "B P"],
+) -> Float[Array, "B R"]:
+    """All residuals of each person, in standard deviations."""
+    points = motion.keypoints(model, orient, vector)
     blocks = []
     for frame in _frames(evidence):
         error, _, weight, scale = _point_errors(evidence, weights, points, frame)
         blocks.append(_robust(error, weight, scale))
-    return jnp.concatenate([*blocks, *_prior_blocks(prior, weights, vector)])
+    blocks += [_of_user(model, extra, orient, jnp.asarray(vector)) for extra in evidence.residuals]
+    return jnp.concatenate([*blocks, *_prior_blocks(prior, weights, vector)], -1)
 
 
-def cost(residual: Float[Array, "R"]) -> Float[Array, ""]:
+def cost(residual: Float[Array, "B R"]) -> Float[Array, "B"]:
     """Half the sum of squares."""
-    return 0.5 * jnp.sum(residual * residual)
+    return 0.5 * jnp.sum(residual * residual, -1)
 
 
-def normal_equations(
+def equations(
     model: landmarks.PointModel,
     prior: Prior,
     evidence: Evidence,
     weights: StageWeights,
-    orient: Float[AnyArray, "3 3"],
-    vector: Float[AnyArray, "P"],
-) -> tuple[Float[Array, "P P"], Float[Array, "P"], Float[Array, ""]]:
-    """Gauss-Newton matrix, gradient and cost of one person.
+    orient: Float[AnyArray, "B 3 3"],
+    vector: Float[AnyArray, "B P"],
+) -> NormalEquations:
+    """Gauss-Newton equations and cost of each person.
 
-    Errors of keypoints are differentiated with respect to their one point, chained with the exact Jacobian of the
+    Errors of keypoints are differentiated with respect to their one point, chained with the exact motion of the
     points and reweighted (`terms.geman_mcclure_weight`); residuals of the priors touch one entry of the vector each,
     so they only add to the diagonal.
     """
-    points, jacobian = variables.keypoints_and_jacobian(model, orient, vector)
-    matrix = jnp.zeros((vector.size, vector.size), vector.dtype)
-    gradient = jnp.zeros_like(vector)
-    total = jnp.zeros((), vector.dtype)
+    moved = motion.motion(model, orient, vector)
+    points = jnp.moveaxis(moved.points, -1, 0)
+    total, force, precision, centred = jnp.zeros(len(vector), vector.dtype), 0, 0, None
     for frame in _frames(evidence):
         error, by_point, weight, scale = _point_errors(evidence, weights, points, frame)
         total += cost(_robust(error, weight, scale))
-        weight *= jax.vmap(terms.geman_mcclure_weight, in_axes=(0, None))(error, scale)
-        columns = jacobian if frame != "centred" else _centre(jacobian, evidence)
-        rows = jnp.matmul(by_point * weight[:, None, None], columns, precision=jax.lax.Precision.HIGHEST)
-        rows = rows.reshape(-1, vector.size)
-        matrix += jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
-        gradient += jnp.matmul((error * weight[:, None]).ravel(), rows, precision=jax.lax.Precision.HIGHEST)
+        weight *= jax.vmap(jax.vmap(terms.geman_mcclure_weight, (0, None)))(error, scale)
+        # (D, 3, K, B) and (D, K, B): people innermost, as in the motion
+        by_point, error = jnp.transpose(by_point, (2, 3, 1, 0)), jnp.transpose(error, (2, 1, 0))
+        square = jnp.square(weight).T
+        pull = error * square
+        if frame == "centred":
+            centre = _centre_weights(evidence).T
+            # A matrix product, not a sum: those go wrong in jaxlib 0.10.2 (`rotations.rotate`).
+            drift = jnp.einsum("dkb,kb->db", error, square, precision=jax.lax.Precision.HIGHEST)
+            pull -= centre * drift[:, None]
+            centred = jnp.stack([centre, square], 1)
+        force += sum(by_point[d] * pull[d] for d in range(len(pull)))
+        precision += sum(by_point[d, :, None] * by_point[d, None] * square for d in range(len(pull)))
+    forces = normal_equations.PointForces(
+        gradient=jnp.swapaxes(jnp.asarray(force), 0, 1), precision=jnp.moveaxis(jnp.asarray(precision), 2, 0)
+    )
+    result = normal_equations.gather(model, moved, forces)
+    if centred is not None:
+        result = _without_centre(result, normal_equations.combined(model, moved, centred), centred[:, 1])
+    for extra in evidence.residuals:
+        result, added = _with_user(model, result, extra, orient, vector)
+        total += added
     ones = jnp.ones_like(vector)
+    diagonal, gradient = result.diagonal, result.gradient
     for block, slope in zip(*jax.jvp(lambda v: _prior_blocks(prior, weights, v), (vector,), (ones,)), strict=True):
         # Entries of a prior block and of the vector's tail correspond one to one.
-        diagonal = jnp.concatenate([jnp.zeros(vector.size - block.size, vector.dtype), slope])
-        value = jnp.concatenate([jnp.zeros(vector.size - block.size, vector.dtype), block])
-        matrix += jnp.diag(diagonal * diagonal)
-        gradient += diagonal * value
+        front = ((0, 0), (vector.shape[-1] - block.shape[-1], 0))
+        diagonal += jnp.pad(slope * slope, front)
+        gradient += jnp.pad(slope * block, front)
         total += cost(block)
-    return matrix, gradient, total
+    return dataclasses.replace(result, diagonal=diagonal, gradient=gradient, cost=total)
 
 
-def _centre_weights(evidence: Evidence) -> Float[Array, "K"]:
+def _of_user(
+    model: landmarks.PointModel,
+    extra: UserResidual,
+    orient: Float[AnyArray, "B 3 3"],
+    vector: Float[Array, "B P"],
+) -> Float[Array, "B R"]:
+    """Residuals of the user for each person."""
+    params = variables.Layout.of(model.body).to_params(vector, jnp.asarray(orient))
+    return jax.vmap(extra.function)(params, motion.joints(model.body, orient, vector), extra.data)
+
+
+def _with_user(
+    model: landmarks.PointModel,
+    result: NormalEquations,
+    extra: UserResidual,
+    orient: Float[AnyArray, "B 3 3"],
+    vector: Float[AnyArray, "B P"],
+) -> tuple[NormalEquations, Float[Array, "B"]]:
+    """The equations with residuals of the user, and the cost of these; forward mode, one pass a parameter."""
+    vector = jnp.asarray(vector)
+
+    def along(direction: Float[Array, "P"]) -> tuple[Array, Array]:
+        tangent = jnp.broadcast_to(direction, vector.shape)
+        return jax.jvp(lambda v: _of_user(model, extra, orient, v), (vector,), (tangent,))
+
+    value, rows = jax.vmap(along, out_axes=(None, -1))(jnp.eye(vector.shape[-1], dtype=vector.dtype))
+    gradient = jnp.einsum("brp,br->bp", rows, value, precision=jax.lax.Precision.HIGHEST)
+    result = dataclasses.replace(
+        result,
+        rows_left=jnp.concatenate([result.rows_left, rows], 1),
+        rows_right=jnp.concatenate([result.rows_right, rows], 1),
+        gradient=result.gradient + gradient,
+    )
+    return result, cost(value)
+
+
+def _without_centre(
+    result: NormalEquations, sums: Float[Array, "B 2 3 P"], square: Float[Array, "K B"]
+) -> NormalEquations:
+    """The equations of errors whose weighted mean is taken off, from those of the errors themselves.
+
+    With J the derivative of the points, c the weights of the mean and w the squared weights of the errors, let
+    C = sum c J, S = sum w J and W = sum w. Then sum w (J - C)^T (J - C) is
+    sum w J^T J + W (C - S / W)^T (C - S / W) - S^T S / W.
+    """
+    mass = jnp.maximum(jnp.matmul(jnp.ones(len(square), square.dtype), square), 1e-12)[:, None, None]
+    centre, share = sums[:, 0], sums[:, 1] / mass
+    added = jnp.concatenate([centre - share, share], 1) * jnp.sqrt(mass)
+    sign = jnp.repeat(jnp.array([1, -1], added.dtype), 3)[:, None]
+    return dataclasses.replace(
+        result,
+        rows_left=jnp.concatenate([result.rows_left, added], 1),
+        rows_right=jnp.concatenate([result.rows_right, added * sign], 1),
+    )
+
+
+def _centre_weights(evidence: Evidence) -> Float[Array, "B K"]:
     """Weights that sum to one, by which the centre of the 3D keypoints is taken."""
     square = jnp.square(jnp.asarray(evidence.weight_3d))
-    return square / jnp.maximum(jnp.sum(square), 1e-12)
-
-
-def _centre(values: Float[Array, "K ..."], evidence: Evidence) -> Float[Array, "K ..."]:
-    """Values minus their weighted mean."""
-    return values - jnp.tensordot(_centre_weights(evidence), values, axes=1, precision=jax.lax.Precision.HIGHEST)
+    return square / jnp.maximum(jnp.sum(square, -1, keepdims=True), 1e-12)
 
 
 def _frames(evidence: Evidence) -> tuple[str, ...]:
@@ -178,40 +246,41 @@ def _frames(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _point_errors(
-    evidence: Evidence, weights: StageWeights, points: Float[Array, "K 3"], frame: str
-) -> tuple[Float[Array, "K D"], Float[Array, "K D 3"], Float[Array, "K"], Float[Array, ""]]:
+    evidence: Evidence, weights: StageWeights, points: Float[Array, "B K 3"], frame: str
+) -> tuple[Float[Array, "B K D"], Float[Array, "B K D 3"], Float[Array, "B K"], Float[Array, "B"]]:
     """Errors of the keypoints in a frame, their derivatives by the points, their weights, and their robust scale."""
-    of_hands = 1 + evidence.is_hand * (weights.hands - 1)
+    of_hands = 1 + evidence.is_hand * (weights.hands[:, None] - 1)
     if frame == "image":
-
-        def error(point, keypoint):
-            return terms.reprojection(
-                point, keypoint, evidence.focal_length, evidence.principal_point, evidence.box_side
-            )
-
-        inputs = (points, jnp.asarray(evidence.keypoints_2d))
-        value, by_point = jax.vmap(error)(*inputs), jax.vmap(jax.jacfwd(error))(*inputs)
-        weight, scale = evidence.weight_2d * weights.keypoints_2d, weights.robust_scale
+        over_points = functools.partial(jax.vmap, in_axes=(0, 0, None, None, None))
+        inputs = (
+            points, jnp.asarray(evidence.keypoints_2d), evidence.focal_length, evidence.principal_point, evidence.box_side,
+        )  # fmt: skip
+        value = jax.vmap(over_points(terms.reprojection))(*inputs)
+        by_point = jax.vmap(over_points(jax.jacfwd(terms.reprojection)))(*inputs)
+        weight, scale = evidence.weight_2d * weights.keypoints_2d[:, None], weights.robust_scale
     else:
-        target = jnp.asarray(evidence.keypoints_3d)
-        value = points - target if frame == "camera" else _centre(points - target, evidence)
+        value = points - jnp.asarray(evidence.keypoints_3d)
+        if frame == "centred":
+            mean = jnp.einsum("bk,bkd->bd", _centre_weights(evidence), value, precision=jax.lax.Precision.HIGHEST)
+            value -= mean[:, None]
         by_point = jnp.broadcast_to(jnp.eye(3, dtype=points.dtype), (*points.shape, 3))
-        weight, scale = evidence.weight_3d * weights.keypoints_3d, jnp.asarray(ROBUST_SCALE_3D, points.dtype)
+        weight = evidence.weight_3d * weights.keypoints_3d[:, None]
+        scale = jnp.full(len(points), ROBUST_SCALE_3D, points.dtype)
     return value, by_point, weight * of_hands, jnp.asarray(scale)
 
 
-def _robust(error: Float[Array, "K D"], weight: Float[Array, "K"], scale: Float[Array, ""]) -> Float[Array, "R"]:
+def _robust(error: Float[Array, "B K D"], weight: Float[Array, "B K"], scale: Float[Array, "B"]) -> Float[Array, "B R"]:
     """Robust residuals of keypoints, of which the cost is half the sum of squares."""
-    robust = jax.vmap(terms.geman_mcclure, in_axes=(0, None))(error, scale)
-    return (robust * weight[:, None]).ravel()
+    robust = jax.vmap(jax.vmap(terms.geman_mcclure, (0, None)))(error, scale) * weight[..., None]
+    return robust.reshape(len(error), -1)
 
 
 def _prior_blocks(
-    prior: Prior, weights: StageWeights, vector: Float[Array, "P"]
-) -> tuple[Float[Array, "Q"], Float[Array, "Q2"]]:
+    prior: Prior, weights: StageWeights, vector: Float[AnyArray, "B P"]
+) -> tuple[Float[Array, "B Q"], Float[Array, "B Q2"]]:
     """Residuals of the priors, each the length of a tail of the vector."""
-    tail = vector[6:]
-    is_shape = np.arange(tail.size) < prior.num_betas
-    strength = jnp.where(is_shape, weights.shape_prior, weights.pose_prior)
+    tail = jnp.asarray(vector)[:, 6:]
+    is_shape = np.arange(tail.shape[-1]) < prior.num_betas
+    strength = jnp.where(is_shape, weights.shape_prior[:, None], weights.pose_prior[:, None])
     limits = terms.outside_limits(tail, prior.low, prior.high, prior.limit_spread)
-    return terms.gaussian(tail, prior.mean, prior.spread) * strength, limits * weights.joint_limits
+    return terms.gaussian(tail, prior.mean, prior.spread) * strength, limits * weights.joint_limits[:, None]

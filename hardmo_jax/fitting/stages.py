@@ -6,7 +6,7 @@ from typing import Literal, get_args
 #: Groups of parameters that a stage can free.
 GROUPS = ("transl", "global_orient", "betas", "body_pose", "hand_pose")
 
-Solver = Literal["levenberg_marquardt", "adam"]
+Solver = Literal["levenberg_marquardt", "adam", "lbfgs"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,9 @@ class Stage:
     """Weight of the joint limits."""
     robust_scale: float = 0.1
     """Geman-McClure scale of the reprojection error, in box sides: errors far beyond it count as outliers."""
+    converged_below: float = 1e-4
+    """Levenberg-Marquardt ends the stage after two steps in a row that change the cost by less than this share of it;
+    for the other solvers it only decides, at the end of the last stage, whether a fit counts as converged."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.free) - set(GROUPS))
@@ -38,6 +41,8 @@ class Stage:
             raise ValueError(f"`free` names unknown groups {unknown}; known: {', '.join(GROUPS)}")
         if self.iterations < 1:
             raise ValueError(f"`iterations` must be at least 1, got {self.iterations}")
+        if self.converged_below < 0:
+            raise ValueError(f"`converged_below` must not be negative, got {self.converged_below}")
         if self.robust_scale <= 0:
             raise ValueError(f"`robust_scale` must be positive, got {self.robust_scale}")
 
@@ -63,7 +68,7 @@ class FitOptions:
     """Options of `hm.fit`. Hashable: a static argument of the jitted solver."""
 
     solver: Solver = "levenberg_marquardt"
-    """Second-order by default; Adam for comparison and for losses of one's own."""
+    """Second-order by default; Adam and L-BFGS for comparison, and for residuals of one's own that are many."""
     yaw_starts: int = 4
     """Headings tried per person; with 3D keypoints one more start takes its heading from them."""
     explore: tuple[Stage, ...] = (
@@ -90,18 +95,22 @@ class FitOptions:
     """Keypoints below this are not used."""
     min_keypoints: int = 5
     """People with fewer usable body keypoints get the status NO_EVIDENCE."""
-    converged_below: float = 1e-3
-    """Relative decrease of the cost over the last three steps under which a fit counts as converged."""
     learning_rate: float = 0.02
-    """Step of Adam; with that solver an iteration of a stage is `adam_steps_per_iteration` steps."""
+    """Step of Adam; with that solver and with L-BFGS an iteration of a stage is `adam_steps_per_iteration` steps."""
     adam_steps_per_iteration: int = 10
-    """Adam steps for one Levenberg-Marquardt iteration: about the same time."""
-    max_batch: int = 64
-    """People solved at once; larger batches are cut, smaller ones padded to a power of four."""
+    """First-order steps for one Levenberg-Marquardt iteration: about the same time."""
+    slots: int | None = None
+    """People worked on at once by one thread or device; None takes 32 on a CPU, where their matrices should stay in the
+    cache, and 4096 elsewhere. Memory grows with it and not with the number of people."""
+    max_batch: int = 1024
+    """People handed to one call of the solver; larger batches are cut, smaller ones padded to a power of four, which
+    costs next to nothing: each size is compiled once."""
 
     def __post_init__(self) -> None:
         if self.solver not in get_args(Solver):
             raise ValueError(f"unknown solver {self.solver!r}; known: {', '.join(get_args(Solver))}")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"`slots` must be at least 1, got {self.slots}")
         for name in ("yaw_starts", "adam_steps_per_iteration", "max_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")

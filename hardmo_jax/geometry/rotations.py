@@ -120,6 +120,26 @@ def axis_angle_to_matrix(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
+def left_jacobian_entries(
+    x: Float[Array, "*shape"], y: Float[Array, "*shape"], z: Float[Array, "*shape"]
+) -> tuple[tuple[Float[Array, "*shape"], ...], ...]:
+    """Entries of `left_jacobian`, row by row, for callers that keep them apart, as `rotation_entries`.
+
+    Args:
+        x: First component of axis times angle, radians.
+        y: Second component.
+        z: Third component.
+    """
+    sine, cosine, cubic = _angle_functions(x * x + y * y + z * z)
+    cx, cy, cz = cosine * x, cosine * y, cosine * z
+    tx, ty, tz = cubic * x, cubic * y, cubic * z
+    return (
+        (sine + tx * x, tx * y - cz, tx * z + cy),
+        (tx * y + cz, sine + ty * y, ty * z - cx),
+        (tx * z - cy, ty * z + cx, sine + tz * z),
+    )
+
+
 def left_jacobian(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """How a change of an axis-angle vector turns the rotation, seen from the outside.
 
@@ -128,14 +148,8 @@ def left_jacobian(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 
     References:
         Sola et al., "A micro Lie theory for state estimation in robotics", 2018, eq. 145.
     """
-    squared_angle = jnp.sum(axis_angle * axis_angle, -1)
-    sine, cosine, cubic = _angle_functions(squared_angle)
-    outer = axis_angle[..., :, None] * axis_angle[..., None, :]
-    return (
-        sine[..., None, None] * jnp.eye(3, dtype=axis_angle.dtype)
-        + cosine[..., None, None] * skew(axis_angle)
-        + cubic[..., None, None] * outer
-    )
+    rows = left_jacobian_entries(axis_angle[..., 0], axis_angle[..., 1], axis_angle[..., 2])
+    return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
 def unit_vector(vector: Float[AnyArray, "*batch N"], instead: Float[Array, "*#batch N"]) -> Float[Array, "*batch N"]:

@@ -117,6 +117,12 @@ class KeypointLayout:
         """Positions of several named points."""
         return tuple(self.index(point) for point in points)
 
+    def only(self, indices: tuple[int, ...]) -> "KeypointLayout":
+        """The layout of some of the points, in this order."""
+        points = tuple(self.points[index] for index in indices)
+        chosen = tuple(pair for pair in self.body_point_names if pair[0] in points)
+        return KeypointLayout(name=self.name, points=points, body_point_names=chosen)
+
 
 def _layout(
     name: str, points: tuple[str, ...], body_point_names: dict[str, str] | None = None

@@ -42,7 +42,7 @@ from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
 
-_SLOTS = {"cpu": 32}
+_SLOTS = {"cpu": 16}
 _SLOTS_ELSEWHERE = 4096
 
 

@@ -13,6 +13,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
@@ -22,10 +23,12 @@ from hardmo_jax.fitting.normal_equations import NormalEquations
 from hardmo_jax.fitting.solution import Solution
 
 INITIAL_DAMPING = 1e-2
+#: Longest steps: radians, standard deviations of the shape, and metres, or this share of the distance if that is more.
+#: Without them the first steps from a poor start leave for places from which nobody returns.
+_ANGLE_REACH, _SHAPE_REACH, _TRANSL_REACH, _DISTANCE_REACH = 0.3, 0.6, 0.3, 0.1
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
 #: Small steps in a row that end a stage.
 _SMALL_STEPS = 2
-_LEAST_SHRINK = 1 / 3
 
 
 @jax.tree_util.register_dataclass
@@ -100,9 +103,9 @@ def solve(
         is_better = is_start | (is_finite & ((made.cost < old.cost) | ~jnp.isfinite(old.cost)))
         # Nielsen's rule: the better the quadratic model predicted the decrease, the less damping next time.
         gain = (old.cost - made.cost) / jnp.maximum(now.predicted, 1e-12)
-        shrink = jnp.maximum(_LEAST_SHRINK, 1 - (2 * gain - 1) ** 3)
+        shrink = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
         damping = now.damping * jnp.where(is_better, shrink, now.growth)
-        damping = jnp.where(is_start, INITIAL_DAMPING, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
+        damping = jnp.where(is_start, now.damping, jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
         growth = jnp.where(is_better, 2.0, now.growth * 2)
         best = _chosen(is_better, vector, now.best)
         equations = jax.tree.map(lambda new, kept: _chosen(is_better, new, kept), made, old)
@@ -130,10 +133,11 @@ def solve(
         item = jnp.where(is_new, rows_of(work, turn), now.item)
         row = jnp.where(is_done, 0, row)
         best = _chosen(is_new, rows_of(start, item), best)
+        damping = jnp.where(is_new, INITIAL_DAMPING, damping)
         is_busy = now.is_busy & (is_new | ~is_done)
         weights = rows_of(schedule, row)
         is_stepping = is_busy & (weights.is_stage_start == 0)
-        step, predicted = _steps(model, equations, damping, weights.free, is_stepping)
+        step, predicted = _steps(model, equations, damping, weights.free, _reach(best, prior.num_betas), is_stepping)
         now = _Slots(
             item=item,
             is_busy=is_busy,
@@ -158,7 +162,7 @@ def solve(
     first = rows_of(work, place)
     best = rows_of(start, first)
     # Shapes of the equations without the work: whatever they hold is replaced when a stage starts.
-    shapes = jax.eval_shape(evaluate, first, jnp.zeros_like(first), best)
+    shapes = evaluate(first, jnp.zeros_like(first), best)
     now = _Slots(
         item=first,
         is_busy=place < num_work,
@@ -182,20 +186,29 @@ def _chosen(is_first: Bool[Array, "S"], first: Float[Array, "S ..."], second: Fl
     return jnp.where(is_first.reshape(-1, *[1] * (first.ndim - 1)), first, second)
 
 
+def _reach(vector: Float[Array, "S P"], num_betas: int) -> Float[Array, "S P"]:
+    """The most that each entry of the vector may change in a step."""
+    fixed = np.full(vector.shape[-1], _ANGLE_REACH, vector.dtype)
+    fixed[6 : 6 + num_betas] = _SHAPE_REACH
+    transl = jnp.maximum(_TRANSL_REACH, _DISTANCE_REACH * jnp.abs(vector[:, 2:3]))
+    return jnp.where(np.arange(fixed.size) < 3, transl, fixed)
+
+
 def _steps(
     model: landmarks.PointModel,
     equations: NormalEquations,
     damping: Float[Array, "S"],
     free: Float[Array, "S P"],
+    reach: Float[Array, "S P"],
     is_stepping: Bool[Array, "S"],
 ) -> tuple[Float[Array, "S P"], Float[Array, "S"]]:
     """Damped steps of those who take one, zero for the others."""
 
     def one(person):
-        made, damping, free, is_stepping = person
+        made, damping, free, reach, is_stepping = person
 
         def step():
-            return normal_equations.damped_step(made, model, damping, free)
+            return normal_equations.damped_step(made, model, damping, free, reach)
 
         def stay():
             return jnp.zeros_like(free), jnp.ones_like(damping)
@@ -204,5 +217,5 @@ def _steps(
 
     # One by one on a CPU: a person's matrix then stays in the cache. And LAPACK, called by XLA for a batch, spreads it
     # over the threads of its pool and waits for them, for ever if two programs do so at once (seen with jaxlib 0.10.2).
-    people = (equations, damping, free, is_stepping)
+    people = (equations, damping, free, reach, is_stepping)
     return lax.platform_dependent(*people, cpu=lambda *p: lax.map(one, p), default=lambda *p: jax.vmap(one)(p))

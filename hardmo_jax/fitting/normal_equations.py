@@ -21,6 +21,7 @@ from hardmo_jax.fitting.motion import Motion
 _HIGHEST = lax.Precision.HIGHEST
 #: Floor of the damping's scale: keeps directions that nothing measures (a hidden toe) from being singular.
 _LEAST_DIAGONAL = 1e-3
+_LARGE_PIVOT = 1e30
 
 
 @jax.tree_util.register_dataclass
@@ -66,11 +67,14 @@ def gather(model: PointModel, moved: Motion, forces: PointForces) -> NormalEquat
     # points that hang on each joint.
     turning = kinematics.cross(points, precision, 1)
     push = jnp.concatenate([kinematics.product(precision, by_betas), force], 2)
-    of_points = [kinematics.cross(jnp.swapaxes(points, 1, 2), turning, 2), turning, precision]
-    of_points += [kinematics.cross(points, push, 1), push]
-    ends = np.cumsum([part.shape[2] for part in of_points])[:-1].tolist()
-    summed = jnp.tensordot(below, jnp.concatenate(of_points, 2), axes=1, precision=_HIGHEST)
-    by_turn, turning, by_move, torque, thrust = jnp.split(summed, ends, 2)
+    # One product each: put together they would be copied twice.
+    of_points = (
+        kinematics.cross(jnp.swapaxes(points, 1, 2), turning, 2), turning, precision,
+        kinematics.cross(points, push, 1), push,
+    )  # fmt: skip
+    by_turn, turning, by_move, torque, thrust = (
+        jnp.tensordot(below, part, axes=1, precision=_HIGHEST) for part in of_points
+    )
     angular, linear = twists[:, :3], twists[:, 3:]
     wrench = jnp.concatenate(
         [
@@ -82,7 +86,7 @@ def gather(model: PointModel, moved: Motion, forces: PointForces) -> NormalEquat
     load = jnp.concatenate([torque, thrust], 1)
     met = [load[:, k, :, None] * twists[:, k, None] for k in range(6)]
     met = met[0] + met[1] + met[2] + met[3] + met[4] + met[5]
-    of_betas = jnp.einsum("kiab,kicb->bca", by_betas, push[:, :, :, :], precision=_HIGHEST)
+    of_betas = jnp.einsum("kiab,kicb->bca", by_betas, push, precision=_HIGHEST)
     tree_left = jnp.concatenate(
         [
             _columns(wrench, jnp.moveaxis(load[0, :, :num_betas], -1, 0)),
@@ -129,7 +133,11 @@ def matrix(equations: NormalEquations, model: PointModel) -> Float[Array, "*batc
 
 
 def damped_step(
-    equations: NormalEquations, model: PointModel, damping: Float[Array, ""], free: Float[Array, "P"]
+    equations: NormalEquations,
+    model: PointModel,
+    damping: Float[Array, ""],
+    free: Float[Array, "P"],
+    reach: Float[Array, "P"],
 ) -> tuple[Float[Array, "P"], Float[Array, ""]]:
     """Solution of one person's damped normal equations in the free entries, and the decrease that it predicts.
 
@@ -138,6 +146,8 @@ def damped_step(
         model: Body points.
         damping: Of Marquardt: this share of the diagonal is added to it.
         free: 1 for entries that may move, else 0.
+        reach: The most that an entry may change. A step with a longer entry is shortened as a whole: so far out
+            the linear model is wrong, but its direction is good.
     """
     held = jax.tree.map(lambda leaf: leaf * free if leaf.ndim else leaf, equations)
     num_betas = equations.tree_left.shape[-2] - 6
@@ -147,11 +157,18 @@ def damped_step(
     diagonal += jnp.pad(betas, (6, free.size - 6 - num_betas))
     scale = jnp.maximum(diagonal, _LEAST_DIAGONAL) * free
     lower = _lower(held, _mask(model)) * free + jnp.diag(damping * scale + (1 - free))
-    factor = lax.linalg.cholesky(lower, symmetrize_input=False)
-    half = lax.linalg.triangular_solve(factor, held.gradient[:, None], left_side=True, lower=True)
-    change = -lax.linalg.triangular_solve(factor, half, left_side=True, lower=True, transpose_a=True)[:, 0] * free
-    predicted = 0.5 * jnp.sum(change * (damping * scale * change - held.gradient))
-    return change, predicted
+    # With the gradient as one more row, whose pivot is large enough for anything, the factor's last row is the
+    # gradient solved forwards: a solve less, which costs as much as a quarter of the factor.
+    bordered = jnp.pad(lower, ((0, 1), (0, 1))).at[-1].set(jnp.append(held.gradient, _LARGE_PIVOT))
+    factor = lax.linalg.cholesky(bordered, symmetrize_input=False)
+    half = factor[-1, :-1, None]
+    change = -lax.linalg.triangular_solve(factor[:-1, :-1], half, left_side=True, lower=True, transpose_a=True)[:, 0]
+    change *= free
+    share = 1 / jnp.maximum(1, jnp.max(jnp.abs(change) / reach))
+    slope, damped = -jnp.sum(held.gradient * change), damping * jnp.sum(scale * change * change)
+    # Of the whole step s^T H s = slope - damped.
+    predicted = share * slope - 0.5 * share * share * (slope - damped)
+    return share * change, predicted
 
 
 def _lower(equations: NormalEquations, mask: np.ndarray) -> Float[Array, "*batch P P"]:

@@ -100,7 +100,7 @@ class FitOptions:
     adam_steps_per_iteration: int = 10
     """First-order steps for one Levenberg-Marquardt iteration: about the same time."""
     slots: int | None = None
-    """People worked on at once by one thread or device; None takes 32 on a CPU, where their matrices should stay in the
+    """People worked on at once by one thread or device; None takes 16 on a CPU, where their matrices should stay in the
     cache, and 4096 elsewhere. Memory grows with it and not with the number of people."""
     max_batch: int = 1024
     """People handed to one call of the solver; larger batches are cut, smaller ones padded to a power of four, which

@@ -58,13 +58,15 @@ def reprojection(
     return (pixels - keypoint_2d) / box_side
 
 
-def gaussian(value: Float[Array, "D"], mean: Float[Array, "D"], spread: Float[Array, "D"]) -> Float[Array, "D"]:
+def gaussian(
+    value: Float[Array, "*batch D"], mean: Float[Array, "D"], spread: Float[Array, "D"]
+) -> Float[Array, "*batch D"]:
     """Deviation from a diagonal Gaussian, standard deviations."""
     return (value - mean) / spread
 
 
 def outside_limits(
-    angle: Float[Array, "D"], low: Float[Array, "D"], high: Float[Array, "D"], spread: float
-) -> Float[Array, "D"]:
+    angle: Float[Array, "*batch D"], low: Float[Array, "D"], high: Float[Array, "D"], spread: float
+) -> Float[Array, "*batch D"]:
     """How far angles overstep their limits, in units of `spread`; zero inside. Radians."""
     return (jnp.maximum(angle - high, 0) + jnp.minimum(angle - low, 0)) / spread

@@ -44,7 +44,10 @@ def draw(points_of: Any, batch: int, num_joints: int, *, seed: int = 3) -> Probl
     pixels += NOISE_PIXELS * rng.standard_normal(pixels.shape)
     start = transl + TRANSL_OFF * rng.standard_normal(transl.shape)
     return Problem(
-        keypoints_2d=pixels.astype(np.float32), transl=start.astype(np.float32), truth=truth.astype(np.float32), pose=pose
+        keypoints_2d=pixels.astype(np.float32),
+        transl=start.astype(np.float32),
+        truth=truth.astype(np.float32),
+        pose=pose,
     )
 
 
@@ -105,7 +108,9 @@ def _make(body: Any, points: tuple[str, ...], batch: int) -> tuple[Problem, OurP
 
     def points_of(pose: np.ndarray, betas: np.ndarray, transl: np.ndarray) -> Any:
         parts = params.split_pose(body.family, pose[:, 1:])
-        return jax.jit(lambda m, p: m(p))(model, hm.BodyParams(betas=betas, global_orient=pose[:, 0], transl=transl, **parts))
+        return jax.jit(lambda m, p: m(p))(
+            model, hm.BodyParams(betas=betas, global_orient=pose[:, 0], transl=transl, **parts)
+        )
 
     problem = draw(points_of, batch, body.num_joints)
     layout = variables.Layout.of(body)

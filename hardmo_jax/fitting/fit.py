@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -150,6 +150,14 @@ def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions) -
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Serving:
+    """How a device works."""
+
+    slots: int
+    platform: str
+
+
 def _num_rows(stages: tuple[Stage, ...]) -> int:
     return sum(stage.iterations + 1 for stage in stages)
 
@@ -200,6 +208,7 @@ def _spread(
     """Cut the people into pieces, have devices and cores fit them, and put the results together again."""
     platform = devices[0].platform if devices else jax.default_backend()
     slots = job.options.slots or _SLOTS.get(platform, _SLOTS_ELSEWHERE)
+    serving = _Serving(slots=slots, platform=platform)
     workers = len(devices) if devices else _cores() if platform == "cpu" else 1
     # Less than a slot's worth a worker would leave slots empty.
     num_pieces = max(-(-count // job.options.max_batch), min(workers, -(-count // slots)))
@@ -212,7 +221,7 @@ def _spread(
         begun = None if start is None else (start[0][rows], start[1][rows])
         place = jax.default_device(devices[index % len(devices)]) if devices else contextlib.nullcontext()
         with place:
-            solved = _fit_piece(job, selected, judged, begun, slots)
+            solved = _fit_piece(job, selected, judged, begun, serving)
             return jax.tree.map(np.asarray, solved)
 
     if min(workers, len(pieces)) > 1:
@@ -247,10 +256,10 @@ def _fit_piece(
     seen: Evidence,
     judged: tuple[Bool[np.ndarray, "B K"], Bool[np.ndarray, "B K"]],
     start: tuple[np.ndarray, np.ndarray] | None,
-    slots: int,
+    serving: _Serving,
 ) -> dict[str, Any]:
     """Fit people on one device, padded so that few batch sizes are ever compiled."""
-    count, options = seen.box_side.shape[0], job.options
+    count, options, platform = seen.box_side.shape[0], job.options, serving.platform
     size = min(_padded_size(count), max(options.max_batch, count))
 
     def pad(leaf: np.ndarray) -> np.ndarray:
@@ -258,26 +267,32 @@ def _fit_piece(
 
     seen, judged = jax.tree.map(pad, (seen, judged))
     weighted = seen.of_points(job.is_solved)
+    keypoints = _compiled(motion.keypoints, cpu_level=0, platform=platform)
     if start is None:
-        vector, orient = _starts(
-            job.solved, job.prior, weighted, layout=_solved_layout(job), yaw_starts=options.yaw_starts
+        # By the program, of the same number of people, that gives the keypoints of the result.
+        mean = np.concatenate([np.zeros(6, job.dtype), np.asarray(job.prior.mean)])
+        eye = np.tile(np.eye(3, dtype=job.dtype), (size, 1, 1))
+        root = np.asarray(job.model.body.joint_template)[0]
+        rest = np.asarray(keypoints(job.model, eye, np.tile(mean, (size, 1))))[0] - root
+        weighted_layout = job.layout.only(tuple(np.flatnonzero(job.is_solved).tolist()))
+        starts = _compiled(_starts, "layout", "yaw_starts", cpu_level=0, platform=platform)
+        vector, orient = starts(
+            (rest[job.is_solved], root), mean, weighted, layout=weighted_layout, yaw_starts=options.yaw_starts
         )
-        explored = _solve(job, weighted, "explore", vector, orient, count, slots)
+        explored = _solve(job, weighted, "explore", vector, orient, count, serving)
         vector, orient = _cheapest(explored, vector.shape[0] // size, np.asarray(orient))
         repeats = explored.cost.shape[0] // size
         vector, orient = np.tile(vector, (repeats, 1)), np.tile(orient, (repeats, 1, 1))
     else:
         vector, orient = (pad(leaf) for leaf in start)
-    refined = _solve(job, weighted, "refine", vector, orient, count, slots, num_starts=1)
+    refined = _solve(job, weighted, "refine", vector, orient, count, serving, num_starts=1)
     refined = jax.tree.map(lambda leaf: leaf[:size], refined)
-    result = _finish(job.model, job.prior, seen, refined, orient[:size], *judged, layout=job.layout)
+    points = keypoints(job.model, orient[:size], refined.vector)
+    finish = _compiled(_finish, "layout", cpu_level=0, platform=platform)
+    result = finish(job.model, job.prior, seen, refined, points, orient[:size], *judged, layout=job.layout)
     result = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result)
     history = np.asarray(refined.history)[:count, : _num_rows(options.refine)]
     return {**result, "loss_history": _filled(history)}
-
-
-def _solved_layout(job: _Job) -> layouts.KeypointLayout:
-    return job.layout.only(tuple(np.flatnonzero(job.is_solved).tolist()))
 
 
 def _filled(history: Float[np.ndarray, "B rows"]) -> Float[np.ndarray, "B rows"]:
@@ -293,7 +308,7 @@ def _solve(
     vector: np.ndarray | Array,
     orient: np.ndarray | Array,
     count: int,
-    slots: int,
+    serving: _Serving,
     *,
     num_starts: int | None = None,
 ) -> Solution:
@@ -304,19 +319,28 @@ def _solve(
         starts = np.arange(len(vector)).reshape(-1, size)[:num_starts, :count].ravel()
         work = np.zeros(len(vector), np.int32)
         work[: len(starts)] = starts
-        slots = min(slots, len(vector))
-        return _levenberg_marquardt(*inputs, orient, vector, work, np.int32(len(starts)), slots=slots)
+        solve = _compiled(levenberg_marquardt.solve, "slots", "is_one_by_one", cpu_level=1, platform=serving.platform)
+        settings = {"slots": min(serving.slots, len(vector)), "is_one_by_one": serving.platform == "cpu"}
+        return solve(*inputs, orient, vector, work, np.int32(len(starts)), **settings)
     if num_starts is not None:
         vector, orient = vector[: num_starts * size], orient[: num_starts * size]
-    settings = {"steps_per_iteration": options.adam_steps_per_iteration}
+    steps = {"steps_per_iteration": options.adam_steps_per_iteration}
     if options.solver == "adam":
-        return _adam(*inputs, orient, vector, learning_rate=options.learning_rate, **settings)
-    return _lbfgs(*inputs, orient, vector, **settings)
+        names = ("learning_rate", "steps_per_iteration")
+        solve = _compiled(adam.solve, *names, cpu_level=1, platform=serving.platform)
+        return solve(*inputs, orient, vector, learning_rate=options.learning_rate, **steps)
+    solve = _compiled(lbfgs.solve, "steps_per_iteration", cpu_level=1, platform=serving.platform)
+    return solve(*inputs, orient, vector, **steps)
 
 
-_levenberg_marquardt = jax.jit(levenberg_marquardt.solve, static_argnames=("slots",))
-_adam = jax.jit(adam.solve, static_argnames=("learning_rate", "steps_per_iteration"))
-_lbfgs = jax.jit(lbfgs.solve, static_argnames=("steps_per_iteration",))
+@functools.lru_cache(maxsize=32)
+def _compiled(function: Callable[..., Any], *static: str, cpu_level: int | None = None, platform: str) -> Any:
+    """A jitted function. On a CPU LLVM may optimise it less: half of a first call is LLVM.
+
+    At level 1 a solver runs as fast as at level 3, at level 0 five times slower, which programs that run once stand.
+    """
+    options = {"xla_backend_optimization_level": cpu_level} if platform == "cpu" and cpu_level is not None else None
+    return jax.jit(function, static_argnames=static, compiler_options=options)
 
 
 def _cheapest(
@@ -329,18 +353,15 @@ def _cheapest(
     return np.asarray(explored.vector)[rows], orient[rows]
 
 
-@functools.partial(jax.jit, static_argnames=("layout", "yaw_starts"))
 def _starts(
-    model: landmarks.PointModel,
-    prior: objective.Prior,
+    rest: tuple[Float[Array, "K 3"], Float[Array, "3"]],
+    mean: Float[Array, "P"],
     seen: Evidence,
     *,
     layout: layouts.KeypointLayout,
     yaw_starts: int,
 ) -> tuple[Float[Array, "M P"], Float[Array, "M 3 3"]]:
     """Starts of everybody, one heading after the other."""
-    mean = jnp.concatenate([jnp.zeros(6, prior.mean.dtype), jnp.asarray(prior.mean)])
-    rest = initialise.rest_points(model, mean)
     seen = dataclasses.replace(seen, residuals=())
     starts = []
     if seen.keypoints_2d is not None:
@@ -357,12 +378,12 @@ def _starts(
     return jnp.concatenate([start[0] for start in starts]), jnp.concatenate([start[1] for start in starts])
 
 
-@functools.partial(jax.jit, static_argnames=("layout",))
 def _finish(
     model: landmarks.PointModel,
     prior: objective.Prior,
     seen: Evidence,
     solution: Solution,
+    points: Float[Array, "B K 3"],
     orient: Float[Array, "B 3 3"],
     confident: Bool[Array, "B K"],
     judged: Bool[Array, "B K"],
@@ -371,7 +392,6 @@ def _finish(
 ) -> dict[str, Any]:
     """Parameters, keypoints, status and errors of solutions."""
     vector = solution.vector
-    points = motion.keypoints(model, orient, vector)
     distance = judgement.distances(points, seen)
     is_credible = judgement.is_credible(model, prior, seen, vector, distance, judged)
     status = jnp.where(solution.is_converged, FitStatus.CONVERGED, FitStatus.MAX_STEPS)

@@ -5,8 +5,6 @@ import numpy as np
 from jax import lax
 
 from hardmo_jax.array_types import Array, Bool, Float
-from hardmo_jax.body import landmarks, skinning
-from hardmo_jax.fitting import motion, variables
 from hardmo_jax.fitting.evidence import Evidence
 from hardmo_jax.geometry import alignment, rotations
 from hardmo_jax.skeleton import layouts
@@ -29,17 +27,6 @@ _DEFAULT_DISTANCE = 4.0
 _LEAST_DISTANCE, _MOST_DISTANCE = 0.3, 200.0
 
 
-def rest_points(model: landmarks.PointModel, mean: Float[Array, "P"]) -> tuple[Float[Array, "K 3"], Float[Array, "3"]]:
-    """Keypoints of the prior's mean pose and shape in the body's own axes, relative to the root; and the root's place.
-
-    A start only turns and moves them, so that they are computed once for everybody.
-    """
-    eye = jnp.eye(3, dtype=mean.dtype)[None]
-    betas = mean[6 : variables.Layout.of(model.body).pose_start]
-    root = skinning.shape_joints(model.body.joint_template, model.body.joint_shape_basis, betas)[0]
-    return motion.keypoints(model, eye, mean[None])[0] - root, root
-
-
 def start_from_heading(
     rest: tuple[Float[Array, "K 3"], Float[Array, "3"]],
     evidence: Evidence,
@@ -53,7 +40,8 @@ def start_from_heading(
     their length; the translation puts the torso onto its keypoints.
 
     Args:
-        rest: `rest_points`.
+        rest: Keypoints of the mean pose and shape in the body's own axes, relative to the root, and the root's place;
+            the same for everybody, since a start only turns and moves them.
         evidence: Measurements of one person, with 2D keypoints.
         mean: Vector of the prior's mean pose and shape.
         layout: Keypoint layout.

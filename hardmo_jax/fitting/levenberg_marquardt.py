@@ -10,6 +10,7 @@ waits for the slowest of a batch, memory does not grow with the number of people
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +65,7 @@ def solve(
     num_work: Int[AnyArray, ""],
     *,
     slots: int,
+    is_one_by_one: bool,
 ) -> Solution:
     """Take starts through the rows of a schedule: one evaluation and one linear solve each.
 
@@ -81,6 +83,9 @@ def solve(
         work: Indices of the starts to be solved, in this order; the others keep their place and mean nothing.
         num_work: How many of `work` count.
         slots: Starts worked on at once. More of them fill the vector units of a processor, fewer its cache.
+        is_one_by_one: Solve the linear equations of one slot after the other, as suits a CPU: a person's matrix then
+            stays in the cache. And LAPACK, called by XLA for a batch, spreads it over the threads of its pool and waits
+            for them, for ever if two programs do so at once (seen with jaxlib 0.10.2).
     """
     num_people, num_starts = evidence.box_side.shape[0], len(start)
     num_rows = schedule.is_stage_start.shape[0]
@@ -89,16 +94,19 @@ def solve(
     def rows_of(tree, index):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf).at[index].get(mode="clip"), tree)
 
-    def evaluate(item, row, vector):
+    @jax.jit  # traced once, though it is asked for its shapes first
+    def evaluate(evidence, schedule, orient, model, prior, item, row, vector):
         seen, weights = rows_of(evidence, item % num_people), rows_of(schedule, row)
         return objective.equations(model, prior, seen, weights, rows_of(orient, item), vector)
+
+    constants = (evidence, schedule, orient, model, prior)
 
     def serve(state: tuple[_Slots, Solution, Array]) -> tuple[_Slots, Solution, Array]:
         now, solution, served = state
         weights = rows_of(schedule, now.row)
         is_start = weights.is_stage_start > 0
         vector = jnp.where(is_start[:, None], now.best, now.candidate)
-        made, old = evaluate(now.item, now.row, vector), now.equations
+        made, old = evaluate(*constants, now.item, now.row, vector), now.equations
         is_finite = jnp.isfinite(made.cost) & jnp.all(jnp.isfinite(made.gradient), -1)
         is_better = is_start | (is_finite & ((made.cost < old.cost) | ~jnp.isfinite(old.cost)))
         # Nielsen's rule: the better the quadratic model predicted the decrease, the less damping next time.
@@ -137,7 +145,8 @@ def solve(
         is_busy = now.is_busy & (is_new | ~is_done)
         weights = rows_of(schedule, row)
         is_stepping = is_busy & (weights.is_stage_start == 0)
-        step, predicted = _steps(model, equations, damping, weights.free, _reach(best, prior.num_betas), is_stepping)
+        people = (equations, damping, weights.free, _reach(best, prior.num_betas), is_stepping)
+        step, predicted = _steps(model, people, is_one_by_one=is_one_by_one)
         now = _Slots(
             item=item,
             is_busy=is_busy,
@@ -150,7 +159,7 @@ def solve(
             predicted=predicted,
             small_steps=small_steps,
         )
-        return now, solution, served + jnp.sum(is_done)
+        return now, solution, served + jnp.sum(is_done, dtype=served.dtype)
 
     solution = Solution(
         vector=start,
@@ -162,7 +171,7 @@ def solve(
     first = rows_of(work, place)
     best = rows_of(start, first)
     # Shapes of the equations without the work: whatever they hold is replaced when a stage starts.
-    shapes = evaluate(first, jnp.zeros_like(first), best)
+    shapes = jax.eval_shape(evaluate, *constants, first, jnp.zeros_like(first), best)
     now = _Slots(
         item=first,
         is_busy=place < num_work,
@@ -195,27 +204,25 @@ def _reach(vector: Float[Array, "S P"], num_betas: int) -> Float[Array, "S P"]:
 
 
 def _steps(
-    model: landmarks.PointModel,
-    equations: NormalEquations,
-    damping: Float[Array, "S"],
-    free: Float[Array, "S P"],
-    reach: Float[Array, "S P"],
-    is_stepping: Bool[Array, "S"],
+    model: landmarks.PointModel, people: tuple[Any, ...], *, is_one_by_one: bool
 ) -> tuple[Float[Array, "S P"], Float[Array, "S"]]:
-    """Damped steps of those who take one, zero for the others."""
+    """Damped steps of those who take one, zero for the others.
 
-    def one(person):
-        made, damping, free, reach, is_stepping = person
+    Args:
+        model: Body points.
+        people: Arguments of `damped_step` after the model, and whether a step is taken, one row a slot.
+        is_one_by_one: As of `solve`.
+    """
 
-        def step():
-            return normal_equations.damped_step(made, model, damping, free, reach)
+    def one(person: tuple[Any, ...]) -> tuple[Array, Array]:
+        equations, damping, free, reach, is_stepping = person
 
-        def stay():
+        def step() -> tuple[Array, Array]:
+            return normal_equations.damped_step(equations, model, damping, free, reach)
+
+        def stay() -> tuple[Array, Array]:
             return jnp.zeros_like(free), jnp.ones_like(damping)
 
         return lax.cond(is_stepping, step, stay)
 
-    # One by one on a CPU: a person's matrix then stays in the cache. And LAPACK, called by XLA for a batch, spreads it
-    # over the threads of its pool and waits for them, for ever if two programs do so at once (seen with jaxlib 0.10.2).
-    people = (equations, damping, free, reach, is_stepping)
-    return lax.platform_dependent(*people, cpu=lambda *p: lax.map(one, p), default=lambda *p: jax.vmap(one)(p))
+    return lax.map(one, people) if is_one_by_one else jax.vmap(one)(people)

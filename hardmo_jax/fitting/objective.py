@@ -252,9 +252,8 @@ def _point_errors(
     of_hands = 1 + evidence.is_hand * (weights.hands[:, None] - 1)
     if frame == "image":
         over_points = functools.partial(jax.vmap, in_axes=(0, 0, None, None, None))
-        inputs = (
-            points, jnp.asarray(evidence.keypoints_2d), evidence.focal_length, evidence.principal_point, evidence.box_side,
-        )  # fmt: skip
+        camera = (evidence.focal_length, evidence.principal_point, evidence.box_side)
+        inputs = (points, jnp.asarray(evidence.keypoints_2d), *camera)
         value = jax.vmap(over_points(terms.reprojection))(*inputs)
         by_point = jax.vmap(over_points(jax.jacfwd(terms.reprojection)))(*inputs)
         weight, scale = evidence.weight_2d * weights.keypoints_2d[:, None], weights.robust_scale

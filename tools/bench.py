@@ -1,15 +1,17 @@
 """Measure speed, against peers where they are installed, and write the result with where it was taken.
 
 python -m tools.bench --suite=body
-python -m tools.bench --suite=compile
+python -m tools.bench --suite=fit
 python -m tools.bench --suite=all --output_dir=docs/benchmarks
 
-Writes `<suite>_<cpu or gpu>.json` and prints the table. Peers are those of the `bench` extra. Plain argparse, and
-imports of jax and numpy only, so that it runs on a bare machine with an accelerator.
+Writes `<suite>_<cpu or gpu>.json`, for the body suite a picture too, and prints the table. Peers are those of the
+`bench` extra. Plain argparse; body and fit import jax, numpy, optax and jaxtyping only, so that they run on a bare
+machine with an accelerator (`--batches=8192 --peers=`).
 """
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -18,9 +20,9 @@ import sys
 import tempfile
 from typing import Any
 
-from tools.benchmarks import body, compilation, contestants, machine, report
+from tools.benchmarks import body, compilation, contestants, fit, machine, pipeline, plot, report
 
-SUITES = ("body", "compile")
+SUITES = ("body", "fit", "compile", "pipeline")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -30,7 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--suite", choices=(*SUITES, "all"), default="body")
     parser.add_argument("--output_dir", type=pathlib.Path, default=pathlib.Path("docs/benchmarks"))
     parser.add_argument("--peers", default=",".join(body.PEERS), help="Comma-separated; empty for none.")
-    parser.add_argument("--batches", default=",".join(map(str, body.BATCHES)), help="Batch sizes of the body suite.")
+    parser.add_argument(
+        "--batches",
+        default=",".join(map(str, body.BATCHES)),
+        help="Batch sizes of the body suite; the last is that of fits.",
+    )
+    parser.add_argument("--pipeline_input", type=pathlib.Path, default=pathlib.Path("out/sample_photos"))
+    parser.add_argument("--only", default="", help="Run only the cells of this measure; for a look, writes nothing.")
     parser.add_argument("--core", type=int, default=0, help="Processor core to pin to; -1 for no pinning.")
     parser.add_argument("--cell", help=argparse.SUPPRESS)  # one measurement, in a process of its own
     parser.add_argument("--models", type=pathlib.Path, help=argparse.SUPPRESS)
@@ -45,19 +53,26 @@ def main(arguments: list[str] | None = None) -> int:
         models = pathlib.Path(scratch)
         contestants.write_models(models)
         for suite in SUITES if options.suite == "all" else (options.suite,):
-            if suite == "body":
-                batches = tuple(int(size) for size in options.batches.split(","))
-                cells = [{"suite": suite, **dataclasses.asdict(cell)} for cell in body.plan(peers, batches)]
-            else:
-                cells = [{"suite": suite, **cell} for cell in compilation.plan()]
+            batches = tuple(int(size) for size in options.batches.split(","))
+            cells = {
+                "body": lambda batches=batches: [dataclasses.asdict(cell) for cell in body.plan(peers, batches)],
+                "fit": lambda batches=batches: fit.plan(peers, batches[-1]),
+                "compile": compilation.plan,
+                "pipeline": lambda: pipeline.plan(options.pipeline_input),
+            }[suite]()
+            cells = [{"suite": suite, **cell} for cell in cells if options.only in ("", cell.get("measure"))]
             rows = [row for cell in cells for row in _measure(cell, models, options.core)]
             result = {"suite": suite, "machine": machine.describe(), "pinned_core": options.core, "rows": rows}
             print(report.table(result))
+            if options.only:
+                continue
             kind = "gpu" if any("cpu" not in str(device) for device in result["machine"]["devices"]) else "cpu"
             options.output_dir.mkdir(parents=True, exist_ok=True)
             target = options.output_dir / f"{suite}_{kind}.json"
             target.write_text(json.dumps(result, indent=1) + "\n")
             print(f"wrote {target}")
+            if suite == "body" and importlib.util.find_spec("matplotlib"):
+                plot.draw(result, target.with_suffix(".png"))
     return 0
 
 
@@ -82,13 +97,13 @@ def _measure(cell: dict[str, Any], models: pathlib.Path, core: int) -> list[dict
 
 def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
     """The inside of a measuring process."""
-    if core >= 0 and hasattr(os, "sched_setaffinity"):
+    if core >= 0 and hasattr(os, "sched_setaffinity") and not cell.get("all_cores"):
         os.sched_setaffinity(0, {core})  # before jax and torch count the cores
     suite = cell.pop("suite")
     if suite == "body":
         rows = body.run(body.Cell(**{**cell, "names": tuple(cell["names"])}), models)
     else:
-        rows = compilation.run(cell, models)
+        rows = {"fit": fit.run, "compile": compilation.run, "pipeline": pipeline.run}[suite](cell, models)
     print(json.dumps(rows))
     return 0
 

@@ -13,6 +13,8 @@ import numpy as np
 
 NUM_VERTICES = 6890
 FOCAL_LENGTH, ROBUST_PIXELS = 1000.0, 100.0
+#: Of the squares of body pose and shape in whole fits.
+POSE_WEIGHT, SHAPE_WEIGHT = 10.0, 5.0
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray]
 Call = Callable[[], Any]
 
@@ -37,6 +39,10 @@ class Contestant(Protocol):
 
     def joints(self, inputs: Inputs) -> Call:
         """Call for the 24 joints alone."""
+        ...
+
+    def adam(self, transl: np.ndarray, keypoints_2d: np.ndarray, *, steps: int, learning_rate: float) -> Call:
+        """Call for a fit from zero pose and shape, which gives everybody's loss (`fit_problems`)."""
         ...
 
     def keypoint_gradient(self, inputs: Inputs, keypoints_2d: np.ndarray) -> Call:
@@ -78,6 +84,36 @@ class _InJax:
         points = self._keypoints(model, pose, betas, transl)
         square = (points[..., :2] / points[..., 2:] * FOCAL_LENGTH - keypoints_2d) ** 2
         return (ROBUST_PIXELS**2 * square / (ROBUST_PIXELS**2 + square)).sum((1, 2)).mean()
+
+    def adam(self, transl: np.ndarray, keypoints_2d: np.ndarray, *, steps: int, learning_rate: float) -> Call:
+        """Call for a fit from zero pose and shape, which gives everybody's loss."""
+        import jax
+        import jax.numpy as jnp
+        import optax
+
+        optimiser = optax.adam(learning_rate)
+
+        def losses(model: Any, state: Any) -> Any:
+            pose, betas, place = state
+            points = self._keypoints(model, pose, betas, place)
+            square = ((points[..., :2] / points[..., 2:] * FOCAL_LENGTH - keypoints_2d) ** 2).sum(-1)
+            robust = (ROBUST_PIXELS**2 * square / (ROBUST_PIXELS**2 + square)).sum(-1)
+            return robust + POSE_WEIGHT * (pose[:, 1:] ** 2).sum((1, 2)) + SHAPE_WEIGHT * (betas**2).sum(-1)
+
+        @jax.jit
+        def fit(model: Any, state: Any) -> Any:
+            def step(carry: Any, _: None) -> Any:
+                state, memory = carry
+                gradient = jax.grad(lambda s: losses(model, s).sum())(state)
+                update, memory = optimiser.update(gradient, memory)
+                return (optax.apply_updates(state, update), memory), None
+
+            (state, _), _ = jax.lax.scan(step, (state, optimiser.init(state)), None, length=steps)
+            return losses(model, state)
+
+        count = len(transl)
+        start = (jnp.zeros((count, 24, 3)), jnp.zeros((count, 10)), jnp.asarray(transl))
+        return lambda: jax.block_until_ready(fit(self.keypoint_model, start))
 
     def keypoint_gradient(self, inputs: Inputs, keypoints_2d: np.ndarray) -> Call:
         """Call for the loss and its gradient."""
@@ -181,6 +217,32 @@ class _InTorch:
 
     def _keypoints(self, pose: Any, betas: Any, transl: Any) -> Any:
         raise NotImplementedError
+
+    def adam(self, transl: np.ndarray, keypoints_2d: np.ndarray, *, steps: int, learning_rate: float) -> Call:
+        """Call for a fit from zero pose and shape, which gives everybody's loss."""
+        import torch
+
+        target, count = torch.from_numpy(keypoints_2d), len(transl)
+
+        def losses(pose: Any, betas: Any, place: Any) -> Any:
+            points = self._keypoints(pose, betas, place)
+            square = ((points[..., :2] / points[..., 2:] * FOCAL_LENGTH - target) ** 2).sum(-1)
+            robust = (ROBUST_PIXELS**2 * square / (ROBUST_PIXELS**2 + square)).sum(-1)
+            return robust + POSE_WEIGHT * (pose[:, 1:] ** 2).sum((1, 2)) + SHAPE_WEIGHT * (betas**2).sum(-1)
+
+        def call() -> Any:
+            # At exactly zero some bodies have no gradient.
+            arrays = (np.zeros((count, 24, 3)) + 1e-6, np.zeros((count, 10)), transl)
+            leaves = [torch.tensor(array, dtype=torch.float32, requires_grad=True) for array in arrays]
+            optimiser = torch.optim.Adam(leaves, lr=learning_rate)
+            for _ in range(steps):
+                optimiser.zero_grad()
+                losses(*leaves).sum().backward()
+                optimiser.step()
+            with torch.no_grad():
+                return losses(*leaves).numpy()
+
+        return call
 
     def keypoint_gradient(self, inputs: Inputs, keypoints_2d: np.ndarray) -> Call:
         """Call for the loss and its gradient."""

@@ -13,9 +13,7 @@ import numpy as np
 
 from tools.benchmarks import contestants
 
-POSE_WEIGHT, SHAPE_WEIGHT, NOISE_PIXELS, TRANSL_OFF = 10.0, 5.0, 2.0, 0.2
-#: Scale of the open body's people: 52 joints, and 13 of its landmarks: nose, eyes, ears, toes and heels, thumb tips.
-WHOLE_BODY = 65
+NOISE_PIXELS, TRANSL_OFF = 2.0, 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,14 +78,52 @@ def smpl(folder: pathlib.Path, batch: int) -> tuple[Problem, OurProblem]:
     return _make(body, points, batch)
 
 
-def whole_body(batch: int) -> tuple[Problem, OurProblem]:
-    """The open body with 65 keypoints, fingers included."""
-    import hardmo_jax as hm
+def whole_body(batch: int, *, seed: int = 3) -> tuple[Any, Any, Any]:
+    """Plausible people of the open body, their 65 whole-body keypoints with noise, and a start without pose or shape.
 
-    body = hm.open_body()
-    landmarks = [name for name, _ in body.landmarks]
-    chosen = landmarks[: WHOLE_BODY - body.num_joints]
-    return _make(body, (*body.joint_names, *chosen), batch)
+    Keypoints are those of BODY_25 and of both hands as OpenPose names them, without the two that are means of others.
+    People face the camera give or take 0.3 radians a component, 4 to 5 metres away; the start is turned by as much and
+    is off by 20 centimetres a coordinate.
+
+    Returns:
+        Body, observations and initial parameters, as `hm.fit` takes them.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    import hardmo_jax as hm
+    from hardmo_jax.body import landmarks, params
+    from hardmo_jax.fitting import priors
+    from hardmo_jax.geometry import cameras, rotations
+    from hardmo_jax.skeleton import layouts
+
+    rng = np.random.default_rng(seed)
+    body, layout = hm.open_body(), layouts.get_layout("openpose67")
+    prior = priors.pose_prior(body.joint_names)
+    pose = prior.mean + 0.6 * prior.spread * rng.standard_normal((batch, body.num_joints - 1, 3))
+    pose = np.clip(pose, prior.low, prior.high).astype(np.float32)
+    upright = rotations.axis_angle_to_matrix(jnp.array([np.pi, 0, 0], jnp.float32))
+    tilt = rotations.axis_angle_to_matrix(jnp.asarray(0.3 * rng.standard_normal((batch, 3)), jnp.float32))
+    orient = rotations.matrix_to_axis_angle(rotations.compose(tilt, upright))
+    place = [0.3 * rng.standard_normal(batch), 0.3 * rng.standard_normal(batch), 4 + rng.random(batch)]
+    truth = hm.BodyParams(
+        betas=(0.7 * rng.standard_normal((batch, body.num_betas))).astype(np.float32),
+        global_orient=orient,
+        transl=np.stack(place, 1).astype(np.float32),
+        **params.split_pose(body.family, pose),
+    )
+    model, is_supported = landmarks.point_model(body, layout)
+    points = np.asarray(jax.jit(lambda m, p: m(p))(model, truth))
+    camera = cameras.camera_from_image_size(1280, 720)
+    pixels = np.asarray(cameras.project_points(camera, points))
+    pixels = pixels + NOISE_PIXELS * rng.standard_normal(pixels.shape)
+    confidence = np.tile(is_supported.astype(float), (batch, 1))
+    observations = hm.Observations(keypoints_2d=pixels, confidence=confidence, layout=layout.name, camera=camera)
+    rest = hm.BodyParams.rest(body, batch=(batch,))
+    facing = np.tile(np.array([np.pi, 0, 0], np.float32), (batch, 1))
+    start = np.stack(place, 1) + TRANSL_OFF * rng.standard_normal((batch, 3))
+    initial = dataclasses.replace(rest, global_orient=facing, transl=start.astype(np.float32))
+    return body, observations, initial
 
 
 def _make(body: Any, points: tuple[str, ...], batch: int) -> tuple[Problem, OurProblem]:
@@ -117,7 +153,10 @@ def _make(body: Any, points: tuple[str, ...], batch: int) -> tuple[Problem, OurP
     start = np.zeros((batch, layout.size), np.float32)
     start[:, :3] = problem.transl
     num_pose = 3 * (body.num_joints - 1)
-    spread = [np.full(10, (2 * SHAPE_WEIGHT) ** -0.5), np.full(num_pose, (2 * POSE_WEIGHT) ** -0.5)]
+    spread = [
+        np.full(10, (2 * contestants.SHAPE_WEIGHT) ** -0.5),
+        np.full(num_pose, (2 * contestants.POSE_WEIGHT) ** -0.5),
+    ]
     far = np.full(10 + num_pose, 1e6, np.float32)
     ones = np.ones((batch, len(points)), np.float32)
     ours = OurProblem(
@@ -147,7 +186,12 @@ def _make(body: Any, points: tuple[str, ...], batch: int) -> tuple[Problem, OurP
     return problem, ours
 
 
-def stages(*steps: tuple[int, tuple[str, ...]], converged_below: float = 1e-4) -> tuple[Any, ...]:
+def stages(
+    *steps: tuple[int, tuple[str, ...]],
+    robust_pixels: float = contestants.ROBUST_PIXELS,
+    prior: float = 1.0,
+    converged_below: float = 0.0,
+) -> tuple[Any, ...]:
     """Stages of so many steps in which these groups of parameters are free."""
     from hardmo_jax.fitting.stages import Stage
 
@@ -155,8 +199,10 @@ def stages(*steps: tuple[int, tuple[str, ...]], converged_below: float = 1e-4) -
         Stage(
             iterations=count,
             free=free,
-            robust_scale=contestants.ROBUST_PIXELS,
+            robust_scale=robust_pixels,
             joint_limits=0.0,
+            pose_prior=prior,
+            shape_prior=prior,
             converged_below=converged_below,
         )
         for count, free in steps

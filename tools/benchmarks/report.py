@@ -8,7 +8,8 @@ def table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     where = [machine["processor"], *machine["devices"], machine["date"], machine["commit"]]
     lines = [f"{result['suite']}: {', '.join(where)}"]
-    lines += [_body_line(row) if result["suite"] == "body" else _compile_line(row) for row in result["rows"]]
+    line = {"body": _body_line, "compile": _compile_line, "fit": _line, "pipeline": _line}[result["suite"]]
+    lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)
 
 
@@ -24,3 +25,10 @@ def _body_line(row: dict[str, Any]) -> str:
 
 def _compile_line(row: dict[str, Any]) -> str:
     return f"{row['program']:18} cold {row['cold_seconds']:6.2f} s  warm {row['warm_seconds']:6.2f} s"
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Every figure by its name."""
+    return "  ".join(
+        f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()
+    )

@@ -18,6 +18,7 @@ _HOME = {
     "FitResult": "hardmo_jax.fitting.result",
     "FitStatus": "hardmo_jax.fitting.result",
     "Observations": "hardmo_jax.observations",
+    "UserResidual": "hardmo_jax.fitting.evidence",
     "fit": "hardmo_jax.fitting.fit",
     "load_body": "hardmo_jax.body.load",
     "open_body": "hardmo_jax.body.load",
@@ -32,6 +33,7 @@ __all__ = [
     "FitResult",
     "FitStatus",
     "Observations",
+    "UserResidual",
     "__version__",
     "fit",
     "load_body",
@@ -42,6 +44,7 @@ if typing.TYPE_CHECKING:
     from hardmo_jax.body.load import load_body, open_body
     from hardmo_jax.body.model import BodyModel, BodyOutput
     from hardmo_jax.body.params import BodyParams
+    from hardmo_jax.fitting.evidence import UserResidual
     from hardmo_jax.fitting.fit import fit
     from hardmo_jax.fitting.result import FitResult, FitStatus
     from hardmo_jax.fitting.stages import FitOptions

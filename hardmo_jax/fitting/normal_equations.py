@@ -201,7 +201,7 @@ def _mask(model: PointModel) -> np.ndarray:
 def _columns(of_joints: Float[Array, "J1 N 3 B"], of_betas: Float[Array, "B N C"]) -> Float[Array, "B N P"]:
     """Columns of the vector, in its order, from those of the translation and the joints, and those of the shape."""
     joints = jnp.transpose(of_joints, (3, 1, 0, 2))
-    joints = joints.reshape(*joints.shape[:2], -1)
+    joints = joints.reshape(*joints.shape[:2], 3 * joints.shape[2])
     return jnp.concatenate([joints[..., :6], of_betas, joints[..., 6:]], -1)
 
 

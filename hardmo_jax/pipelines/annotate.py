@@ -24,7 +24,8 @@ from hardmo_jax.body import load
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.fitting.fit import CONFIDENT, fit
+from hardmo_jax.fitting.evidence import CONFIDENT
+from hardmo_jax.fitting.fit import fit
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry import cameras
@@ -35,6 +36,8 @@ from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.viz import overlay
 
+#: People fitted between two reports of progress.
+_PEOPLE_A_REPORT = 256
 #: Called as work goes on: stage, units done, units in all (None if unknown).
 Progress = Callable[[str, int, int | None], None]
 
@@ -284,8 +287,8 @@ def to_observations(sightings: list[Sighting], options: AnnotateOptions) -> Obse
 
 
 def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> FitResult:
-    """Fit everybody, a full batch at a time so that progress can be told."""
-    size = options.fit.max_batch
+    """Fit everybody, some at a time so that progress can be told."""
+    size = min(options.fit.max_batch, _PEOPLE_A_REPORT)
     report("fit", 0, len(sightings))
     pieces = []
     for first in range(0, len(sightings), size):

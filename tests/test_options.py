@@ -77,7 +77,8 @@ def test_round_trip_through_json(made):
 
 
 def test_fit_options_round_trip_through_json():
-    made = stages.FitOptions(solver="adam", refine=(stages.Stage(iterations=3, free=("transl",)),), yaw_starts=2)
+    stage = stages.Stage(iterations=3, free=("transl",), converged_below=1e-3)
+    made = stages.FitOptions(solver="lbfgs", refine=(stage,), yaw_starts=2, slots=5)
     plain = json.loads(json.dumps(options.to_mapping(made)))
     again = options.from_mapping(stages.FitOptions, plain)
     assert again == made
@@ -133,6 +134,13 @@ def test_section_name_leads_the_message():
         options.from_mapping(stages.FitOptions, {"explore": [{"iterations": 1, "free": ["legs"]}]}, where="fit")
     with pytest.raises(options.OptionsError, match=r"^fit\.solver: 'newton' is not one of 'levenberg_marquardt'"):
         options.from_mapping(stages.FitOptions, {"solver": "newton"}, where="fit")
+
+
+def test_option_that_moved_to_the_stages_is_refused_by_name():
+    with pytest.raises(options.OptionsError, match=r"^fit: unknown key 'converged_below'"):
+        options.from_mapping(stages.FitOptions, {"converged_below": 1e-3}, where="fit")
+    made = options.from_mapping(stages.FitOptions, {"refine": [{"iterations": 2, "converged_below": 1e-3}]})
+    assert made.refine[0].converged_below == 1e-3
 
 
 def test_whole_numbers_become_floats_but_true_does_not():

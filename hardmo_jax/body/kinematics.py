@@ -114,7 +114,7 @@ def cross(first: Float[Array, "..."], second: Float[Array, "..."], axis: int) ->
     return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis)
 
 
-def product(outer: Float[Array, "J 3 3 B"], inner: Float[Array, "J 3 N B"]) -> Float[Array, "J 3 N B"]:
+def product(outer: Float[Array, "J 3 3 #B"], inner: Float[Array, "J 3 N #B"]) -> Float[Array, "J 3 N B"]:
     """Matrices multiplied, the batch innermost."""
     terms = [outer[:, :, k, None] * inner[:, None, k] for k in range(3)]
     return terms[0] + terms[1] + terms[2]

@@ -22,12 +22,14 @@ class UserResidual:
     """Residuals of one's own that take part in a fit.
 
     They are differentiated in forward mode, a pass for each parameter, and for their rows only: a few rows cost as
-    much as the fit itself. Write the function outside of loops: every new one is a program to compile.
+    much as the fit itself, and all their derivatives are kept for every slot. Write the function outside of loops:
+    every new one is a program to compile. They pull people without evidence, too.
     """
 
     function: Callable[..., Any] = dataclasses.field(metadata={"static": True})
     """`function(params, joints, data)` of one person gives residuals (R,) in standard deviations; `params` are
-    `BodyParams`, `joints` (J, 3) is in metres in the camera frame. It must be traceable by JAX."""
+    `BodyParams` without expression, `joints` (J, 3) is in metres in the camera frame. It must be traceable by JAX.
+    `global_orient` jumps where it reaches pi, which is where people face the camera: use joints, or matrices of it."""
     data: Any = None
     """Arrays that the function needs, any pytree of them, with the batch axes of the observations in front."""
 
@@ -79,8 +81,6 @@ class Prepared:
     """Points that count in the reported errors."""
     judged: Bool[np.ndarray, "B K"]
     """Points by which the fit is judged: body and feet, the confident ones where there are enough."""
-    is_used: Bool[np.ndarray, "K"]
-    """Points that may have any weight."""
 
 
 def prepare(
@@ -163,7 +163,6 @@ def prepare(
         is_enough=is_enough,
         confident=confident,
         judged=judged,
-        is_used=part_weight > 0,
     )
 
 

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from hardmo_jax.array_types import Array, Bool, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import objective
+from hardmo_jax.fitting.evidence import Evidence
 from hardmo_jax.fitting.solution import Solution
 
 
 def value_and_gradient(
     model: landmarks.PointModel,
     prior: objective.Prior,
-    evidence: objective.Evidence,
+    evidence: Evidence,
     orient: Float[Array, "M 3 3"],
 ) -> Callable[[objective.StageWeights, Array], tuple[Array, Array]]:
     """Function of a row of weights and of vectors (M, P) that gives costs (M,) and gradients (M, P).

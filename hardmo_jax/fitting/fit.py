@@ -8,7 +8,6 @@ each other.
 """
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import os
@@ -65,7 +64,8 @@ def fit(
         options: Stages, weights, solver.
         initial: Start of the refining stages instead of the best of several headings, in the camera frame.
         residuals: Residuals of one's own, beside those of the keypoints and priors.
-        devices: Devices that share the people; None takes the default one, a CPU with all of its cores.
+        devices: Devices that share the people, one thread each; None takes the default one, a CPU with all of its
+            cores.
 
     Returns:
         Parameters, status and errors with the batch axes of the observations.
@@ -84,7 +84,10 @@ def fit(
         raise ObservationError("the batch is empty: there is nobody to fit")
     job = _job(body, layout, options)
     prepared = evidence.prepare(people, layout, job.is_supported, options, job.dtype)
-    start = None if initial is None else _start_of(body, initial, batch)
+    start = None
+    if initial is not None:
+        start, is_number = _start_of(body, initial, batch, job.prior)
+        prepared = dataclasses.replace(prepared, is_finite=prepared.is_finite & is_number)
     flat = tuple(
         dataclasses.replace(extra, data=jax.tree.map(lambda leaf: _flat_rows(leaf, batch), extra.data))
         for extra in residuals
@@ -116,6 +119,11 @@ class _Job:
     prior: objective.Prior
     schedules: dict[str, objective.StageWeights]
     dtype: np.dtype
+
+    def on(self, device: Any) -> "_Job":
+        """The same with its arrays on a device."""
+        names = ("model", "solved", "prior", "schedules")
+        return dataclasses.replace(self, **{name: jax.device_put(getattr(self, name), device) for name in names})
 
 
 def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions) -> _Job:
@@ -169,16 +177,30 @@ def _anonymous(model: landmarks.PointModel) -> landmarks.PointModel:
 
 
 def _start_of(
-    body: BodyModel, initial: BodyParams, batch: tuple[int, ...]
-) -> tuple[Float[np.ndarray, "B P"], Float[np.ndarray, "B 3 3"]]:
-    """Vectors and orientations of given parameters, one row a person."""
+    body: BodyModel, initial: BodyParams, batch: tuple[int, ...], prior: objective.Prior
+) -> tuple[tuple[Float[np.ndarray, "B P"], Float[np.ndarray, "B 3 3"]], Bool[np.ndarray, "B"]]:
+    """Vectors and orientations of given parameters, one row a person, and who has numbers there.
+
+    Whoever has none starts from the prior's mean.
+    """
     jax.eval_shape(body.joints, initial)  # parameters of another model are refused by name
-    rows = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*batch, *leaf.shape[len(initial.batch_shape) :])), initial)
+    try:
+        np.broadcast_shapes(initial.batch_shape, batch)
+        rows = jax.tree.map(
+            lambda leaf: np.broadcast_to(leaf, (*batch, *leaf.shape[len(initial.batch_shape) :])), initial
+        )
+    except ValueError:
+        raise ObservationError(
+            f"`initial` has the batch axes {initial.batch_shape}, the observations have {batch}"
+        ) from None
     rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), rows)
     dtype = body.joint_template.dtype
     rows = jax.tree.map(lambda leaf: leaf.astype(dtype), rows)
-    vector, orient = _from_params(variables.Layout.of(body), rows)
-    return np.asarray(vector), np.asarray(orient)
+    vector, orient = (np.asarray(leaf) for leaf in _from_params(variables.Layout.of(body), rows))
+    is_number = np.asarray(np.isfinite(vector).all(-1) & np.isfinite(orient).all((-1, -2)))
+    mean = np.concatenate([np.zeros(6, dtype), np.asarray(prior.mean)])
+    vector = np.where(is_number[:, None], vector, mean)
+    return (vector, np.where(is_number[:, None, None], orient, np.eye(3, dtype=dtype))), is_number
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -206,23 +228,25 @@ def _spread(
     devices: Sequence[Any] | None,
 ) -> dict[str, Any]:
     """Cut the people into pieces, have devices and cores fit them, and put the results together again."""
-    platform = devices[0].platform if devices else jax.default_backend()
-    slots = job.options.slots or _SLOTS.get(platform, _SLOTS_ELSEWHERE)
-    serving = _Serving(slots=slots, platform=platform)
-    workers = len(devices) if devices else _cores() if platform == "cpu" else 1
+    places = _places(devices)
+    slots = [job.options.slots or _SLOTS.get(place.platform, _SLOTS_ELSEWHERE) for place in places]
+    workers = len(places) if devices else _cores() if places[0].platform == "cpu" else 1
     # Less than a slot's worth a worker would leave slots empty.
-    num_pieces = max(-(-count // job.options.max_batch), min(workers, -(-count // slots)))
+    num_pieces = max(-(-count // job.options.max_batch), min(workers, -(-count // min(slots))))
     pieces = [rows for rows in np.array_split(np.arange(count), num_pieces) if len(rows)]
+    # Bodies may be anywhere; what all people share goes to each device once.
+    jobs = [job.on(place) for place in places]
+    settings = (_setting("jax_enable_x64"), _setting("jax_default_matmul_precision"))
 
     def work(index: int) -> dict[str, Any]:
-        rows = pieces[index]
+        rows, turn = pieces[index], index % len(places)
         selected = jax.tree.map(lambda leaf: leaf[rows], prepared.evidence)
         judged = (prepared.confident[rows], prepared.judged[rows])
         begun = None if start is None else (start[0][rows], start[1][rows])
-        place = jax.default_device(devices[index % len(devices)]) if devices else contextlib.nullcontext()
-        with place:
-            solved = _fit_piece(job, selected, judged, begun, serving)
-            return jax.tree.map(np.asarray, solved)
+        serving = _Serving(slots=slots[turn], platform=places[turn].platform)
+        # JAX keeps these settings by thread.
+        with jax.enable_x64(settings[0]), jax.default_matmul_precision(settings[1]), jax.default_device(places[turn]):
+            return _fit_piece(jobs[turn], selected, judged, begun, serving)
 
     if min(workers, len(pieces)) > 1:
         with concurrent.futures.ThreadPoolExecutor(min(workers, len(pieces))) as pool:
@@ -236,6 +260,25 @@ def _spread(
         if result[name] is not None:
             result[name] = np.where(job.is_supported[:, None], result[name], np.nan)
     return result
+
+
+def _setting(name: str) -> Any:
+    """Value of a setting of JAX in this thread."""
+    return getattr(jax.config, name)
+
+
+def _places(devices: Sequence[Any] | None) -> list[Any]:
+    """The devices that are asked for, or the default one.
+
+    Raises:
+        ObservationError: If there are none, or they are something else.
+    """
+    if devices is None:
+        default = _setting("jax_default_device")
+        return [jax.devices(default)[0] if default is None or isinstance(default, str) else default]
+    if not len(devices) or not all(isinstance(device, jax.Device) for device in devices):
+        raise ObservationError(f"`devices` must be some of jax.devices(), got {devices!r}")
+    return list(devices)
 
 
 def _cores() -> int:
@@ -320,7 +363,9 @@ def _solve(
         work = np.zeros(len(vector), np.int32)
         work[: len(starts)] = starts
         solve = _compiled(levenberg_marquardt.solve, "slots", "is_one_by_one", cpu_level=1, platform=serving.platform)
-        settings = {"slots": min(serving.slots, len(vector)), "is_one_by_one": serving.platform == "cpu"}
+        is_cpu = serving.platform == "cpu"
+        # Idle slots cost little where they are served one by one; elsewhere another program costs less than they do.
+        settings = {"slots": min(serving.slots, len(vector if is_cpu else starts)), "is_one_by_one": is_cpu}
         return solve(*inputs, orient, vector, work, np.int32(len(starts)), **settings)
     if num_starts is not None:
         vector, orient = vector[: num_starts * size], orient[: num_starts * size]

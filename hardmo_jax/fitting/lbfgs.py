@@ -15,6 +15,7 @@ from jax import lax
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import first_order, objective
+from hardmo_jax.fitting.evidence import Evidence
 from hardmo_jax.fitting.solution import Solution
 
 _MEMORY = 10
@@ -28,7 +29,7 @@ _FIRST_STEP = 0.05
 def solve(
     model: landmarks.PointModel,
     prior: objective.Prior,
-    evidence: objective.Evidence,
+    evidence: Evidence,
     schedule: objective.StageWeights,
     orient: Float[AnyArray, "M 3 3"],
     start: Float[AnyArray, "M P"],

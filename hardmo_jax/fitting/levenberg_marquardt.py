@@ -20,15 +20,16 @@ from jax import lax
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
 from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import normal_equations, objective
+from hardmo_jax.fitting.evidence import Evidence
 from hardmo_jax.fitting.normal_equations import NormalEquations
 from hardmo_jax.fitting.solution import Solution
 
-INITIAL_DAMPING = 1e-2
+_INITIAL_DAMPING = 1e-2
 #: Longest steps: radians, standard deviations of the shape, and metres, or this share of the distance if that is more.
 #: Without them the first steps from a poor start leave for places from which nobody returns.
 _ANGLE_REACH, _SHAPE_REACH, _TRANSL_REACH, _DISTANCE_REACH = 0.3, 0.6, 0.3, 0.1
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
-#: Small steps in a row that end a stage.
+#: Small steps, without a larger one between them, that end a stage.
 _SMALL_STEPS = 2
 
 
@@ -57,7 +58,7 @@ class _Slots:
 def solve(
     model: landmarks.PointModel,
     prior: objective.Prior,
-    evidence: objective.Evidence,
+    evidence: Evidence,
     schedule: objective.StageWeights,
     orient: Float[AnyArray, "M 3 3"],
     start: Float[AnyArray, "M P"],
@@ -70,8 +71,8 @@ def solve(
     """Take starts through the rows of a schedule: one evaluation and one linear solve each.
 
     The first row of a stage evaluates the best vector under the new weights, the others a step from it, so a stage of
-    n + 1 rows takes n steps, or fewer: it ends when two steps in a row change the cost by less than
-    `converged_below` of it.
+    n + 1 rows takes n steps, or fewer: it ends when two steps change the cost by less than `converged_below` of it,
+    and no larger step is taken in between.
 
     Args:
         model: Body points.
@@ -117,8 +118,9 @@ def solve(
         growth = jnp.where(is_better, 2.0, now.growth * 2)
         best = _chosen(is_better, vector, now.best)
         equations = jax.tree.map(lambda new, kept: _chosen(is_better, new, kept), made, old)
-        # A refused step says little, unless not even its model hoped for more.
-        change = jnp.where(is_better, old.cost - made.cost, now.predicted)
+        # A refused step says little, unless not even its model, hardly damped, hoped for more.
+        hope = jnp.where((now.damping <= 1) & (now.predicted >= 0), now.predicted, jnp.inf)
+        change = jnp.where(is_better, old.cost - made.cost, hope)
         is_small = change <= weights.converged_below * old.cost
         small_steps = jnp.where(is_small, now.small_steps + 1, jnp.where(is_better, 0, now.small_steps))
         small_steps = jnp.where(is_start, 0, small_steps)
@@ -141,7 +143,7 @@ def solve(
         item = jnp.where(is_new, rows_of(work, turn), now.item)
         row = jnp.where(is_done, 0, row)
         best = _chosen(is_new, rows_of(start, item), best)
-        damping = jnp.where(is_new, INITIAL_DAMPING, damping)
+        damping = jnp.where(is_new, _INITIAL_DAMPING, damping)
         is_busy = now.is_busy & (is_new | ~is_done)
         weights = rows_of(schedule, row)
         is_stepping = is_busy & (weights.is_stage_start == 0)
@@ -171,14 +173,14 @@ def solve(
     first = rows_of(work, place)
     best = rows_of(start, first)
     # Shapes of the equations without the work: whatever they hold is replaced when a stage starts.
-    shapes = jax.eval_shape(evaluate, *constants, first, jnp.zeros_like(first), best)
+    shapes = evaluate(*constants, first, jnp.zeros_like(first), best)
     now = _Slots(
         item=first,
         is_busy=place < num_work,
         row=jnp.zeros_like(first),
         best=best,
         equations=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
-        damping=jnp.full((slots,), INITIAL_DAMPING, start.dtype),
+        damping=jnp.full((slots,), _INITIAL_DAMPING, start.dtype),
         growth=jnp.full((slots,), 2.0, start.dtype),
         candidate=best,
         predicted=jnp.ones((slots,), start.dtype),

@@ -218,7 +218,9 @@ def _without_centre(
     C = sum c J, S = sum w J and W = sum w. Then sum w (J - C)^T (J - C) is
     sum w J^T J + W (C - S / W)^T (C - S / W) - S^T S / W.
     """
-    mass = jnp.maximum(jnp.matmul(jnp.ones(len(square), square.dtype), square), 1e-12)[:, None, None]
+    mass = jnp.maximum(
+        jnp.matmul(jnp.ones(len(square), square.dtype), square, precision=jax.lax.Precision.HIGHEST), 1e-12
+    )[:, None, None]
     centre, share = sums[:, 0], sums[:, 1] / mass
     added = jnp.concatenate([centre - share, share], 1) * jnp.sqrt(mass)
     sign = jnp.repeat(jnp.array([1, -1], added.dtype), 3)[:, None]

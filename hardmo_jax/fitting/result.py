@@ -14,7 +14,7 @@ class FitStatus(enum.IntEnum):
     """How the fit of one person ended."""
 
     CONVERGED = 0
-    """The cost stopped falling."""
+    """The cost stopped falling: the last stage ended by itself (`Stage.converged_below`)."""
     MAX_STEPS = 1
     """The iterations ran out while the cost was still falling; the parameters are usable."""
     DIVERGED = 2
@@ -43,4 +43,5 @@ class FitResult:
     error_by_part: dict[str, Float[AnyArray, "*batch"]]
     """Median distance of confident keypoints by part, in box sides (metres if only 3D was given); NaN without any."""
     loss_history: Float[AnyArray, "*batch steps"]
-    """Cost at the start of each iteration of the refining stages."""
+    """Best cost after each row of the refining stages, one row more a stage than steps; rows that were not needed
+    repeat the cost before them, and costs of different stages have different weights."""

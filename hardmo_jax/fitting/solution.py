@@ -17,6 +17,6 @@ class Solution:
     cost: Float[Array, "M"]
     """Its cost under these weights."""
     is_converged: Bool[Array, "M"]
-    """Whether the last stage ended before its last row."""
+    """Whether the cost had stopped falling, by the solver's own test."""
     history: Float[Array, "M rows"]
     """The best cost after each row of the schedule; NaN for rows that were not needed."""

@@ -32,8 +32,9 @@ class Stage:
     robust_scale: float = 0.1
     """Geman-McClure scale of the reprojection error, in box sides: errors far beyond it count as outliers."""
     converged_below: float = 1e-4
-    """Levenberg-Marquardt ends the stage after two steps in a row that change the cost by less than this share of it;
-    for the other solvers it only decides, at the end of the last stage, whether a fit counts as converged."""
+    """Levenberg-Marquardt ends the stage after two steps that change the cost by less than this share of it, without a
+    larger one between them. For the other solvers it only decides at the end whether a fit counts as converged: ten
+    times as much over three iterations."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.free) - set(GROUPS))
@@ -65,7 +66,7 @@ class PartWeights:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Options of `hm.fit`. Hashable: a static argument of the jitted solver."""
+    """Options of `hm.fit`. Hashable values."""
 
     solver: Solver = "levenberg_marquardt"
     """Second-order by default; Adam and L-BFGS for comparison, and for residuals of one's own that are many."""
@@ -103,8 +104,8 @@ class FitOptions:
     """People worked on at once by one thread or device; None takes 16 on a CPU, where their matrices should stay in the
     cache, and 4096 elsewhere. Memory grows with it and not with the number of people."""
     max_batch: int = 1024
-    """People handed to one call of the solver; larger batches are cut, smaller ones padded to a power of four, which
-    costs next to nothing: each size is compiled once."""
+    """People handed to one call of the solver; larger batches are cut, smaller ones padded to a power of four:
+    each size is compiled once. Padding costs nothing with Levenberg-Marquardt; other solvers compute it."""
 
     def __post_init__(self) -> None:
         if self.solver not in get_args(Solver):

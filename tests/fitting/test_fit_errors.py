@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hardmo_jax as hm
+from hardmo_jax.fitting.evidence import UserResidual
 from hardmo_jax.geometry import cameras
 from tests.fitting import synthetic_people
 
@@ -99,6 +100,18 @@ def test_body_without_landmarks_for_the_layout():
 def test_start_of_another_family(body):
     other = hm.BodyParams.rest(hm.open_body(view="smpl"), batch=(2,))
     assert "`body_pose` must end in (21, 3)" in refused(body, observe(), initial=other)
+
+
+def nothing(params, joints, data):
+    return joints[:, 0] * 0
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2), (24, 3)])
+def test_data_of_a_residual_of_other_people(body, shape):
+    extra = UserResidual(function=nothing, data={"good": np.zeros((2, 24)), "bad": np.zeros(shape)})
+    message = refused(body, observe(), residuals=(extra,))
+    assert "`data` of a residual must have the batch axes (2,)" in message
+    assert str(shape) in message
 
 
 def test_inputs_are_left_as_they_were(body):

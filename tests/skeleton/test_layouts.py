@@ -196,6 +196,45 @@ def test_layouts_are_hashable_and_refuse_body_points_that_do_not_fit():
         layouts.KeypointLayout(name="x", points=("neck",), body_point_names=(("neck", "neck"), ("neck", "head")))
 
 
+# ---- some of the points ---------------------------------------------------------------------------------------
+
+
+def test_layout_of_some_points_has_them_in_the_order_asked_for():
+    layout = layouts.get_layout("openpose25")
+    some = layout.only((4, 0, 19))
+    assert some.points == ("right_wrist", "nose", "left_big_toe")
+    assert some.name == layout.name
+    assert layout.only(tuple(range(len(layout)))) == layout
+
+
+def test_layout_of_some_points_keeps_their_body_points_and_no_others():
+    layout = layouts.get_layout("spin_49")
+    chosen = dict(layout.body_point_names)
+    assert chosen, "the case must have body points of its own"
+    kept = tuple(layout.index(point) for point in list(chosen)[:2])
+    plain = next(index for index, point in enumerate(layout.points) if point not in chosen)
+    some = layout.only((*kept, plain))
+    assert dict(some.body_point_names) == {point: chosen[point] for point in list(chosen)[:2]}
+    assert layout.only((plain,)).body_point_names == ()
+
+
+@pytest.mark.parametrize("name", list(layouts.LAYOUTS))
+def test_points_of_some_of_a_layout_are_regressed_as_those_of_the_whole(name):
+    points = tuple(dict.fromkeys(layouts.SMPLX_JOINTS + layouts.SMPL_JOINTS + layouts.LANDMARKS + layouts.FACE51))
+    points += tuple(point for file in regressors.REGRESSORS for point in regressors.regressed_points(file))
+    layout = layouts.get_layout(name)
+    rows = tuple(range(len(layout) - 1, -1, -2))
+    matrix, is_supported = mapping.point_regressor(layout, points)
+    some, is_some_supported = mapping.point_regressor(layout.only(rows), points)
+    np.testing.assert_array_equal(some, matrix[list(rows)])
+    np.testing.assert_array_equal(is_some_supported, is_supported[list(rows)])
+
+
+def test_layout_that_would_name_a_point_twice_is_refused():
+    with pytest.raises(ValueError, match="names a point twice"):
+        layouts.get_layout("coco17").only((3, 3))
+
+
 # ---- parts --------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ _EXPLAINED, _EXPLAINED_3D = 0.05, 0.1
 _LEAST_EXPLAINED = 0.7
 #: What no body in front of a camera does: betas beyond this, joints this far over their limits (radians), and a
 #: pelvis nearer or farther than this (metres).
-_MOST_BETA, _MOST_OVERSTEP, _NEAREST, _FARTHEST = 4.5, 0.35, 0.4, 200.0
+_MOST_BETA, _MOST_OVERSTEP, _NEAREST, _FARTHEST = 4.5, 0.35, 0.6, 200.0
 
 
 def distances(points: Float[Array, "B K 3"], evidence: Evidence) -> Float[Array, "B K"]:

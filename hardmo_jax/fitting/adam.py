@@ -32,7 +32,7 @@ def solve(
     def step(carry: tuple, weights: objective.StageWeights) -> tuple[tuple, Array]:
         vector, state, best, best_cost = carry
         now, gradient = value_and_gradient(weights, vector)
-        best, best_cost, _ = first_order.better(weights, (vector, now), (best, best_cost))
+        best, best_cost = first_order.better(weights, (vector, now), (best, best_cost))
         updates, state = optimiser.update(gradient, state, vector)
         # Momentum of an earlier stage must not move what this stage holds.
         vector = optax.apply_updates(vector, updates * weights.free)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.array_types import Array, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import objective
 from hardmo_jax.fitting.evidence import Evidence
@@ -42,13 +42,13 @@ def value_and_gradient(
 
 def better(
     weights: objective.StageWeights, now: tuple[Array, Array], best: tuple[Array, Array]
-) -> tuple[Float[Array, "M P"], Float[Array, "M"], Bool[Array, "M"]]:
-    """The better of two (vector, cost) for each person, and whether it is the first.
+) -> tuple[Float[Array, "M P"], Float[Array, "M"]]:
+    """The better of two (vector, cost) for each person.
 
     Costs under different weights do not compare: the best is chosen anew in each stage.
     """
     is_better = jnp.isfinite(now[1]) & ((now[1] < best[1]) | (weights.is_stage_start > 0))
-    return jnp.where(is_better[:, None], now[0], best[0]), jnp.where(is_better, now[1], best[1]), is_better
+    return jnp.where(is_better[:, None], now[0], best[0]), jnp.where(is_better, now[1], best[1])
 
 
 def repeated(schedule: objective.StageWeights, steps: int) -> objective.StageWeights:

@@ -115,6 +115,7 @@ class _Job:
     is_solved: Bool[np.ndarray, "K"]
     is_supported: Bool[np.ndarray, "K"]
     layout: layouts.KeypointLayout
+    solved_layout: layouts.KeypointLayout
     options: FitOptions
     prior: objective.Prior
     schedules: dict[str, objective.StageWeights]
@@ -135,7 +136,8 @@ def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions) -
             "its topology has no named landmarks, or the layout is another body part's"
         )
     is_solved = is_supported & (evidence.point_weights(layout, options.part_weights) > 0)
-    solved, _ = landmarks.point_model(body, layout.only(tuple(np.flatnonzero(is_solved).tolist())))
+    solved_layout = layout.only(tuple(np.flatnonzero(is_solved).tolist()))
+    solved, _ = landmarks.point_model(body, solved_layout)
     dtype = body.joint_template.dtype
     variable_layout = variables.Layout.of(body)
     # Levenberg-Marquardt explores and refines by one program: both schedules have the same number of rows.
@@ -148,6 +150,7 @@ def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions) -
         is_solved=is_solved,
         is_supported=is_supported,
         layout=layout,
+        solved_layout=solved_layout,
         options=options,
         prior=objective.make_prior(variable_layout, body.joint_names, options.joint_limit_spread, dtype),
         schedules={
@@ -317,10 +320,9 @@ def _fit_piece(
         eye = np.tile(np.eye(3, dtype=job.dtype), (size, 1, 1))
         root = np.asarray(job.model.body.joint_template)[0]
         rest = np.asarray(keypoints(job.model, eye, np.tile(mean, (size, 1))))[0] - root
-        weighted_layout = job.layout.only(tuple(np.flatnonzero(job.is_solved).tolist()))
         starts = _compiled(_starts, "layout", "yaw_starts", cpu_level=0, platform=platform)
         vector, orient = starts(
-            (rest[job.is_solved], root), mean, weighted, layout=weighted_layout, yaw_starts=options.yaw_starts
+            (rest[job.is_solved], root), mean, weighted, layout=job.solved_layout, yaw_starts=options.yaw_starts
         )
         explored = _solve(job, weighted, "explore", vector, orient, count, serving)
         vector, orient = _cheapest(explored, vector.shape[0] // size, np.asarray(orient))

@@ -52,7 +52,7 @@ class _Slots:
     predicted: Float[Array, "S"]
     """Decrease of the cost that the quadratic model expects of the candidate."""
     small_steps: Int[Array, "S"]
-    """Small steps in a row."""
+    """Small steps since the last larger one."""
 
 
 def solve(
@@ -95,7 +95,7 @@ def solve(
     def rows_of(tree, index):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf).at[index].get(mode="clip"), tree)
 
-    @jax.jit  # traced once, though it is asked for its shapes first
+    @jax.jit  # traced once, though it is called twice
     def evaluate(evidence, schedule, orient, model, prior, item, row, vector):
         seen, weights = rows_of(evidence, item % num_people), rows_of(schedule, row)
         return objective.equations(model, prior, seen, weights, rows_of(orient, item), vector)
@@ -172,7 +172,7 @@ def solve(
     place = jnp.arange(slots)
     first = rows_of(work, place)
     best = rows_of(start, first)
-    # Shapes of the equations without the work: whatever they hold is replaced when a stage starts.
+    # Only the shapes of these equations are used, so they are not computed: a stage starts by replacing what is there.
     shapes = evaluate(*constants, first, jnp.zeros_like(first), best)
     now = _Slots(
         item=first,

@@ -11,7 +11,6 @@ import numpy as np
 
 from tools.benchmarks import contestants, fit_problems, timing
 
-BATCH = 256
 LEARNING_RATE = 0.03
 #: Peers and the Adam steps their ratio is taken over. The full mesh of smplx takes a minute for a hundred.
 ADAM_PEERS = {"body-models-torch": 100, "body-models-jax": 100, "smplx-torch": 10}

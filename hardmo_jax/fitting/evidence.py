@@ -31,7 +31,8 @@ class UserResidual:
     `BodyParams` without expression, `joints` (J, 3) is in metres in the camera frame. It must be traceable by JAX.
     `global_orient` jumps where it reaches pi, which is where people face the camera: use joints, or matrices of it."""
     data: Any = None
-    """Arrays that the function needs, any pytree of them, with the batch axes of the observations in front."""
+    """Arrays that the function needs, any pytree of them, with the batch axes of the observations in front. Fractions
+    are taken in the precision of the body."""
 
 
 @jax.tree_util.register_dataclass

@@ -88,10 +88,7 @@ def fit(
     if initial is not None:
         start, is_number = _start_of(body, initial, batch, job.prior)
         prepared = dataclasses.replace(prepared, is_finite=prepared.is_finite & is_number)
-    flat = tuple(
-        dataclasses.replace(extra, data=jax.tree.map(lambda leaf: _flat_rows(leaf, batch), extra.data))
-        for extra in residuals
-    )
+    flat = tuple(_of_people(extra, batch, job) for extra in residuals)
     prepared = dataclasses.replace(prepared, evidence=dataclasses.replace(prepared.evidence, residuals=flat))
     result = _spread(job, prepared, start, count, devices)
     result = jax.tree.map(lambda leaf: jnp.asarray(leaf).reshape(*batch, *leaf.shape[1:]), result)
@@ -201,8 +198,7 @@ def _start_of(
     rows = jax.tree.map(lambda leaf: leaf.astype(dtype), rows)
     vector, orient = (np.asarray(leaf) for leaf in _from_params(variables.Layout.of(body), rows))
     is_number = np.asarray(np.isfinite(vector).all(-1) & np.isfinite(orient).all((-1, -2)))
-    mean = np.concatenate([np.zeros(6, dtype), np.asarray(prior.mean)])
-    vector = np.where(is_number[:, None], vector, mean)
+    vector = np.where(is_number[:, None], vector, prior.mean_vector())
     return (vector, np.where(is_number[:, None, None], orient, np.eye(3, dtype=dtype))), is_number
 
 
@@ -213,14 +209,39 @@ def _from_params(
     return variable_layout.from_params(params)
 
 
-def _flat_rows(leaf: Any, batch: tuple[int, ...]) -> np.ndarray:
-    """One row a person of data of a user's residual."""
-    leaf = np.asarray(leaf)
-    if leaf.shape[: len(batch)] != batch:
+def _of_people(extra: UserResidual, batch: tuple[int, ...], job: _Job) -> UserResidual:
+    """A user's residual with one row of data a person, fractions in the precision of the body.
+
+    Raises:
+        ObservationError: If the data are not those of these people, or the function gives something else than
+            residuals.
+    """
+
+    def flat_rows(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        if leaf.shape[: len(batch)] != batch:
+            raise ObservationError(
+                f"`data` of a residual must have the batch axes {batch} of the observations in front, got {leaf.shape}"
+            )
+        leaf = leaf.reshape(-1, *leaf.shape[len(batch) :])
+        return leaf.astype(job.dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
+
+    extra = dataclasses.replace(extra, data=jax.tree.map(flat_rows, extra.data))
+    variable_layout = variables.Layout.of(job.model.body)
+
+    def of_person(vector: Array, orient: Array, joints: Array, data: Any) -> Any:
+        return extra.function(variable_layout.to_params(vector, orient), joints, data)
+
+    person = [(variable_layout.size,), (3, 3), (variable_layout.num_joints, 3)]
+    person = [jax.ShapeDtypeStruct(shape, job.dtype) for shape in person]
+    given = jax.eval_shape(of_person, *person, jax.tree.map(lambda leaf: leaf[0], extra.data))
+    if getattr(given, "ndim", None) != 1 or given.dtype != job.dtype:
+        name = getattr(extra.function, "__name__", "function")
         raise ObservationError(
-            f"`data` of a residual must have the batch axes {batch} of the observations in front, got {leaf.shape}"
+            f"residual {name!r} must return one array (R,) of {job.dtype} for a person, got {given}; "
+            "`.ravel()` makes one row of a matrix"
         )
-    return leaf.reshape(-1, *leaf.shape[len(batch) :])
+    return extra
 
 
 def _spread(
@@ -316,7 +337,7 @@ def _fit_piece(
     keypoints = _compiled(motion.keypoints, cpu_level=0, platform=platform)
     if start is None:
         # By the program, of the same number of people, that gives the keypoints of the result.
-        mean = np.concatenate([np.zeros(6, job.dtype), np.asarray(job.prior.mean)])
+        mean = job.prior.mean_vector()
         eye = np.tile(np.eye(3, dtype=job.dtype), (size, 1, 1))
         root = np.asarray(job.model.body.joint_template)[0]
         rest = np.asarray(keypoints(job.model, eye, np.tile(mean, (size, 1))))[0] - root

@@ -30,6 +30,11 @@ class Prior:
     limit_spread: float = dataclasses.field(metadata={"static": True})
     num_betas: int = dataclasses.field(metadata={"static": True})
 
+    def mean_vector(self) -> Float[np.ndarray, "P"]:
+        """The vector of the mean pose and shape, at the origin and not turned."""
+        mean = np.asarray(self.mean)
+        return np.concatenate([np.zeros(6, mean.dtype), mean])
+
 
 def make_prior(layout: variables.Layout, joint_names: tuple[str, ...], limit_spread: float, dtype: np.dtype) -> Prior:
     """Prior for a body: unit Gaussians with limits over the shape, `priors.pose_prior` over the pose."""

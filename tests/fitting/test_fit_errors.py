@@ -114,6 +114,22 @@ def test_data_of_a_residual_of_other_people(body, shape):
     assert str(shape) in message
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda params, joints, data: joints,
+        lambda params, joints, data: joints[0, 0],
+        lambda params, joints, data: (joints[:, 0],),
+        lambda params, joints, data: joints[:, 0] > 0,
+        lambda params, joints, data: joints[:, 0].astype("float16"),
+    ],
+    ids=["matrix", "scalar", "tuple", "booleans", "half precision"],
+)
+def test_residual_that_is_no_row_of_numbers(body, wrong):
+    message = refused(body, observe(), residuals=(UserResidual(function=wrong),))
+    assert "must return one array (R,) of float32" in message
+
+
 def test_inputs_are_left_as_they_were(body):
     observed = observe(confidence=np.full((2, 25), 3.0))
     before = observed.keypoints_2d.copy()

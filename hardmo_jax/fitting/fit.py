@@ -71,8 +71,8 @@ def fit(
         Parameters, status and errors with the batch axes of the observations.
 
     Raises:
-        ObservationError: If there are neither 2D nor 3D keypoints, 2D keypoints have no camera, shapes disagree, a
-            confidence lies outside [0, 1], or the body lacks points to compare with.
+        ObservationError: If there is nobody, there are neither 2D nor 3D keypoints, 2D keypoints have no camera, shapes
+            disagree, a confidence lies outside [0, 1], or the body lacks points to compare with.
     """
     options = options or FitOptions()
     batch, people = evidence.flatten(observations)
@@ -88,6 +88,10 @@ def fit(
     if initial is not None:
         start, is_number = _start_of(body, initial, batch, job.prior)
         prepared = dataclasses.replace(prepared, is_finite=prepared.is_finite & is_number)
+    if not isinstance(residuals, Sequence) or not all(isinstance(extra, UserResidual) for extra in residuals):
+        raise ObservationError(
+            f"`residuals` must be a list of `hm.UserResidual(function=..., data=...)`, got {residuals!r}"
+        )
     flat = tuple(_of_people(extra, batch, job) for extra in residuals)
     prepared = dataclasses.replace(prepared, evidence=dataclasses.replace(prepared.evidence, residuals=flat))
     result = _spread(job, prepared, start, count, devices)
@@ -300,7 +304,11 @@ def _places(devices: Sequence[Any] | None) -> list[Any]:
     if devices is None:
         default = _setting("jax_default_device")
         return [jax.devices(default)[0] if default is None or isinstance(default, str) else default]
-    if not len(devices) or not all(isinstance(device, jax.Device) for device in devices):
+    if (
+        not isinstance(devices, Sequence)
+        or not len(devices)
+        or not all(isinstance(device, jax.Device) for device in devices)
+    ):
         raise ObservationError(f"`devices` must be some of jax.devices(), got {devices!r}")
     return list(devices)
 

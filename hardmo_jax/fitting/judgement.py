@@ -10,8 +10,9 @@ from hardmo_jax.fitting.evidence import Evidence
 from hardmo_jax.geometry import cameras
 from hardmo_jax.skeleton import layouts
 
-#: Distance within which a keypoint counts as explained: box sides, and metres without 2D keypoints.
-_EXPLAINED, _EXPLAINED_3D = 0.05, 0.1
+#: Distance within which a keypoint counts as explained: box sides, and without 2D keypoints metres, and no more than
+#: this share of the largest distance of a point from the first one: a body can be crumpled into any small heap.
+_EXPLAINED, _EXPLAINED_3D, _EXPLAINED_SHARE = 0.05, 0.1, 0.2
 #: Share of the confident keypoints that must be explained.
 _LEAST_EXPLAINED = 0.7
 #: What no body in front of a camera does: betas beyond this, joints this far over their limits (radians), and a
@@ -41,7 +42,8 @@ def is_credible(
     With enough freedom a body can be bent onto noise: a small median error alone says nothing.
     """
     has_pixels = evidence.keypoints_2d is not None
-    explained = (distance < (_EXPLAINED if has_pixels else _EXPLAINED_3D)) & judged
+    within = _EXPLAINED if has_pixels else jnp.minimum(_EXPLAINED_3D, _EXPLAINED_SHARE * _extent(evidence, judged))
+    explained = (distance < within) & judged
     share = jnp.sum(explained, -1) / jnp.maximum(jnp.sum(judged, -1), 1)
     start = variables.Layout.of(model.body).pose_start
     pose, low, high = vector[:, start:], prior.low[prior.num_betas :], prior.high[prior.num_betas :]
@@ -51,6 +53,13 @@ def is_credible(
     depth = vector[:, 2] + model.body.joint_template[0, 2]
     is_in_front = (depth >= _NEAREST) & (depth <= _FARTHEST) if has_pixels else jnp.isfinite(depth)
     return (share >= _LEAST_EXPLAINED) & is_human & is_in_front
+
+
+def _extent(evidence: Evidence, judged: Bool[Array, "B K"]) -> Float[Array, "B 1"]:
+    """Largest distance of a judged 3D keypoint from the first of them, metres."""
+    points = jnp.asarray(evidence.keypoints_3d)
+    first = jnp.take_along_axis(points, jnp.argmax(judged, -1)[:, None, None], 1)
+    return jnp.max(jnp.where(judged, jnp.linalg.norm(points - first, axis=-1), 0), -1, keepdims=True)
 
 
 def median_errors(

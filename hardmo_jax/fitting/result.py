@@ -18,11 +18,13 @@ class FitStatus(enum.IntEnum):
     MAX_STEPS = 1
     """The iterations ran out while the cost was still falling; the parameters are usable."""
     DIVERGED = 2
-    """The result does not explain the keypoints, or is no human body in front of the camera; do not use it."""
+    """The result does not explain the keypoints, or is no human body in front of the camera (which 3D keypoints alone
+    do not have: they may be anywhere); do not use it."""
     NONFINITE = 3
     """An input or a result was not finite; the parameters are the best finite ones seen."""
     NO_EVIDENCE = 4
-    """Too few usable keypoints; the parameters are the prior's mean, do not use them."""
+    """Too few usable keypoints; the parameters are those of the priors and of residuals of the user alone,
+    do not use them."""
 
 
 @jax.tree_util.register_dataclass

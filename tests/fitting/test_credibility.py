@@ -65,3 +65,12 @@ def test_doubtful_but_consistent_keypoints_are_judged_too():
     distance = np.linalg.norm(np.asarray(result.keypoints_2d[0])[shown] - keypoints[0][shown], axis=-1)
     assert distance.mean() < 2
     assert np.isnan(result.error_by_part["body"][0])
+
+
+@pytest.mark.parametrize("extent", [0.0, 0.05])
+def test_3d_points_in_a_heap_are_no_body(extent):
+    rng = np.random.default_rng(5)
+    points = np.array([0.1, 0.2, 4.0]) + rng.uniform(-extent / 2, extent / 2, (2, 25, 3))
+    observations = hm.Observations(keypoints_3d=points, confidence_3d=np.ones((2, 25)), layout="openpose25")
+    result = hm.fit(hm.open_body(), observations)
+    assert not np.isin(np.asarray(result.status), USABLE).any()

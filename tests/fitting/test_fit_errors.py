@@ -1,6 +1,8 @@
 """What `hm.fit` refuses, in one line that says what to do. Nothing here compiles."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -128,6 +130,30 @@ def test_data_of_a_residual_of_other_people(body, shape):
 def test_residual_that_is_no_row_of_numbers(body, wrong):
     message = refused(body, observe(), residuals=(UserResidual(function=wrong),))
     assert "must return one array (R,) of float32" in message
+
+
+#: Run by itself: in tests every call is checked for its types, at a user's it is not.
+OF_OTHER_TYPES = """
+import jax, numpy as np, hardmo_jax as hm
+from hardmo_jax.observations import ObservationError
+def nothing(params, joints, data): return joints[:, 0]
+points = {"keypoints_3d": np.zeros((2, 25, 3)), "confidence_3d": np.ones((2, 25)), "layout": "openpose25"}
+residual = hm.UserResidual(function=nothing)
+for given in ({"residuals": residual}, {"residuals": [nothing]}, {"devices": jax.devices()[0]}):
+    try:
+        hm.fit(hm.open_body(), hm.Observations(**points), **given)
+    except ObservationError as error:
+        print(error)
+"""
+
+
+def test_residuals_and_devices_of_other_types():
+    done = subprocess.run([sys.executable, "-c", OF_OTHER_TYPES], capture_output=True, text=True, check=True)
+    messages = done.stdout.splitlines()
+    assert len(messages) == 3
+    assert messages[0].startswith("`residuals` must be a list of")
+    assert messages[1].startswith("`residuals` must be a list of")
+    assert messages[2].startswith("`devices` must be some of")
 
 
 def test_inputs_are_left_as_they_were(body):

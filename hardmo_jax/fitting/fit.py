@@ -304,11 +304,8 @@ def _places(devices: Sequence[Any] | None) -> list[Any]:
     if devices is None:
         default = _setting("jax_default_device")
         return [jax.devices(default)[0] if default is None or isinstance(default, str) else default]
-    if (
-        not isinstance(devices, Sequence)
-        or not len(devices)
-        or not all(isinstance(device, jax.Device) for device in devices)
-    ):
+    is_one = isinstance(devices, jax.Device)
+    if is_one or not len(devices) or not all(isinstance(device, jax.Device) for device in devices):
         raise ObservationError(f"`devices` must be some of jax.devices(), got {devices!r}")
     return list(devices)
 

@@ -1,0 +1,1 @@
+"""Errors of poses and keypoints as the field reports them."""

@@ -12,8 +12,8 @@ from jaxtyping import install_import_hook
 # Shapes and types of every call are checked while the tests run, and only then. Not in `safe_pickle`: a check on
 # each of its millions of opcodes would make the tests against endless files endless themselves.
 _ROOMS = (
-    "geometry", "skeleton", "body", "observations", "options", "labels", "rendering", "fitting", "perception", "viz",
-    "pipelines",
+    "geometry", "skeleton", "body", "observations", "options", "labels", "rendering", "fitting", "perception", "data",
+    "metrics", "recovery", "viz", "pipelines",
 )  # fmt: skip
 _HOOK = install_import_hook([f"hardmo_jax.{room}" for room in _ROOMS], "beartype.beartype")
 

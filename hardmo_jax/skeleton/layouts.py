@@ -49,11 +49,14 @@ SMPLX_JOINTS = (
 #: The 16 joints of MANO by side: the wrist, then the finger joints (Romero et al., 2017).
 MANO_JOINTS: dict[str, tuple[str, ...]] = {side: (f"{side}_wrist", *_finger_joints(side)) for side in SIDES}
 
+#: Tips of the ten fingers, thumb to little finger, the left hand first.
+FINGER_TIPS = tuple(f"{side}_{finger}_tip" for side in SIDES for finger in FINGERS)
+
 #: Points that no joint stands for and that are picked as vertices of the mesh.
 LANDMARKS = (
     "nose", "right_eye", "left_eye", "right_ear", "left_ear",
     "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
-    *(f"{side}_{finger}_tip" for side in SIDES for finger in FINGERS),
+    *FINGER_TIPS,
 )  # fmt: skip
 
 _FOOT = ("big_toe", "small_toe", "heel")
@@ -179,6 +182,14 @@ LAYOUTS: dict[str, KeypointLayout] = dict(
             + _hand("left")
             + _hand("right"),
         ),
+        # The same without the face.
+        _layout(
+            "coco_wholebody65",
+            _COCO17
+            + tuple(f"{side}_{point}" for side in SIDES for point in _FOOT)
+            + _hand("left")
+            + _hand("right"),
+        ),
         # MediaPipe's 33 body points. `*_foot_index` is the foremost point of the foot, close to the big toe.
         _layout(
             "blazepose33",
@@ -199,6 +210,14 @@ LAYOUTS: dict[str, KeypointLayout] = dict(
         # BODY_25, then slots for annotations, which are the same in both.
         # ProHMR's 44 are those of HMR2: its released configuration makes the last 19 by SMPL_to_J19, too.
         _layout("hmr2_44", _BODY25 + _ANNOTATED19, _HMR2_POINTS),
+        # What the HardMo benchmark scores: HMR2's 44, then the tips of the fingers.
+        _layout("hardmo_54", _BODY25 + _ANNOTATED19 + FINGER_TIPS, _HMR2_POINTS),
+        # Every point of SPIN's protocol for 3DPW and Human3.6M, each a row of `J_regressor_h36m`.
+        _layout(
+            "h36m_17",
+            regressors.J_REGRESSOR_H36M,
+            {point: regressors.regressed_point("J_regressor_h36m", point) for point in regressors.J_REGRESSOR_H36M},
+        ),
         _layout("spin_49", _BODY25 + _ANNOTATED19 + _ANNOTATED_FACE, _SPIN_POINTS | _SPIN_FACE_POINTS),
     ]
 )  # fmt: skip

@@ -24,7 +24,7 @@ SPIN_ANNOTATED_FROM = (
     ("name", "size"),
     [("smpl24", 24), ("smplh52", 52), ("coco17", 17), ("openpose25", 25), ("openpose67", 67),
      ("coco_feet23", 23), ("coco_wholebody133", 133), ("blazepose33", 33), ("smplx55", 55), ("mano_left16", 16),
-     ("mano_right16", 16), ("hmr2_44", 44), ("spin_49", 49)],
+     ("mano_right16", 16), ("hmr2_44", 44), ("spin_49", 49), ("hardmo_54", 54), ("h36m_17", 17)],
 )  # fmt: skip
 def test_layout_has_its_published_size(name, size):
     assert len(layouts.get_layout(name)) == size
@@ -41,7 +41,9 @@ def test_layout_has_its_published_size(name, size):
      ("smplx55", "right_eyeball", 24), ("smplx55", "left_index1", 25), ("smplx55", "right_index1", 40),
      ("smplx55", "right_thumb3", 54), ("mano_left16", "left_wrist", 0), ("mano_right16", "right_pinky1", 7),
      ("hmr2_44", "right_ankle_lsp", 25), ("hmr2_44", "pelvis_mpii", 39), ("hmr2_44", "head_h36m", 43),
-     ("spin_49", "nose_gt", 44), ("spin_49", "left_eye_gt", 45), ("spin_49", "right_ear_gt", 48)],
+     ("spin_49", "nose_gt", 44), ("spin_49", "left_eye_gt", 45), ("spin_49", "right_ear_gt", 48),
+     ("hardmo_54", "pelvis_mpii", 39), ("hardmo_54", "left_thumb_tip", 44), ("hardmo_54", "right_pinky_tip", 53),
+     ("h36m_17", "pelvis_h36m", 0), ("h36m_17", "right_ankle_h36m", 6), ("h36m_17", "right_wrist_h36m", 16)],
 )  # fmt: skip
 def test_point_stands_at_its_published_index(name, point, index):
     assert layouts.get_layout(name).index(point) == index
@@ -158,6 +160,22 @@ def test_supersets_share_their_slots():
     assert spin.points[:44] == hmr2.points
     assert hmr2.points[:25] == layouts.get_layout("openpose25").points
     assert hmr2.points[25:] == regressors.SMPL_TO_J19
+
+
+def test_the_layout_of_the_hardmo_benchmark_is_hmr2_44_and_the_finger_tips():
+    hardmo, hmr2 = (layouts.get_layout(name) for name in ("hardmo_54", "hmr2_44"))
+    assert hardmo.points[:44] == hmr2.points
+    assert hardmo.points[44:] == layouts.LANDMARKS[-10:]
+    assert hardmo.body_point_names == hmr2.body_point_names
+
+
+def test_the_layout_of_human36m_takes_each_row_of_its_regressor():
+    rows = regressors.regressed_points("J_regressor_h36m")
+    matrix, is_supported = mapping.point_regressor(layouts.get_layout("h36m_17"), rows)
+    assert is_supported.all()
+    np.testing.assert_array_equal(matrix, np.eye(17))
+    _, is_supported = mapping.point_regressor(layouts.get_layout("h36m_17"), layouts.SMPL_JOINTS + layouts.LANDMARKS)
+    assert not is_supported.any()
 
 
 def test_a_body_with_every_regressor_gives_each_superset_its_own_points():

@@ -1,0 +1,136 @@
+"""Cameras at random places around people, as those who film dance and martial arts stand."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from hardmo_jax.array_types import Float
+
+#: Draws of distance and lens before the camera steps back until the person fits.
+_MAX_DRAWS = 40
+_STEP_BACK = 1.1
+#: Share of the picture that stays free around the person.
+_MARGIN = 0.03
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewpointOptions:
+    """Distribution of cameras. Angles in degrees, lengths in metres."""
+
+    pitch_degrees: tuple[float, float] = (-15.0, 25.0)
+    """Uniform; positive looks down on the person."""
+    roll_spread_degrees: float = 5.0
+    """Standard deviation of the turn about the line of sight."""
+    distance: tuple[float, float] = (3.0, 8.0)
+    """Uniform, from the middle of the person."""
+    vertical_field_of_view_degrees: tuple[float, float] = (30.0, 70.0)
+    """Uniform."""
+    image_size: tuple[int, int] = (1280, 720)
+    """Width and height in pixels."""
+
+    def __post_init__(self) -> None:
+        low, high = self.vertical_field_of_view_degrees
+        if not 0 < low <= high < 180:
+            raise ValueError(f"`vertical_field_of_view_degrees` must be an interval in (0, 180), got {(low, high)}")
+        if not 0 < self.distance[0] <= self.distance[1]:
+            raise ValueError(f"`distance` must be an interval of positive lengths, got {self.distance}")
+        if min(self.image_size) < 1:
+            raise ValueError(f"`image_size` must be positive, got {self.image_size}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Viewpoints:
+    """One camera a person: `camera_points = rotation @ world_points + translation`, OpenCV axes."""
+
+    rotation: Float[np.ndarray, "N 3 3"]
+    """World (y up) to camera (y down, z forward)."""
+    translation: Float[np.ndarray, "N 3"]
+    """Metres."""
+    focal_length: Float[np.ndarray, "N 2"]
+    """Pixels."""
+    principal_point: Float[np.ndarray, "N 2"]
+    """Pixels: the middle of the picture."""
+
+
+def sample_viewpoints(
+    rng: np.random.Generator, world_points: Float[np.ndarray, "N K 3"], options: ViewpointOptions
+) -> Viewpoints:
+    """Draw a camera for each person so that the whole person is in the picture.
+
+    Yaw is uniform. Distance and field of view are drawn again where the person would be cut (a person of 1.7 m does
+    not fit 30 degrees from 3 m), so near cameras with long lenses are rarer than the options say; the person stands
+    anywhere in the picture, not in its middle.
+
+    Args:
+        rng: Source of all randomness.
+        world_points: Points of each person that must be seen (of a clip: of all of its frames), metres, y up.
+        options: Distribution.
+
+    Returns:
+        Cameras.
+    """
+    drawn = [_one_viewpoint(rng, points, options) for points in np.asarray(world_points, np.float64)]
+    rotation, translation, focal_length = (np.stack(column) for column in zip(*drawn, strict=True))
+    width, height = options.image_size
+    middle = np.array([0.5 * (width - 1), 0.5 * (height - 1)])
+    return Viewpoints(
+        rotation=rotation,
+        translation=translation,
+        focal_length=np.repeat(focal_length[:, None], 2, axis=1),
+        principal_point=np.tile(middle, (len(rotation), 1)),
+    )
+
+
+def _one_viewpoint(
+    rng: np.random.Generator, points: Float[np.ndarray, "K 3"], options: ViewpointOptions
+) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"], float]:
+    width, height = options.image_size
+    yaw = rng.uniform(0, 2 * math.pi)
+    pitch = math.radians(rng.uniform(*options.pitch_degrees))
+    roll = math.radians(rng.normal(0, options.roll_spread_degrees))
+    where = rng.uniform(-1, 1, 2)
+    middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
+    rotation = look_rotation(yaw, pitch, roll)
+    turned = (points - middle) @ rotation.T
+    distance, focal_length = 0.0, 1.0
+    for draw in range(1000):
+        if draw < _MAX_DRAWS:
+            distance = rng.uniform(*options.distance)
+            angle = math.radians(rng.uniform(*options.vertical_field_of_view_degrees))
+            focal_length = 0.5 * height / math.tan(0.5 * angle)
+        else:
+            distance *= _STEP_BACK
+        if np.min(turned[:, 2]) + distance < 0.5:
+            continue
+        pixels = focal_length * turned[:, :2] / (turned[:, 2:] + distance)
+        free = np.array([width, height]) * (1 - 2 * _MARGIN) - np.ptp(pixels, axis=0)
+        if np.all(free > 0):
+            break
+    # Sliding the camera sideways moves the image almost rigidly; half of the free border stays for the difference.
+    pixels = focal_length * turned[:, :2] / (turned[:, 2:] + distance)
+    free = np.array([width, height]) * (1 - 2 * _MARGIN) - np.ptp(pixels, axis=0)
+    goal = 0.25 * where * free - 0.5 * (pixels.min(axis=0) + pixels.max(axis=0))
+    shift = np.array([*(goal * distance / focal_length), distance])
+    return rotation, shift - rotation @ middle, focal_length
+
+
+def look_rotation(yaw: float, pitch: float, roll: float) -> Float[np.ndarray, "3 3"]:
+    """World (y up) to an OpenCV camera that looks at the origin.
+
+    Args:
+        yaw: Place of the camera around the person, radians; 0 sees a person at rest from the front.
+        pitch: How far the camera looks down, radians.
+        roll: Turn of the camera about its line of sight, radians.
+
+    Returns:
+        Rotation whose rows are the camera's right, down and forward in the world.
+    """
+    sight = np.array(
+        [-math.sin(yaw) * math.cos(pitch), -math.sin(pitch), -math.cos(yaw) * math.cos(pitch)]
+    )  # from the camera to the person
+    right = np.cross(sight, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right)
+    level = np.stack([right, np.cross(sight, right), sight])
+    turn = np.array([[math.cos(roll), -math.sin(roll), 0.0], [math.sin(roll), math.cos(roll), 0.0], [0.0, 0.0, 1.0]])
+    return turn @ level

@@ -5,8 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import lax
 
-from hardmo_jax.array_types import AnyArray
-from hardmo_jax.array_types import Float
+from hardmo_jax.array_types import AnyArray, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.geometry import rotations

@@ -205,9 +205,10 @@ class _FromMocap:
                 "prepare configs/mocap_hard.py:synth_hard, which needs none"
             )
         self.options = options
+        held_out: tuple[splits.Split, ...] = ("test", "validation")
         wanted = [
             (split, style, take)
-            for split in ("test", "validation")
+            for split in held_out
             for style in splits.STYLES
             for take in splits.held_out_takes(split, style)
         ]

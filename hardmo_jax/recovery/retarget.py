@@ -308,7 +308,7 @@ def _placed_at(
     theirs = np.stack([source.places[name] for name in source.placed], axis=1)
     frames = _trunk_frames(turned, source.placed)
     # Offsets and translation are means of each other's residuals; a few rounds settle both.
-    offsets = np.zeros((len(placed), 3))
+    offsets, transl = np.zeros((len(placed), 3)), np.zeros((len(joints), 3))
     for _ in range(20):
         transl = np.mean(theirs - joints[:, placed] - np.einsum("tkij,kj->tki", frames, offsets), axis=1)
         apart = theirs - joints[:, placed] - transl[:, None]

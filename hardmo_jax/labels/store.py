@@ -6,8 +6,6 @@ opens the file, types that run code when they are read are refused, sizes are bo
 checked against the schema.
 """
 
-import base64
-import binascii
 import dataclasses
 import os
 import pathlib
@@ -17,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hardmo_jax.labels import provenance, schema
+from hardmo_jax.labels import parquet_files, provenance, schema
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.skeleton import layouts
 
@@ -25,12 +23,7 @@ from hardmo_jax.skeleton import layouts
 MAX_BYTES = 4 << 30
 #: Largest number of labels that is read at once.
 MAX_ROWS = 20_000_000
-#: Decoded columns larger than `FREE_BYTES` and this many times the file are taken for a decompression bomb.
-MAX_EXPANSION = 400
-FREE_BYTES = 1 << 30
 
-_MAX_FOOTER_BYTES = 64 << 20
-_BATCH_ROWS = 1024
 _KEY = ("label_id", "label_version")
 _SHARD = re.compile(r"labels-([0-9]{5,})\.parquet")
 
@@ -233,66 +226,17 @@ def _unknown_columns(table: pa.Table) -> list[str]:
 
 def _read_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int]:
     """Table in the current schema (unknown columns behind), and the version of the file."""
-    _check_footer(path)
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
-            # Only the schema is known so far; the columns are decoded after it has been found good.
-            version = _check_schema(file.schema_arrow, path)
-            _check_size(file.metadata, path, max_rows)
-            table = _read_bounded(file, path)
-        table.validate(full=True)
-        return _in_current_schema(table), version
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, LabelError):
-            raise
-        raise LabelFormatError(f"{path}: damaged ({_one_line(error)}); make the labels again") from error
+        table = parquet_files.read_table(path, max_rows=max_rows, check_schema=lambda found: _check_schema(found, path))
+        return _in_current_schema(table), _version_of(table.schema, path)
+    except LabelError:
+        raise
+    except (parquet_files.ParquetFileError, pa.ArrowException, OSError, ValueError) as error:
+        hint = "" if isinstance(error, parquet_files.ParquetFileError) else f"{path}: damaged; make the labels again: "
+        raise LabelFormatError(f"{hint}{' '.join(str(error).split())[:300]}") from error
 
 
-def _check_footer(path: pathlib.Path) -> None:
-    """Refuse files that are no complete Parquet or carry extension types, without any Arrow code.
-
-    An extension type that another library registered (Ray's tensors) unpickles while pyarrow reads the
-    schema: GHSA-mw35-8rx3-xf9r. Its name stands in the Arrow schema, base64 inside the footer.
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size < 12:
-            raise LabelFormatError(f"{path}: {size} bytes are no Parquet file; make the labels again")
-        file.seek(0)
-        begin = file.read(4)
-        file.seek(size - 8)
-        length, end = int.from_bytes(file.read(4), "little"), file.read(4)
-        if begin != b"PAR1":
-            raise LabelFormatError(f"{path}: begins with {begin!r}, so it is no Parquet file")
-        if end != b"PAR1":
-            raise LabelFormatError(f"{path}: cut off, its footer is missing; copy it or make the labels again")
-        if length > min(size - 12, _MAX_FOOTER_BYTES):
-            raise LabelFormatError(f"{path}: its footer of {length} bytes is too large for the file")
-        file.seek(size - 8 - length)
-        footer = file.read(length)
-    if _names_extension_type(footer):
-        raise LabelFormatError(
-            f"{path}: holds an Arrow extension type, which may run code when read; labels have plain columns"
-        )
-
-
-def _names_extension_type(footer: bytes) -> bool:
-    marker = b"ARROW:extension"
-    if marker in footer:
-        return True
-    for text in re.findall(rb"[A-Za-z0-9+/]{64,}", footer):
-        # A length byte before the text may look like base64 as well, so every alignment is tried.
-        for shift in range(4):
-            part = text[shift:]
-            try:
-                if marker in base64.b64decode(part[: len(part) // 4 * 4]):
-                    return True
-            except binascii.Error:
-                continue
-    return False
-
-
-def _check_schema(found: pa.Schema, path: pathlib.Path) -> int:
+def _version_of(found: pa.Schema, path: pathlib.Path) -> int:
     text = (found.metadata or {}).get(schema.FORMAT_KEY, b"").decode("ascii", "replace")
     if not re.fullmatch(r"[0-9]{1,6}", text):
         raise LabelFormatError(f"{path}: a Parquet file without labels (no version of hardmo_jax in it)")
@@ -302,9 +246,11 @@ def _check_schema(found: pa.Schema, path: pathlib.Path) -> int:
             f"{path}: written by a newer hardmo_jax (format {version}, known up to {schema.FORMAT_VERSION}); "
             "update hardmo_jax to read it"
         )
-    for field in found:
-        if _holds_extension(field.type):
-            raise LabelFormatError(f"{path}: column {field.name!r} holds an Arrow extension type")
+    return version
+
+
+def _check_schema(found: pa.Schema, path: pathlib.Path) -> None:
+    _version_of(found, path)
     for expected in schema.label_schema():
         indices = found.get_all_field_indices(expected.name)
         if not indices and expected.nullable:
@@ -316,44 +262,6 @@ def _check_schema(found: pa.Schema, path: pathlib.Path) -> int:
                 f"{path}: column {expected.name!r} must be of type {expected.type}, "
                 f"found {found.field(indices[0]).type}"
             )
-    return version
-
-
-def _holds_extension(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        return True
-    return any(_holds_extension(kind.field(index).type) for index in range(kind.num_fields))
-
-
-def _check_size(metadata: pq.FileMetaData, path: pathlib.Path, max_rows: int) -> None:
-    if metadata.num_rows > max_rows:
-        raise LabelFormatError(
-            f"{path}: {metadata.num_rows} labels are more than the limit allows ({max_rows} left); split it"
-        )
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    if sum(group.num_rows for group in groups) != metadata.num_rows:
-        raise LabelFormatError(f"{path}: its footer contradicts itself; make the labels again")
-    _check_decoded(sum(group.total_byte_size for group in groups), path)
-
-
-def _check_decoded(num_bytes: int, path: pathlib.Path) -> None:
-    stored = path.stat().st_size
-    if num_bytes < 0 or num_bytes > max(FREE_BYTES, MAX_EXPANSION * stored):
-        raise LabelFormatError(f"{path}: {stored} bytes unpack to {num_bytes}; refused as a decompression bomb")
-
-
-def _read_bounded(file: pq.ParquetFile, path: pathlib.Path) -> pa.Table:
-    """All rows, in steps that let a bomb hidden in a dictionary be noticed before it fills the memory."""
-    batches, num_bytes = [], 0
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-        num_bytes += batch.nbytes
-        _check_decoded(num_bytes, path)
-        batches.append(batch)
-    return pa.Table.from_batches(batches, schema=file.schema_arrow).combine_chunks()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _in_current_schema(table: pa.Table) -> pa.Table:

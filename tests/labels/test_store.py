@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hardmo_jax.labels import provenance, schema, store
+from hardmo_jax.labels import parquet_files, provenance, schema, store
 from tests.labels.test_schema import make_full_row, make_row
 
 
@@ -295,8 +295,8 @@ def test_decompression_bomb_is_refused(tmp_path, table, monkeypatch):
     bomb = table.append_column("text", pa.array(["x" * 5_000_000] * 2))
     path = tmp_path / "labels.parquet"
     pq.write_table(bomb, path, compression="zstd")
-    monkeypatch.setattr(store, "FREE_BYTES", 1 << 20)
-    monkeypatch.setattr(store, "MAX_EXPANSION", 10)
+    monkeypatch.setattr(parquet_files, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_files, "MAX_EXPANSION", 10)
     with pytest.raises(store.LabelFormatError, match="bomb"):
         store.read_labels(path)
 
@@ -305,8 +305,8 @@ def test_bomb_hidden_in_a_dictionary_is_refused(tmp_path, table, monkeypatch):
     many = pa.concat_tables([table] * 2000).append_column("text", pa.array(["x" * 10_000] * 4000))
     path = tmp_path / "labels.parquet"
     pq.write_table(many, path, compression="zstd")
-    monkeypatch.setattr(store, "FREE_BYTES", 20 << 20)
-    monkeypatch.setattr(store, "MAX_EXPANSION", 10)
+    monkeypatch.setattr(parquet_files, "FREE_BYTES", 20 << 20)
+    monkeypatch.setattr(parquet_files, "MAX_EXPANSION", 10)
     with pytest.raises(store.LabelFormatError, match="bomb"):
         store.read_labels(path)
 

@@ -21,6 +21,9 @@ from hardmo_jax.perception import model_files
 _FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 USAGE_STATUS = 2
 
+#: Where prepared benchmarks are kept.
+BENCHMARK_ROOT = pathlib.Path("out/benchmarks")
+
 _Options = TypeVar("_Options")
 
 
@@ -81,6 +84,13 @@ def fail(message: str) -> int:
 def cache_folder() -> pathlib.Path:
     """Per-user folder for models and compiled programs; `HARDMO_CACHE` overrides it."""
     return model_files.default_model_folder().parent
+
+
+def mocap_folder(given: str | None) -> pathlib.Path:
+    """Folder of motion capture: the given one, or `mocap` below `HARDMO_DATA`; it may not exist."""
+    if given is not None:
+        return pathlib.Path(given)
+    return pathlib.Path(os.environ.get("HARDMO_DATA", "../shared/data")) / "mocap"
 
 
 def _quiet() -> None:

@@ -5,6 +5,7 @@ written by hand, for those who have no motion capture. Both are the same kind of
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator
@@ -149,6 +150,12 @@ def prepare_benchmark(
     return prepared
 
 
+def benchmark_folder(root: pathlib.Path, options: PrepareOptions) -> pathlib.Path:
+    """Folder of the benchmark that these options make: another one for every change of them."""
+    text = json.dumps(dataclasses.asdict(options), sort_keys=True)
+    return root / f"{options.benchmark}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
 def read_benchmark(folder: pathlib.Path) -> dict[str, str]:
     """Checksum by set name of a prepared benchmark; empty where there is none or it was not finished."""
     path = folder / "benchmark.json"
@@ -206,7 +213,7 @@ class _FromMocap:
             )
         self.options = options
         held_out: tuple[splits.Split, ...] = ("test", "validation")
-        wanted = [
+        wanted: list[tuple[splits.Split, str, str]] = [
             (split, style, take)
             for split in held_out
             for style in splits.STYLES

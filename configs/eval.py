@@ -1,0 +1,39 @@
+"""Evaluation on people whose truth is known: the poster's tables for what users get, beside a plain baseline.
+
+Command:  python -m tools.eval
+Hardware: a laptop; 2 cores take about two minutes from a stored benchmark.
+Expected: see docs/evaluation.md.
+Variants: `full`; `everything` adds clips and the sets in which detectors fail; `smoke`, a few people, for tests.
+
+Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: one start, at rest, headed by the camera;
+`default` is what `tools.annotate` does (configs/normal.py).
+"""
+
+from ml_collections import config_dict
+
+from configs import mocap_hard, normal
+
+_STRESS = ("stress_swaps", "stress_limb_lost", "stress_truncated", "stress_noise_doubled", "stress_focal_length")
+
+
+def get_config(variant: str = "full") -> config_dict.ConfigDict:
+    """Configuration of `tools.eval`."""
+    if variant not in ("full", "everything", "smoke"):
+        raise ValueError(f"unknown variant {variant!r} of configs/eval.py; known: full, everything, smoke")
+    is_smoke = variant == "smoke"
+    config = config_dict.ConfigDict()
+    config.prepare = mocap_hard.get_config("smoke" if is_smoke else "full")
+    config.protocol = "hardmo"  # 4dhumans, 3dpw14, smpl24
+    normal_variant = "smoke" if is_smoke else "full"
+    default = normal.get_config(normal_variant).fit
+    zero_start = normal.get_config(normal_variant).fit
+    zero_start.yaw_starts = 1
+    config.methods = (
+        config_dict.create(name="zero_start", fit=zero_start),
+        config_dict.create(name="default", fit=default),
+    )
+    config.sets = ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")
+    config.last_method_sets = (*_STRESS, "video", "video_correlated") if variant == "everything" else ()
+    config.limit = config_dict.placeholder(int)  # samples of each set at most
+    config.num_resamples = 10_000
+    return config

@@ -1,0 +1,130 @@
+"""Score fits, predictions and labels on people whose truth is known.
+
+python -m tools.eval                                     the default fit, in the poster's tables
+python -m tools.eval --predictions=mine.npz              anybody's predictions (docs/evaluation.md says what they hold)
+python -m tools.eval --labels=out/annotate               stored labels
+python -m tools.eval --compare=default,mine.npz          paired differences with 95 % intervals
+"""
+
+import dataclasses
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import rich.console
+import rich.table
+from absl import flags
+from ml_collections import config_flags
+
+from hardmo_jax.labels import provenance
+from hardmo_jax.pipelines import evaluate as pipeline
+from hardmo_jax.pipelines import evaluation_report, prepare
+from hardmo_jax.viz import charts
+from tools import _cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/eval.py", lock_config=True, help_string="What is scored.")
+_MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/eval", "Folder for evaluation.json, .md and .png.")
+_PREDICTIONS = flags.DEFINE_list("predictions", [], "Files of predictions (.npz, .parquet) to score.")
+_LABELS = flags.DEFINE_list("labels", [], "Label files, or folders of them, to score.")
+_COMPARE = flags.DEFINE_list("compare", [], "Two of: methods of the config, files of predictions, folders of labels.")
+_SET = flags.DEFINE_string("set", "test", "Set that --predictions, --labels and --compare are scored on.")
+_BENCHMARK = flags.DEFINE_string("benchmark", None, "Folder of a prepared benchmark; default: that of the config.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score, print tables, write reports."""
+    del argv
+    if _COMPARE.value and len(_COMPARE.value) != 2:
+        return _cli.fail(f"--compare takes two names, got {len(_COMPARE.value)}; e.g. --compare=zero_start,default")
+    options = _cli.build_options(pipeline.EvaluateOptions, _CONFIG.value)
+    console = rich.console.Console(stderr=True)
+    record = provenance.RunRecord(config=dataclasses.asdict(options), command=tuple(sys.argv))
+    with _cli.ProgressBar(console, units="people") as progress:
+        options, folder, notes = _benchmark(options, progress)
+        named = [*_PREDICTIONS.value, *_LABELS.value]
+        differences = None
+        if _COMPARE.value:
+            results = pipeline.evaluate_named(options, folder, _COMPARE.value, set_name=_SET.value, progress=progress)
+            differences = pipeline.compare(*results, num_resamples=options.num_resamples)
+        elif named:
+            results = pipeline.evaluate_named(options, folder, named, set_name=_SET.value, progress=progress)
+        else:
+            results = pipeline.evaluate_methods(options, folder, progress=progress)
+    tables = evaluation_report.make_tables(results)
+    if differences is not None:
+        first, second = results
+        tables.insert(0, evaluation_report.comparison_table(differences, first.method, second.method, first.set_name))
+    notes = [*notes, *dict.fromkeys(result.protocol.describe() for result in results)]
+    _print(tables, notes)
+    _write(results, tables, notes, differences, folder, record)
+    return 0
+
+
+def _benchmark(
+    options: pipeline.EvaluateOptions, progress: _cli.ProgressBar
+) -> tuple[pipeline.EvaluateOptions, pathlib.Path, list[str]]:
+    """Folder of the benchmark, made if it is not stored; SynthHard where there is no motion capture."""
+    if _BENCHMARK.value is not None:
+        folder = pathlib.Path(_BENCHMARK.value)
+        if not prepare.read_benchmark(folder):
+            raise pipeline.EvaluateError(f"{folder} holds no finished benchmark; `python -m tools.prepare` makes one")
+        return options, folder, [f"Benchmark: {folder.name}, given by --benchmark"]
+    mocap = _cli.mocap_folder(_MOCAP.value)
+    notes = []
+    wanted = options.prepare
+    is_stored = bool(prepare.read_benchmark(prepare.benchmark_folder(_cli.BENCHMARK_ROOT, wanted)))
+    if wanted.benchmark == "mocap_hard" and not is_stored and prepare.find_mocap(mocap) is None:
+        wanted = dataclasses.replace(wanted, benchmark="synth_hard")
+        options = dataclasses.replace(options, prepare=wanted)
+        notes.append(f"This is SynthHard, made of written poses: no motion capture was found. {prepare.CMU_SOURCE}")
+    folder = pipeline.ensure_benchmark(wanted, _cli.BENCHMARK_ROOT, mocap=mocap, progress=progress)
+    if wanted.benchmark == "mocap_hard":
+        notes.append(
+            "Motion: mocap.cs.cmu.edu, created with funding from NSF EIA-0196217; wrists and fingers from a published "
+            "prior. Same subjects in training and test, other takes: this says nothing of new people"
+        )
+    return options, folder, notes
+
+
+def _print(tables: Sequence[evaluation_report.Table], notes: Sequence[str]) -> None:
+    console = rich.console.Console(highlight=False, width=max(rich.console.Console().width, 150))
+    for table in tables:
+        drawn = rich.table.Table(title=table.title, title_justify="left")
+        for index, column in enumerate(table.columns):
+            drawn.add_column(column, justify="left" if index == 0 else "right")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+    for note in notes:
+        console.print(f"- {note}")
+
+
+def _write(results, tables, notes, differences, folder: pathlib.Path, record: provenance.RunRecord) -> None:
+    output = pathlib.Path(_OUTPUT_DIR.value)
+    checksums = prepare.read_benchmark(folder)
+    values = evaluation_report.to_mapping(results, differences, checksums)
+    paths = evaluation_report.write_reports(output, tables, notes, values, title="Evaluation")
+    record.add("benchmark", checksums)
+    record.write(output / "run.json")
+    for path in paths:
+        print(f"wrote {path}")
+    first_set = results[0].set_name
+    shown = [result for result in results if result.set_name == first_set]
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no chart was drawn: matplotlib is missing; pip install 'hardmo_jax[viz]'")
+        return
+    parts = [points.label for points in shown[0].protocol.point_sets if points.name in ("body", "hand", "foot")]
+    chart = charts.draw_evaluation(
+        output / "evaluation.png",
+        pipeline.CURVE,
+        {part: {r.method: r.curves[part] for r in shown if part in r.curves} for part in parts},
+        {result.method: result.joint_errors for result in shown},
+        title=f"{first_set}, {shown[0].num_samples} people",
+    )
+    print(f"wrote {chart}")
+
+
+if __name__ == "__main__":
+    _cli.run(main)

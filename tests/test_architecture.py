@@ -29,6 +29,7 @@ HOMES = {
     "ai_edge_litert": {"perception"},
     "moderngl": {"rendering"},
     "pyarrow": {"labels", "data", "export"},
+    "matplotlib": {"viz"},
     "ray": {"pipelines/runners"},
     "torch": {"perception"},
     "ultralytics": {"perception"},

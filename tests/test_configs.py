@@ -1,5 +1,6 @@
 """Every config in every variant becomes options, survives JSON, and refuses what it does not know."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -8,12 +9,20 @@ import pytest
 from ml_collections import config_dict
 
 from hardmo_jax import options as options_module
-from hardmo_jax.pipelines import annotate
+from hardmo_jax.pipelines import annotate, evaluate, prepare
 from tools import _cli
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-VARIANTS = {"normal": ("full", "smoke")}
-OPTIONS = {"normal": annotate.AnnotateOptions}
+VARIANTS = {
+    "normal": ("full", "smoke"),
+    "mocap_hard": ("full", "synth_hard", "smoke", "synth_smoke"),
+    "eval": ("full", "everything", "smoke"),
+}
+OPTIONS = {
+    "normal": annotate.AnnotateOptions,
+    "mocap_hard": prepare.PrepareOptions,
+    "eval": evaluate.EvaluateOptions,
+}
 
 
 def config_of(name, variant):
@@ -29,7 +38,7 @@ def test_config_becomes_options_and_survives_json(name, variant):
     options = _cli.build_options(OPTIONS[name], config_of(name, variant))
     again = options_module.from_mapping(OPTIONS[name], json.loads(json.dumps(options_module.to_mapping(options))))
     assert again == options
-    hash(options.fit)
+    hash(options)
 
 
 def test_calling_get_config_twice_gives_independent_configs():
@@ -53,6 +62,18 @@ def test_value_of_another_kind_is_named_with_its_place():
         config.fit.yaw_starts = "four"
     with pytest.raises(options_module.OptionsError, match=r"config\.fit\.yaw_starts: expected int, got 'four'"):
         _cli.build_options(annotate.AnnotateOptions, config)
+
+
+def test_the_numbers_of_the_benchmark_are_those_that_the_options_have_by_themselves():
+    assert _cli.build_options(prepare.PrepareOptions, config_of("mocap_hard", "full")) == prepare.PrepareOptions()
+
+
+def test_rows_of_the_evaluation_differ_in_their_starts_only():
+    zero_start, default = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "full")).methods
+    normal_fit = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full")).fit
+    assert default.fit == normal_fit
+    assert dataclasses.replace(zero_start.fit, yaw_starts=normal_fit.yaw_starts) == normal_fit
+    assert zero_start.fit.yaw_starts == 1
 
 
 def test_sections_are_those_of_the_house():

@@ -104,7 +104,7 @@ def _print(tables: Sequence[evaluation_report.Table], notes: Sequence[str]) -> N
 def _write(results, tables, notes, differences, folder: pathlib.Path, record: provenance.RunRecord) -> None:
     output = pathlib.Path(_OUTPUT_DIR.value)
     checksums = prepare.read_benchmark(folder)
-    values = evaluation_report.to_mapping(results, differences, checksums)
+    values = evaluation_report.results_mapping(results, differences, checksums)
     paths = evaluation_report.write_reports(output, tables, notes, values, title="Evaluation")
     record.add("benchmark", checksums)
     record.write(output / "run.json")

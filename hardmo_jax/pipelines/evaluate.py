@@ -32,7 +32,7 @@ from hardmo_jax.metrics.protocols import Protocol
 from hardmo_jax.observations import Observations
 from hardmo_jax.pipelines import prepare
 from hardmo_jax.pipelines.prepare import PrepareOptions
-from hardmo_jax.skeleton import layouts, regressors
+from hardmo_jax.skeleton import layouts, mapping, regressors
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -403,11 +403,13 @@ def _predicted_people(
 
 def _columns(protocol: Protocol, layout: layouts.KeypointLayout) -> np.ndarray:
     """Where each point of the protocol stands in another layout, by name, else by place; -1 where it is not."""
-    by_place = {regressors.place_of(point): index for index, point in reversed(list(enumerate(layout.points)))}
-    exact = {point: index for index, point in enumerate(layout.points)}
-    return np.array(
-        [exact.get(point, by_place.get(regressors.place_of(point), -1)) for point in protocol.layout.points], np.int64
-    )
+    place = {regressors.place_of(point): index for index, point in reversed(list(enumerate(layout.points)))}
+    place |= {point: index for index, point in enumerate(layout.points)}
+    columns = []
+    for point in protocol.layout.points:
+        alike = [way[0][1] for way in mapping.body_points(regressors.place_of(point)) if len(way) == 1]
+        columns.append(next((place[name] for name in (point, *alike) if name in place), -1))
+    return np.array(columns, np.int64)
 
 
 def _covered(protocol: Protocol, has_point: Bool[np.ndarray, "K"], source: str) -> Protocol:

@@ -90,7 +90,7 @@ def to_markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_mapping(
+def results_mapping(
     results: Sequence[SetScore], differences: Mapping[str, PairedDifference] | None, benchmark: Mapping[str, str]
 ) -> dict[str, Any]:
     """Everything that was measured, without what changes from run to run; NaN is null."""

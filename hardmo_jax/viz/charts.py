@@ -31,9 +31,14 @@ def draw_evaluation(
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(
-        1, len(curves) + 1, figsize=(4 * (len(curves) + 1) + 2, 5.2), width_ratios=[1] * len(curves) + [1.6]
+    figure, grid = pyplot.subplots(
+        1,
+        len(curves) + 1,
+        figsize=(4 * (len(curves) + 1) + 2, 5.2),
+        width_ratios=[1] * len(curves) + [1.6],
+        squeeze=False,
     )
+    axes = grid[0]
     colours = [f"C{index}" for index in range(10)]
     methods = list(joint_errors)
     for axis, (part, by_method) in zip(axes, curves.items(), strict=False):
@@ -41,8 +46,8 @@ def draw_evaluation(
             axis.plot(thresholds, values, label=method, color=colours[methods.index(method) % 10])
         axis.set(title=part, xlabel="threshold, share of the box side", ylim=(0, 1), xlim=(0, max(thresholds)))
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("PCK")
-    axes[0].legend(loc="lower right")
+    if curves:
+        axes[0].set_ylabel("PCK")
     last = axes[-1]
     joints = [
         joint for joint in next(iter(joint_errors.values()), {}) if math.isfinite(joint_errors[methods[0]][joint])
@@ -54,6 +59,7 @@ def draw_evaluation(
         last.barh(places, values, height=height, label=method, color=colours[row % 10])
     last.set_yticks([index + 0.4 - height / 2 for index in range(len(joints))], joints, fontsize=6)
     last.invert_yaxis()
+    last.legend(loc="lower right")
     last.set(title="error of each joint", xlabel="mm, root-aligned")
     last.grid(alpha=0.3, axis="x")
     figure.suptitle(title)

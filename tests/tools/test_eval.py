@@ -1,0 +1,140 @@
+"""`python -m tools.eval` and `tools.prepare` as a user runs them, on real motion capture where there is some."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hardmo_jax.data import hard_set
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CONFIG = f"--config={ROOT / 'configs' / 'eval.py'}:smoke"
+
+
+def run(tool, *arguments, cwd, data):
+    """Run a tool in a folder of its own; `data` is what HARDMO_DATA says."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARDMO_DATA": str(data)}
+    return subprocess.run(
+        [sys.executable, "-m", f"tools.{tool}", *arguments],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    """A folder in which SynthHard was evaluated by a user without motion capture, and what was printed."""
+    cwd = tmp_path_factory.mktemp("user")
+    return cwd, run("eval", CONFIG, cwd=cwd, data=cwd / "nothing")
+
+
+def benchmark_of(cwd):
+    return next((cwd / "out" / "benchmarks").iterdir())
+
+
+def truth_file(cwd, name, *, noise=0.0, scale=1.0, rows=slice(None)):
+    """Predictions of a user: the true keypoints in another order, with an error."""
+    found = hard_set.load_hard_set(benchmark_of(cwd) / "test.npz")
+    rng = np.random.default_rng(0)
+    joints = scale * (np.asarray(found.joints, np.float64) + rng.normal(scale=noise or 1e-12, size=found.joints.shape))
+    order = rng.permutation(len(found))[rows]
+    ids = np.array(found.ids)[order]
+    np.savez(cwd / name, ids=ids, layout="smplh52", keypoints_3d=joints[order])
+    return cwd / name
+
+
+def test_without_motion_capture_synth_hard_is_scored_and_named(synthetic):
+    cwd, done = synthetic
+    assert done.returncode == 0, done.stderr
+    for words in ("synth_hard: all", "This is SynthHard", "free for all uses", "zero_start", "P1 default", "Protocol"):
+        assert words in done.stdout, words
+    for ending in ("json", "md", "png"):
+        assert (cwd / "out" / "eval" / f"evaluation.{ending}").stat().st_size > 1000
+
+
+def test_a_second_run_gives_the_same_numbers_to_the_last_digit(synthetic):
+    cwd, first = synthetic
+    before = {path.name: path.read_bytes() for path in (cwd / "out" / "eval").glob("evaluation.*")}
+    again = run("eval", CONFIG, cwd=cwd, data=cwd / "nothing")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert {path.name: path.read_bytes() for path in (cwd / "out" / "eval").glob("evaluation.*")} == before
+
+
+def test_predictions_are_scored_and_compared(synthetic):
+    cwd, _ = synthetic
+    protocol = "--config.protocol=smpl24"
+    good, bad = truth_file(cwd, "good.npz", noise=0.005), truth_file(cwd, "bad.npz", noise=0.05)
+    done = run("eval", CONFIG, protocol, f"--predictions={good},{bad}", cwd=cwd, data=cwd)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((cwd / "out" / "eval" / "evaluation.json").read_text())["results"]
+    errors = {entry["method"]: entry["metrics"]["mpjpe/body_24"] for entry in results}
+    assert errors["good.npz"] < 0.02 < errors["bad.npz"]
+    done = run("eval", CONFIG, protocol, f"--compare={good},{bad}", cwd=cwd, data=cwd)
+    assert done.returncode == 0, done.stderr
+    assert "good.npz is better" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scale": 1000.0}, "millimetres"),
+        ({"rows": slice(0, 0)}, "there are no predictions"),
+    ],
+)
+def test_bad_predictions_end_in_one_line(synthetic, change, words):
+    cwd, _ = synthetic
+    path = truth_file(cwd, "wrong.npz", **change)
+    done = run("eval", CONFIG, "--config.protocol=smpl24", f"--predictions={path}", cwd=cwd, data=cwd)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_arguments_end_in_one_line(synthetic):
+    cwd, _ = synthetic
+    for arguments, words in (
+        (("--compare=default",), "takes two names"),
+        (("--compare=default,absent.npz",), "neither a file nor one of the methods zero_start, default"),
+        (("--predictions=absent.npz",), "neither a file"),
+        (("--set=tset", "--compare=zero_start,default"), "has no set 'tset'"),
+        (("--benchmark=nowhere",), "holds no finished benchmark"),
+        (("--config.protocol=hardmoo",), "did you mean 'hardmo'"),
+    ):
+        done = run("eval", CONFIG, *arguments, cwd=cwd, data=cwd)
+        assert done.returncode == 2, arguments
+        assert words in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_motion_capture_is_prepared_and_scored(tmp_path, reference_data):
+    done = run("eval", CONFIG, "--config.sets=('test',)", cwd=tmp_path, data=reference_data.resolve())
+    assert done.returncode == 0, done.stderr
+    assert "mocap_hard: all" in done.stdout
+    assert "NSF EIA-0196217" in done.stdout
+    results = json.loads((tmp_path / "out" / "eval" / "evaluation.json").read_text())["results"]
+    default = next(entry for entry in results if entry["method"] == "default")
+    # 24 people of one frame each: a fit that lost its way altogether would be far beyond this.
+    assert default["metrics"]["pa_mpjpe/body_17"] < 0.16
+    assert default["pck"]["body_17"][1] > 0.8
+
+
+def test_prepare_prints_sizes_and_checksums(tmp_path):
+    config = f"--config={ROOT / 'configs' / 'mocap_hard.py'}:synth_smoke"
+    done = run("prepare", config, f"--output_dir={tmp_path / 'b'}", cwd=tmp_path, data=tmp_path)
+    assert done.returncode == 0, done.stderr
+    entries = json.loads((tmp_path / "b" / "benchmark.json").read_text())["results"]["sets"]
+    assert len(entries) == 13
+    for entry in entries:
+        assert entry["sha256"] in done.stdout
+        assert (tmp_path / "b" / f"{entry['name'].partition('/')[2]}.npz").stat().st_size == entry["num_bytes"]
+
+
+def test_prepare_without_motion_capture_ends_in_one_line(tmp_path):
+    done = run("prepare", f"--config={ROOT / 'configs' / 'mocap_hard.py'}:smoke", cwd=tmp_path, data=tmp_path)
+    assert done.returncode == 2
+    assert "mocap_hard needs motion capture" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,7 +1,7 @@
 """Benchmarks whose truth is nobody's pseudo-label: MocapHard, from motion capture, and SynthHard, from written poses.
 
 Command:  python -m tools.prepare --config=configs/mocap_hard.py
-Hardware: a laptop; 2 cores take about two and a half minutes for `full`, half a minute for `synth_hard`.
+Hardware: a laptop; 2 cores take about a minute for `full`, less for `synth_hard`.
 Expected: 1,500 test people (500 a style), 300 for validation, 60 clips of 30 frames, the hand and foot sets in two
     difficulties, six sets in which the detector or the camera fails; the same files for the same seed.
 Variants: `full`; `synth_hard`, which needs no motion capture; `smoke` and `synth_smoke`, a few people, for tests.
@@ -22,7 +22,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config = config_dict.ConfigDict()
     config.benchmark = "synth_hard" if variant.startswith("synth") else "mocap_hard"
     config.seed = 0
-    config.frames_per_second = 30.0
+    config.frames_per_second = 3.0 if is_smoke else 30.0
     config.test_frames = 8 if is_smoke else 500  # a style
     config.validation_frames = 4 if is_smoke else 100
     config.test_windows = 2 if is_smoke else 20

@@ -115,7 +115,8 @@ def _write(results, tables, notes, differences, folder: pathlib.Path, record: pr
     if importlib.util.find_spec("matplotlib") is None:
         print("no chart was drawn: matplotlib is missing; pip install 'hardmo_jax[viz]'")
         return
-    parts = [points.label for points in shown[0].protocol.point_sets if points.name in ("body", "hand", "foot")]
+    parts = [points.label for points in shown[0].protocol.point_sets if points.name in ("body", "hand", "foot", "all")]
+    parts = [part for part in parts if any(part in result.curves for result in shown)]
     chart = charts.draw_evaluation(
         output / "evaluation.png",
         pipeline.CURVE,

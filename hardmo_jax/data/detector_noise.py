@@ -11,8 +11,8 @@ import numpy as np
 from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.skeleton import flips, layouts
 
-#: Confidence falls by 1/e over this many standard deviations of a body point.
-_CONFIDENCE_REACH = 6.0
+#: Confidence falls by 1/e over an error of this share of the box side.
+_CONFIDENCE_REACH = 0.06
 _CONFIDENCE_SPREAD = 0.15
 _LOWEST_CONFIDENCE = 0.05
 _LEG = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
@@ -54,8 +54,13 @@ class DetectorNoise:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` is a probability and must be in [0, 1], got {getattr(self, name)}")
         for name in ("body_spread", "extremity_spread", "person_log_spread", "gross_reach"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"`{name}` must be a finite number and not negative, got {getattr(self, name)}")
+        if self.swap_all + self.swap_legs > 1:
+            raise ValueError(
+                "`swap_all` and `swap_legs` exclude each other and must not add up to more than 1, got "
+                f"{self.swap_all} and {self.swap_legs}"
+            )
         if not 0 <= self.frame_correlation < 1:
             raise ValueError(f"`frame_correlation` must be in [0, 1), got {self.frame_correlation}")
         if not 0 <= self.cut_share[0] <= self.cut_share[1] < 1:
@@ -105,7 +110,7 @@ def detect(
     is_gross = rng.random((num_people, num_frames, num_points)) < noise.gross
     elsewhere = rng.uniform(-noise.gross_reach, noise.gross_reach, keypoints_2d.shape)
     error = np.where(is_gross[..., None], elsewhere, error)
-    chance = np.exp(-np.linalg.norm(error, axis=-1) / (_CONFIDENCE_REACH * noise.body_spread + 1e-12))
+    chance = np.exp(-np.linalg.norm(error, axis=-1) / _CONFIDENCE_REACH)
     confidence = chance + rng.normal(0.0, _CONFIDENCE_SPREAD, chance.shape)
     confidence = np.clip(confidence, _LOWEST_CONFIDENCE, 1.0)
 

@@ -17,12 +17,12 @@ from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body.array_files import BodyFileError, read_npz
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
+from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.skeleton import layouts
 
 FORMAT_VERSION = 1
 _PARAMS = tuple(field.name for field in dataclasses.fields(BodyParams))
-_PEOPLE_AT_ONCE = 256
 
 
 class HardSetError(ValueError):
@@ -163,7 +163,7 @@ def load_hard_set(path: str | os.PathLike[str]) -> HardSet:
     try:
         arrays = read_npz(path.read_bytes(), source=path.name)
         meta = json.loads(str(arrays["meta"]))
-    except (BodyFileError, KeyError, json.JSONDecodeError) as error:
+    except (BodyFileError, KeyError, json.JSONDecodeError, RecursionError) as error:
         raise HardSetError(f"{path}: not a set of people with truth ({error}); prepare it again") from error
     version = meta.get("format_version") if isinstance(meta, dict) else None
     if version != FORMAT_VERSION:
@@ -204,6 +204,11 @@ def _camera(arrays: dict[str, np.ndarray], key: str) -> Camera:
 
 def _check(found: HardSet) -> None:
     count, points = len(found.ids), len(layouts.get_layout(found.layout))
+    for key in ("name", "body", "body_checksum", "notes"):
+        if not isinstance(getattr(found, key), str):
+            raise ValueError(f"`{key}` is no text")
+    if not all(isinstance(text, str) for text in (*found.ids, *found.styles, *found.takes)):
+        raise ValueError("`ids`, `styles` and `takes` must be texts")
     if len(set(found.ids)) != count:
         raise ValueError("ids repeat")
     shapes = {
@@ -212,21 +217,25 @@ def _check(found: HardSet) -> None:
         "joints": (count, found.joints.shape[1] if found.joints.ndim == 3 else -1, 3),
     }  # fmt: skip
     for key, shape in shapes.items():
+        if getattr(found, key).dtype.kind != ("i" if key in ("frames", "windows") else "f"):
+            raise ValueError(f"`{key}` is of type {getattr(found, key).dtype}")
         if getattr(found, key).shape != shape:
             raise ValueError(f"`{key}` has the shape {getattr(found, key).shape}, expected {shape}")
-    if len(found.styles) != count or len(found.takes) != count or found.params.transl.shape != (count, 3):
+    params = {key: getattr(found.params, key) for key in _PARAMS if getattr(found.params, key) is not None}
+    lengths = {len(found.styles), len(found.takes), *(len(value) for value in params.values())}
+    if lengths != {count} or found.params.transl.shape != (count, 3):
         raise ValueError("columns are of different lengths")
+    for key in ("camera", "assumed_camera"):
+        camera = getattr(found, key)
+        if camera.focal_length.shape != (count, 2) or camera.principal_point.shape != (count, 2):
+            raise ValueError(f"`{key}` must hold two numbers for each of {count} samples")
 
 
 def truth_vertices(found: HardSet, body: BodyModel) -> Float[np.ndarray, "N V 3"]:
-    """True vertices of all samples, metres, camera frame; some hundred people at a time.
+    """True vertices of all samples, metres, camera frame: 0.16 MB a person of the open body.
 
     Raises:
         HardSetError: If the body is another one.
     """
     found.check_body(body)
-    pieces = []
-    for first in range(0, len(found), _PEOPLE_AT_ONCE):
-        some = found.select(np.arange(first, min(first + _PEOPLE_AT_ONCE, len(found))))
-        pieces.append(np.asarray(body(some.params).vertices))
-    return np.concatenate(pieces) if pieces else np.zeros((0, body.num_vertices, 3), np.float32)
+    return np.asarray(in_pieces(body, found.params).vertices)

@@ -3,6 +3,7 @@
 Salsa takes N and N+15 are the two partners of one dance, so they are always on the same side.
 """
 
+import re
 from typing import Literal, get_args
 
 Split = Literal["train", "validation", "test"]
@@ -23,10 +24,12 @@ def split_of(style: str, take: str) -> Split:
     """Side that a take belongs to.
 
     Raises:
-        SplitError: If the style is unknown.
+        SplitError: If the style is unknown, or the take is not written with two digits: `8` would pass for training.
     """
     if style not in STYLES:
         raise SplitError(f"unknown style {style!r}; the split is defined for {', '.join(STYLES)}")
+    if not re.fullmatch("[0-9]{2}", take):
+        raise SplitError(f"takes are named by two digits, such as 08; got {take!r}")
     for split in ("test", "validation"):
         if take in _HELD_OUT[split][style]:
             return split

@@ -6,16 +6,15 @@ generator of its own, so that adding a set changes no other.
 
 import dataclasses
 import zlib
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hardmo_jax.array_types import Array, Float, Int
+from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body import landmarks, placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
+from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data import detector_noise, viewpoints
 from hardmo_jax.data.detector_noise import DetectorNoise
 from hardmo_jax.data.hard_set import HardSet, body_name
@@ -25,7 +24,6 @@ from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.skeleton import layouts
 
 LAYOUT = "coco_wholebody65"
-_PEOPLE_AT_ONCE = 512
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,7 @@ def leg_length(body: BodyModel, betas: Float[np.ndarray, "*batch S"]) -> Float[n
     basis = np.asarray(body.joint_shape_basis, np.float64)[: body.num_betas]
     joints = template + np.tensordot(np.asarray(betas, np.float64), basis, 1)
     hip, knee, ankle = (joints[..., body.joint_names.index(f"left_{name}"), :] for name in ("hip", "knee", "ankle"))
-    return np.linalg.norm(knee - hip, axis=-1) + np.linalg.norm(ankle - knee, axis=-1)
+    return np.asarray(np.linalg.norm(knee - hip, axis=-1) + np.linalg.norm(ankle - knee, axis=-1))
 
 
 def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int, name: str) -> HardSet:
@@ -114,7 +112,7 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
     betas = rng.normal(size=(people, body.num_betas)) * spread
     world = _world_params(body, motion, betas)
     model = landmarks.layout_points(body, LAYOUT)
-    points = _in_pieces(model, world).reshape(people, frames, -1, 3)
+    points = in_pieces(model, world).reshape(people, frames, -1, 3)
     views = viewpoints.sample_viewpoints(rng, points.reshape(people, -1, 3), options.viewpoint)
 
     def each(array: np.ndarray) -> np.ndarray:
@@ -125,7 +123,7 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
         principal_point=each(views.principal_point).astype(np.float32),
     )
     params = placement.moved(body, world, each(views.rotation), each(views.translation))
-    seen = _in_pieces(model, params)
+    seen = in_pieces(model, params)
     true_keypoints_2d = np.asarray(cameras.project_points(camera, seen))
     count = people * frames
     flat_frames = motion.frames.reshape(-1)
@@ -145,7 +143,7 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
         camera=camera,
         assumed_camera=camera,
         image_size=options.viewpoint.image_size,
-        joints=_in_pieces(body.joints, params),
+        joints=in_pieces(landmarks.layout_points(body, "smplh52"), params),
         layout=LAYOUT,
         true_keypoints_2d=true_keypoints_2d,
         keypoints_2d=true_keypoints_2d,
@@ -214,13 +212,3 @@ def _world_params(body: BodyModel, motion: Motion, betas: Float[np.ndarray, "N S
         betas=jnp.asarray(rows, dtype),
         transl=jnp.asarray(pelvis.reshape(-1, 3) - root, dtype),
     )
-
-
-def _in_pieces(function: Callable[[BodyParams], Array], params: BodyParams) -> Float[np.ndarray, "N K 3"]:
-    """A function of parameters, some people at a time: posed meshes of thousands do not fit into memory."""
-    count = params.batch_shape[0]
-    pieces = []
-    for first in range(0, count, _PEOPLE_AT_ONCE):
-        some = jax.tree.map(lambda leaf, at=first: leaf[at : at + _PEOPLE_AT_ONCE], params)
-        pieces.append(np.asarray(function(some)))
-    return np.concatenate(pieces)

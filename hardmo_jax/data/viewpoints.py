@@ -12,6 +12,8 @@ _MAX_DRAWS = 40
 _STEP_BACK = 1.1
 #: Share of the picture that stays free around the person.
 _MARGIN = 0.03
+#: Nearest depth of any point, metres.
+_NEAREST = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +32,15 @@ class ViewpointOptions:
     """Width and height in pixels."""
 
     def __post_init__(self) -> None:
+        low, high = self.pitch_degrees
+        if not -90 < low <= high < 90:
+            raise ValueError(f"`pitch_degrees` must be an interval in (-90, 90), got {(low, high)}")
+        if not 0 <= self.roll_spread_degrees < math.inf:
+            raise ValueError(f"`roll_spread_degrees` must not be negative, got {self.roll_spread_degrees}")
         low, high = self.vertical_field_of_view_degrees
         if not 0 < low <= high < 180:
             raise ValueError(f"`vertical_field_of_view_degrees` must be an interval in (0, 180), got {(low, high)}")
-        if not 0 < self.distance[0] <= self.distance[1]:
+        if not 0 < self.distance[0] <= self.distance[1] < math.inf:
             raise ValueError(f"`distance` must be an interval of positive lengths, got {self.distance}")
         if min(self.image_size) < 1:
             raise ValueError(f"`image_size` must be positive, got {self.image_size}")
@@ -93,7 +100,9 @@ def _one_viewpoint(
     middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
     rotation = look_rotation(yaw, pitch, roll)
     turned = (points - middle) @ rotation.T
+    half = 0.5 * np.array([width, height]) * (1 - 2 * _MARGIN)
     distance, focal_length = 0.0, 1.0
+    first = last = np.zeros(2)
     for draw in range(1000):
         if draw < _MAX_DRAWS:
             distance = rng.uniform(*options.distance)
@@ -101,17 +110,15 @@ def _one_viewpoint(
             focal_length = 0.5 * height / math.tan(0.5 * angle)
         else:
             distance *= _STEP_BACK
-        if np.min(turned[:, 2]) + distance < 0.5:
+        depth = turned[:, 2:] + distance
+        if np.min(depth) < _NEAREST:
             continue
-        pixels = focal_length * turned[:, :2] / (turned[:, 2:] + distance)
-        free = np.array([width, height]) * (1 - 2 * _MARGIN) - np.ptp(pixels, axis=0)
-        if np.all(free > 0):
+        # How far the camera may slide sideways with every point in the picture: an interval, empty if none fits.
+        first = np.max(-half * depth / focal_length - turned[:, :2], axis=0)
+        last = np.min(half * depth / focal_length - turned[:, :2], axis=0)
+        if np.all(first < last):
             break
-    # Sliding the camera sideways moves the image almost rigidly; half of the free border stays for the difference.
-    pixels = focal_length * turned[:, :2] / (turned[:, 2:] + distance)
-    free = np.array([width, height]) * (1 - 2 * _MARGIN) - np.ptp(pixels, axis=0)
-    goal = 0.25 * where * free - 0.5 * (pixels.min(axis=0) + pixels.max(axis=0))
-    shift = np.array([*(goal * distance / focal_length), distance])
+    shift = np.array([*(0.5 * (first + last) + 0.5 * where * (last - first)), distance])
     return rotation, shift - rotation @ middle, focal_length
 
 

@@ -8,16 +8,16 @@ import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hardmo_jax.array_types import Bool, Float
-from hardmo_jax.body import kinematics, landmarks, load
+from hardmo_jax.body import landmarks, load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
+from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data import predictions as prediction_files
 from hardmo_jax.data.hard_set import HardSet, HardSetError, load_hard_set
 from hardmo_jax.data.predictions import PredictionError, Predictions
@@ -41,6 +41,7 @@ CURVE = tuple(np.linspace(0.0, 0.1, 41).tolist())
 #: Frames of a take nearer than this in time are resampled together when an interval is estimated, seconds.
 _GROUP_SECONDS = 1.0
 _PEOPLE_AT_ONCE = 500
+_MESHES_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,10 @@ class EvaluateOptions:
         names = [method.name for method in self.methods]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"`methods` must be there, each with a name of its own; got {names}")
+        try:
+            protocols.get_protocol(self.protocol)
+        except KeyError as error:
+            raise ValueError(error.args[0]) from error
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` must be at least 1, got {self.limit}")
 
@@ -355,7 +360,7 @@ def compare(first: SetScore, second: SetScore, *, num_resamples: int = 10_000) -
 def _posed(body: BodyModel, protocol: Protocol, params: BodyParams, camera: Camera) -> _Posed:
     """People of parameters."""
     model, is_supported = landmarks.point_model(body, protocol.layout)
-    points = _in_pieces(model, params)
+    points = np.asarray(in_pieces(model, params), np.float64)
     pixels = np.asarray(cameras.project_points(camera, points.astype(np.float32)), np.float64)
     return _Posed(
         points=points,
@@ -456,18 +461,11 @@ def _params_of(body: BodyModel, arrays: dict[str, np.ndarray], source: str) -> B
     return BodyParams(**given)
 
 
-def _in_pieces(function: Callable[[BodyParams], Any], params: BodyParams) -> Float[np.ndarray, "N K 3"]:
-    pieces = []
-    for first in range(0, params.batch_shape[0], _PEOPLE_AT_ONCE):
-        some = jax.tree.map(lambda leaf, at=first: leaf[at : at + _PEOPLE_AT_ONCE], params)
-        pieces.append(np.asarray(function(some), np.float64))
-    return np.concatenate(pieces)
-
-
 def _world_rotations(body: BodyModel, params: BodyParams) -> Float[np.ndarray, "N J 3 3"]:
-    local = rotations.axis_angle_to_matrix(params.full_pose())
-    turned, _ = kinematics.joint_transforms(body.parents, local, jnp.zeros((*local.shape[:2], 3), local.dtype))
-    return np.asarray(turned, np.float64)
+    turned = np.asarray(jax.jit(rotations.axis_angle_to_matrix)(params.full_pose()), np.float64)
+    for joint, parent in enumerate(body.parents[1:], start=1):
+        turned[:, joint] = turned[:, parent] @ turned[:, joint]
+    return turned
 
 
 def _inside(pixels: Float[np.ndarray, "N K 2"] | None, image_size: tuple[int, int]) -> Bool[np.ndarray, "N K"]:
@@ -495,10 +493,10 @@ def _vertex_errors(
     """Mean distance of vertices after the roots are laid upon each other; whole meshes some people at a time."""
     root = list(protocol.layout.indices(protocol.root))
     pieces = []
-    for first in range(0, len(truth.points), _PEOPLE_AT_ONCE // 2):
-        rows = slice(first, first + _PEOPLE_AT_ONCE // 2)
+    for first in range(0, len(truth.points), _MESHES_AT_ONCE):
+        rows = slice(first, first + _MESHES_AT_ONCE)
         predicted, true = (
-            np.asarray(body(jax.tree.map(lambda leaf, at=rows: leaf[at], params)).vertices)
+            in_pieces(body, jax.tree.map(lambda leaf, at=rows: np.asarray(leaf)[at], params)).vertices
             for params in (ours.params, true_params)
         )
         offset = (ours.points[rows][:, root].mean(1) - truth.points[rows][:, root].mean(1)).astype(predicted.dtype)

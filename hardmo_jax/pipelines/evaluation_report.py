@@ -140,6 +140,7 @@ def _poster_table(title: str, groups: Mapping[str, Sequence[SetScore]]) -> Table
         for part in _PARTS
     }
     parts = {part: label for part, label in labels.items() if label}
+    parts = parts or {points.name: points.label for points in some.protocol.point_sets}
     shown = "|".join(parts)
     columns = ["method", f"MPJPE {shown}, mm", f"PA-MPJPE {shown}, mm"]
     columns += [f"PCK@{threshold:g} {shown}" for threshold in some.protocol.pck_thresholds]
@@ -197,7 +198,7 @@ def _other_sets_table(by_set: Mapping[str, Sequence[SetScore]]) -> Table:
         if not name.startswith(("stress_", "video")):
             continue
         for result in members:
-            body = next((p.label for p in result.protocol.point_sets if p.name == "body"), "")
+            body = result.protocol.point_set(result.protocol.body_set).label
             acceleration = result.means.get(f"acceleration_error/{body}")
             rows.append(
                 (

@@ -7,13 +7,14 @@ written by hand, for those who have no motion capture. Both are the same kind of
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 import numpy as np
 
-from hardmo_jax.array_types import Float
+from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data import hand_poses, splits, staging, synthetic
@@ -21,6 +22,7 @@ from hardmo_jax.data.detector_noise import DetectorNoise
 from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.sources.bvh import read_bvh
 from hardmo_jax.data.staging import Motion, StagingOptions
+from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.labels import provenance
 from hardmo_jax.recovery import retarget as retargeting
 
@@ -107,6 +109,10 @@ class _Clip:
     """Axis-angle, root first."""
     pelvis: Float[np.ndarray, "T 3"]
     """In leg lengths."""
+    frames: Int[np.ndarray, "T"]
+    """Frames in the file, counted from 0."""
+    is_sound: Bool[np.ndarray, "T"]
+    """Whether the capture shows a human being: markers of some frames were mixed up, and feet or heads turned round."""
 
 
 def find_mocap(folder: pathlib.Path | None) -> pathlib.Path | None:
@@ -140,6 +146,8 @@ def prepare_benchmark(
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=())
     prepared = []
     for found in _sets(options, body, mocap, report):
+        # A record of other files would pass for one of these if the run ends early.
+        (output_dir / "benchmark.json").unlink(missing_ok=True)
         path = output_dir / f"{found.name.partition('/')[2]}.npz"
         digest = found.save(path)
         prepared.append(PreparedSet(name=found.name, samples=len(found), num_bytes=path.stat().st_size, sha256=digest))
@@ -232,7 +240,7 @@ class _FromMocap:
         report("retarget", len(wanted), len(wanted))
 
     def frames(self, split: str, count: int) -> Motion:
-        """`count` frames a style, evenly spaced over its takes; short takes give some frames twice."""
+        """`count` sound frames a style, evenly spaced over its takes; short takes give some frames twice."""
         picks = []
         for style in splits.STYLES:
             everything = self._all_frames(split, style)
@@ -243,9 +251,13 @@ class _FromMocap:
         """`count` windows a style; windows of short takes overlap."""
         picks = []
         for style in splits.STYLES:
-            starts = [(clip, at) for clip, at in self._all_frames("test", style) if at + length <= len(clip.pelvis)]
+            starts = [
+                (clip, at)
+                for clip, at in self._all_frames("test", style)
+                if at + length <= len(clip.pelvis) and clip.is_sound[at : at + length].all()
+            ]
             if not starts:
-                raise PrepareError(f"no test take of {style} is {length} frames long")
+                raise PrepareError(f"no test take of {style} has {length} sound frames in a row")
             picks += [starts[at] for at in np.linspace(0, len(starts) - 1, count).round().astype(int)]
         return self._motion(picks, length, "video/hands")
 
@@ -256,15 +268,25 @@ class _FromMocap:
             hardness = np.array([_foot_angle(clip.body_pose[at]) for clip, at in everything])
             order = np.argsort(-hardness, kind="stable")
             first, last = (round(share * len(order)) for share in band)
+            if first == last:
+                raise PrepareError(
+                    f"the test takes have {len(order)} frames: none lies between shares {band[0]} and {band[1]} of the "
+                    "hardest; take wider `tail_shares`"
+                )
             everything = [everything[at] for at in np.sort(order[first:last])]
         picks = [everything[at] for at in np.linspace(0, len(everything) - 1, count).round().astype(int)]
         motion = self._motion(picks, 1, f"{limb}_{band[0]}/hands")
         if limb == "hand":
-            motion = _with_hard_wrists(motion, band, staging.generator(self.options.seed, f"wrists_{band[0]}"))
+            motion = _with_hard_wrists(motion, band, self.options)
         return motion
 
     def _all_frames(self, split: str, style: str) -> list[tuple[_Clip, int]]:
-        return [(clip, at) for clip in self.clips[split] if clip.style == style for at in range(len(clip.pelvis))]
+        found = [
+            (clip, int(at)) for clip in self.clips[split] if clip.style == style for at in np.flatnonzero(clip.is_sound)
+        ]
+        if not found:
+            raise PrepareError(f"no {split} take of {style} has a sound frame")
+        return found
 
     def _motion(self, picks: list[tuple[_Clip, int]], length: int, name: str) -> Motion:
         rng = staging.generator(self.options.seed, name)
@@ -287,7 +309,7 @@ class _FromMocap:
             pelvis=pelvis - pelvis[:, :1] * np.array([1.0, 0.0, 1.0]),
             styles=tuple(clip.style for clip, _ in picks),
             takes=tuple(clip.take for clip, _ in picks),
-            frames=np.array([np.arange(at, at + length) for _, at in picks]),
+            frames=np.array([clip.frames[at : at + length] for clip, at in picks]),
             frames_per_second=rate,
         )
 
@@ -324,12 +346,15 @@ class _FromKeyPoses:
         """Poses of the hardest share of ankle and toe angles among many, or with wrists from the tail of the prior."""
         if limb == "hand":
             motion = self._poses(-(-count // len(_SYNTH_STYLES)), f"hand/{band[0]}").select(np.arange(count))
-            return _with_hard_wrists(motion, band, staging.generator(self.options.seed, f"wrists_{band[0]}"))
-        pool = self._poses(round(count / (band[1] - band[0]) / len(_SYNTH_STYLES)), f"foot/{band[0]}")
+            return _with_hard_wrists(motion, band, self.options)
+        # Both bands are cut from the same people, else the easiest of P1 might be easier than the hardest of P2.
+        people = math.ceil(count / _narrowest(self.options.tail_shares))
+        pool = self._poses(-(-people // len(_SYNTH_STYLES)), "foot")
         hardness = np.array([_foot_angle(pose[0, :22]) for pose in pool.full_pose])
         order = np.argsort(-hardness, kind="stable")
-        first = round(band[0] * len(order))
-        return pool.select(np.sort(order[first : first + count]))
+        first = math.ceil(band[0] * len(order))
+        inside = order[first : max(first + count, math.floor(band[1] * len(order)))]
+        return pool.select(np.sort(inside[np.linspace(0, len(inside) - 1, count).round().astype(int)]))
 
     def _seed(self, name: str) -> int:
         return int(staging.generator(self.options.seed, name).integers(2**31))
@@ -353,7 +378,10 @@ def _retargeted(path: pathlib.Path, style: str, body: BodyModel, frames_per_seco
     if true_rate is not None:
         clip = dataclasses.replace(clip, frames_per_second=true_rate)
     # The first frame of CMU's BVH files is the pose that the converter calls rest, not motion.
-    clip = clip.frames(np.arange(1, clip.num_frames)).at_rate(frames_per_second)
+    if clip.num_frames < 2:
+        raise PrepareError(f"{path}: expected motion after the first frame, which is a rest pose; got none")
+    rate, numbers = clip.frames_per_second, np.arange(1, clip.num_frames)
+    clip = clip.frames(numbers).at_rate(frames_per_second)
     found = retargeting.retarget(clip, body)
     betas = np.asarray(found.params.betas)[0]
     pelvis = np.asarray(body.joints(found.params), np.float64)[:, 0] / staging.leg_length(body, betas)
@@ -362,6 +390,8 @@ def _retargeted(path: pathlib.Path, style: str, body: BodyModel, frames_per_seco
         take=path.stem,
         body_pose=np.asarray(found.params.full_pose(), np.float64)[:, :22],
         pelvis=pelvis,
+        frames=numbers[:: round(rate / clip.frames_per_second)],
+        is_sound=~np.isin(found.status, (FitStatus.DIVERGED, FitStatus.NONFINITE)),
     )
 
 
@@ -371,13 +401,24 @@ def _foot_angle(body_pose: Float[np.ndarray, "22 3"]) -> float:
     return float(max(angle[7] + angle[10], angle[8] + angle[11]))
 
 
-def _with_hard_wrists(motion: Motion, band: tuple[float, float], rng: np.random.Generator) -> Motion:
-    """The same people with wrists from a share of the prior's tail: one wrist at least is that far from rest."""
+def _narrowest(tail_shares: tuple[float, float]) -> float:
+    """Width of the narrower of the two bands of difficulty."""
+    return min(tail_shares[0], tail_shares[1] - tail_shares[0])
+
+
+def _with_hard_wrists(motion: Motion, band: tuple[float, float], options: PrepareOptions) -> Motion:
+    """The same people with wrists from a share of the prior's tail: one wrist at least is that far from rest.
+
+    Both bands are cut from the same draw, so that the easiest wrist of P1 is harder than the hardest of P2.
+    """
     people = len(motion.full_pose)
-    drawn = hand_poses.sample_hand_poses(rng, people * _WRIST_CANDIDATES)
+    candidates = max(_WRIST_CANDIDATES * people, math.ceil(people / _narrowest(options.tail_shares)))
+    drawn = hand_poses.sample_hand_poses(staging.generator(options.seed, "wrists"), candidates)
     angle = np.linalg.norm(drawn.wrists, axis=-1).max(axis=-1)
-    high, low = np.quantile(angle, [1 - band[0], 1 - band[1]])
-    inside = np.flatnonzero((angle >= low) & (angle <= high))[:people]
+    order = np.argsort(-angle, kind="stable")
+    first = math.ceil(band[0] * candidates)
+    last = max(first + people, math.floor(band[1] * candidates))
+    inside = np.sort(order[first:last])[:people]
     full_pose = motion.full_pose.copy()
     full_pose[:, :, 20:22] = drawn.wrists[inside][:, None]
     full_pose[:, :, 22:] = drawn.fingers[inside].reshape(people, 1, 30, 3)

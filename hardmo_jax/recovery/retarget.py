@@ -7,9 +7,9 @@ constant place in the frame of their bone, and the fit only mends what proportio
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from hardmo_jax.array_types import Array, Float, Int
 from hardmo_jax.body.model import BodyModel
@@ -18,7 +18,6 @@ from hardmo_jax.data.sources.clip import MotionClip
 from hardmo_jax.fitting import fit as fitting
 from hardmo_jax.fitting.evidence import UserResidual
 from hardmo_jax.fitting.stages import FitOptions, Stage
-from hardmo_jax.geometry import rotations
 from hardmo_jax.observations import Observations
 from hardmo_jax.skeleton import captures, layouts
 
@@ -230,7 +229,8 @@ def _corrections(shaped: BodyModel, source: _Source) -> dict[str, Float[np.ndarr
     for side in layouts.SIDES:
         shoulder, wrist = f"{side}_shoulder", f"{side}_wrist"
         if shoulder in source.turned:
-            # About the upper arm, which at rest runs along x on both sides.
+            # About the upper arm, which at rest runs along x on both sides. The forearm is not turned with it: at rest
+            # its palm looks down in both, so what is between the two is its pronation.
             corrections[shoulder] = corrections[shoulder] @ _about_x(source.elbow_hinge_degrees)
         if wrist in source.turned:
             corrections[wrist] = _hand_correction(rest, source, side)
@@ -251,7 +251,7 @@ def _hand_correction(rest: dict[str, Float[np.ndarray, "3"]], source: _Source, s
 
 
 def _about_x(degrees: float) -> Float[np.ndarray, "3 3"]:
-    return np.asarray(rotations.axis_angle_to_matrix(jnp.array([np.deg2rad(degrees), 0.0, 0.0])), np.float64)
+    return Rotation.from_euler("x", degrees, degrees=True).as_matrix()
 
 
 def _shortest(ours: Float[np.ndarray, "3"], theirs: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
@@ -263,7 +263,7 @@ def _shortest(ours: Float[np.ndarray, "3"], theirs: Float[np.ndarray, "3"]) -> F
         if cosine < 0:
             raise RetargetError("a bone of the capture points the opposite way at rest: which way it turned is unknown")
         return np.eye(3)
-    return np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(axis / sine * np.arctan2(sine, cosine))), np.float64)
+    return Rotation.from_rotvec(axis / sine * np.arctan2(sine, cosine)).as_matrix()
 
 
 def _frame(first: Float[np.ndarray, "3"], second: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
@@ -280,7 +280,7 @@ def _local_axis_angles(body: BodyModel, turned: dict[str, Float[np.ndarray, "T 3
     local = world.copy()
     for joint, parent in enumerate(body.parents[1:], start=1):
         local[:, joint] = np.swapaxes(world[:, parent], -1, -2) @ world[:, joint]
-    return np.asarray(rotations.matrix_to_axis_angle(jnp.asarray(local)), np.float64)
+    return Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(*local.shape[:2], 3)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -303,7 +303,8 @@ def _placed_at(
     pose = _local_axis_angles(body, turned)
     dtype = body.joint_template.dtype
     params = BodyParams.from_full_pose(shaped, jnp.asarray(pose, dtype))
-    joints = np.asarray(shaped.joints(params), np.float64)
+    rest = np.asarray(shaped.joint_template, np.float64)
+    joints = _joints(body, rest, np.stack([turned[name] for name in body.joint_names], axis=1))
     placed = np.array([joint[name] for name in source.placed])
     theirs = np.stack([source.places[name] for name in source.placed], axis=1)
     frames = _trunk_frames(turned, source.placed)
@@ -313,7 +314,6 @@ def _placed_at(
         transl = np.mean(theirs - joints[:, placed] - np.einsum("tkij,kj->tki", frames, offsets), axis=1)
         apart = theirs - joints[:, placed] - transl[:, None]
         offsets = np.mean(np.einsum("tkji,tkj->tki", frames, apart), axis=0)
-    rest = np.asarray(shaped.joint_template, np.float64)
     directions = []
     for start, end in BONES:
         ours = rest[joint[end]] - rest[joint[start]]
@@ -388,11 +388,11 @@ def _errors(
 ) -> tuple[Float[np.ndarray, "T B"], Float[np.ndarray, "T K"]]:
     """Directions and places of the body against the capture itself, not against what the fit was given."""
     joint = {name: place for place, name in enumerate(body.joint_names)}
-    joints = np.asarray(body.joints(params), np.float64)
     world = _world_rotations(body, params)
     shaped = body.shaped(params.betas[0])
     corrections = _corrections(shaped, source)
     rest = np.asarray(shaped.joint_template, np.float64)
+    joints = _joints(body, rest, world) + np.asarray(params.transl, np.float64)[:, None]
     direction_error = np.full((len(joints), len(BONES)), np.nan)
     for column, (start, end) in enumerate(BONES):
         theirs_end = source.end_of(start, end)
@@ -415,8 +415,18 @@ def _errors(
 
 
 def _world_rotations(body: BodyModel, params: BodyParams) -> Float[np.ndarray, "T J 3 3"]:
-    local = jax.vmap(jax.vmap(rotations.axis_angle_to_matrix))(params.full_pose())
-    world = np.array(local, np.float64)
+    pose = np.asarray(params.full_pose(), np.float64)
+    world = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(*pose.shape[:2], 3, 3)
     for joint, parent in enumerate(body.parents[1:], start=1):
         world[:, joint] = world[:, parent] @ world[:, joint]
     return world
+
+
+def _joints(
+    body: BodyModel, rest: Float[np.ndarray, "J 3"], world: Float[np.ndarray, "T J 3 3"]
+) -> Float[np.ndarray, "T J 3"]:
+    """Joints of a body at the origin whose bones are turned so; in NumPy, which need not compile for every length."""
+    joints = np.zeros((*world.shape[:2], 3)) + rest[0]
+    for joint, parent in enumerate(body.parents[1:], start=1):
+        joints[:, joint] = joints[:, parent] + world[:, parent] @ (rest[joint] - rest[parent])
+    return joints

@@ -43,7 +43,7 @@ annotate: $(VENV)/.installed-annotate $(if $(filter out/sample_photos,$(INPUT)),
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

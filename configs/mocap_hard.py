@@ -29,6 +29,8 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.window_frames = 5 if is_smoke else 30
     config.tail_frames = 6 if is_smoke else 300  # of each difficulty
     config.tail_shares = (0.05, 0.15)  # P1 up to the first, P2 up to the second
+    # degrees beyond the joint limits: markers were mixed up
+    config.soundness = config_dict.create(feet_within_degrees=5.0, others_within_degrees=20.0)
     config.staging = config_dict.create(
         shape=config_dict.create(first_spread=1.06, spread=1.0),  # heights of 1.70 +- 0.10 m
         viewpoint=config_dict.create(

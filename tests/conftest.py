@@ -88,6 +88,22 @@ def stage_error(request):
     return compare
 
 
+@pytest.hookimpl
+def pytest_sessionfinish(session):
+    """A worker process hands its figures to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = session.config.stash.get(_FIGURES, [])
+        session.config.workeroutput["stages"] = session.config.stash.get(_STAGES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Collect what a worker measured; one that crashed has nothing."""
+    given = getattr(node, "workeroutput", {})
+    node.config.stash.setdefault(_FIGURES, []).extend(given.get("figures", []))
+    node.config.stash.setdefault(_STAGES, []).extend(tuple(row) for row in given.get("stages", []))
+
+
 def _print_stages(terminalreporter, rows):
     worst = {}
     for reference, family, stage, error, tolerance in rows:

@@ -73,7 +73,7 @@ def test_rows_of_the_evaluation_differ_in_their_starts_only():
     normal_fit = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full")).fit
     assert default.fit == normal_fit
     assert dataclasses.replace(zero_start.fit, yaw_starts=normal_fit.yaw_starts) == normal_fit
-    assert zero_start.fit.yaw_starts == 1
+    assert zero_start.fit.yaw_starts == 2
 
 
 def test_sections_are_those_of_the_house():

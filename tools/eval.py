@@ -18,8 +18,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from hardmo_jax.labels import provenance
+from hardmo_jax.pipelines import benchmark_motion, evaluation_report, prepare, scoring
 from hardmo_jax.pipelines import evaluate as pipeline
-from hardmo_jax.pipelines import evaluation_report, prepare
 from hardmo_jax.viz import charts
 from tools import _cli
 
@@ -36,6 +36,9 @@ _BENCHMARK = flags.DEFINE_string("benchmark", None, "Folder of a prepared benchm
 def main(argv: Sequence[str]) -> int:
     """Score, print tables, write reports."""
     del argv
+    for name in [*_PREDICTIONS.value, *_LABELS.value]:
+        if not pathlib.Path(name).exists():
+            return _cli.fail(f"{name}: no such file or folder")
     if _COMPARE.value and len(_COMPARE.value) != 2:
         return _cli.fail(f"--compare takes two names, got {len(_COMPARE.value)}; e.g. --compare=zero_start,default")
     options = _cli.build_options(pipeline.EvaluateOptions, _CONFIG.value)
@@ -43,21 +46,26 @@ def main(argv: Sequence[str]) -> int:
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=tuple(sys.argv))
     with _cli.ProgressBar(console, units="people") as progress:
         options, folder, notes = _benchmark(options, progress)
-        named = [*_PREDICTIONS.value, *_LABELS.value]
         differences = None
         if _COMPARE.value:
             results = pipeline.evaluate_named(options, folder, _COMPARE.value, set_name=_SET.value, progress=progress)
-            differences = pipeline.compare(*results, num_resamples=options.num_resamples)
-        elif named:
-            results = pipeline.evaluate_named(options, folder, named, set_name=_SET.value, progress=progress)
+            differences = scoring.compare(*results, num_resamples=options.num_resamples)
+        elif _PREDICTIONS.value or _LABELS.value:
+            results = pipeline.evaluate_named(
+                options, folder, _PREDICTIONS.value, labels=_LABELS.value, set_name=_SET.value, progress=progress
+            )
         else:
             results = pipeline.evaluate_methods(options, folder, progress=progress)
     tables = evaluation_report.make_tables(results)
     if differences is not None:
         first, second = results
         tables.insert(0, evaluation_report.comparison_table(differences, first.method, second.method, first.set_name))
-    notes = [*notes, *dict.fromkeys(result.protocol.describe() for result in results)]
-    _print(tables, notes)
+    notes += [note for result in results for note in result.notes]
+    if differences is not None:
+        notes.append(f"{len(differences)} errors were tested at once: one in twenty would differ by chance alone")
+    protocols = dict.fromkeys(result.protocol for result in results)
+    _print(tables, [*notes, *(protocol.summary() for protocol in protocols)])
+    notes += [protocol.describe() for protocol in protocols]
     _write(results, tables, notes, differences, folder, record)
     return 0
 
@@ -75,10 +83,12 @@ def _benchmark(
     notes = []
     wanted = options.prepare
     is_stored = bool(prepare.read_benchmark(prepare.benchmark_folder(_cli.BENCHMARK_ROOT, wanted)))
-    if wanted.benchmark == "mocap_hard" and not is_stored and prepare.find_mocap(mocap) is None:
+    if wanted.benchmark == "mocap_hard" and not is_stored and benchmark_motion.find_mocap(mocap) is None:
         wanted = dataclasses.replace(wanted, benchmark="synth_hard")
         options = dataclasses.replace(options, prepare=wanted)
-        notes.append(f"This is SynthHard, made of written poses: no motion capture was found. {prepare.CMU_SOURCE}")
+        notes.append(
+            f"This is SynthHard, made of written poses: no motion capture was found. {benchmark_motion.CMU_SOURCE}"
+        )
     folder = pipeline.ensure_benchmark(wanted, _cli.BENCHMARK_ROOT, mocap=mocap, progress=progress)
     if wanted.benchmark == "mocap_hard":
         notes.append(
@@ -89,7 +99,9 @@ def _benchmark(
 
 
 def _print(tables: Sequence[evaluation_report.Table], notes: Sequence[str]) -> None:
-    console = rich.console.Console(highlight=False, width=max(rich.console.Console().width, 150))
+    console = rich.console.Console(highlight=False)
+    if not console.is_terminal:
+        console = rich.console.Console(highlight=False, width=160)
     for table in tables:
         drawn = rich.table.Table(title=table.title, title_justify="left")
         for index, column in enumerate(table.columns):
@@ -119,10 +131,11 @@ def _write(results, tables, notes, differences, folder: pathlib.Path, record: pr
     parts = [part for part in parts if any(part in result.curves for result in shown)]
     chart = charts.draw_evaluation(
         output / "evaluation.png",
-        pipeline.CURVE,
+        scoring.CURVE,
         {part: {r.method: r.curves[part] for r in shown if part in r.curves} for part in parts},
         {result.method: result.joint_errors for result in shown},
-        title=f"{first_set}, {shown[0].num_samples} people",
+        title=f"{first_set}, {shown[0].num_samples} people, protocol {shown[0].protocol.name}",
+        marks=shown[0].protocol.pck_thresholds,
     )
     print(f"wrote {chart}")
 

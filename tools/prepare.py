@@ -37,7 +37,10 @@ def main(argv: Sequence[str]) -> int:
         table.add_column(column, justify="right" if column in ("samples", "bytes") else "left", no_wrap=True)
     for entry in prepared:
         table.add_row(entry.name, str(entry.samples), str(entry.num_bytes), entry.sha256)
-    rich.console.Console(highlight=False, width=140).print(table)
+    console = rich.console.Console(highlight=False)
+    if not console.is_terminal:
+        console = rich.console.Console(highlight=False, width=140)
+    console.print(table)
     return 0
 
 

@@ -75,6 +75,8 @@ class Detections:
     """Pixels; points that were not found are at the origin."""
     confidence: Float[np.ndarray, "N T K"]
     """In [0, 1]; 0 for points that were not found."""
+    border: Float[np.ndarray, "N 4"]
+    """(x_min, y_min, x_max, y_max) of the picture in pixels: what lies beyond was not seen."""
 
 
 def detect(
@@ -120,9 +122,12 @@ def detect(
     order = _swapped_order(rng, layout, noise, num_people, num_frames)
     detected = np.take_along_axis(detected, order[..., None], axis=2)
     confidence, found = np.take_along_axis(confidence, order, axis=2), np.take_along_axis(found, order, axis=2)
-    found &= _inside(rng, detected, low, high, noise, image_size)
+    border = _borders(rng, low, high, noise, image_size)
+    found &= np.all((detected >= border[:, None, None, :2]) & (detected <= border[:, None, None, 2:]), axis=-1)
     return Detections(
-        keypoints_2d=np.where(found[..., None], detected, 0.0), confidence=np.where(found, confidence, 0.0)
+        keypoints_2d=np.where(found[..., None], detected, 0.0),
+        confidence=np.where(found, confidence, 0.0),
+        border=border,
     )
 
 
@@ -167,18 +172,17 @@ def _swapped_order(
     return np.where((draw >= noise.swap_all) & (draw < noise.swap_all + noise.swap_legs), legs, order)
 
 
-def _inside(
+def _borders(
     rng: np.random.Generator,
-    points: Float[np.ndarray, "N T K 2"],
     low: Float[np.ndarray, "N T 2"],
     high: Float[np.ndarray, "N T 2"],
     noise: DetectorNoise,
     image_size: tuple[int, int],
-) -> Bool[np.ndarray, "N T K"]:
-    """Whether a point lies in the picture, whose border may have been moved into a person."""
-    num_people = len(points)
-    first = np.zeros((num_people, 1, 1, 2))
-    last = np.broadcast_to(np.array(image_size, np.float64) - 1, first.shape).copy()
+) -> Float[np.ndarray, "N 4"]:
+    """Border of each person's picture, which may have been moved into the person."""
+    num_people = len(low)
+    border = np.zeros((num_people, 4))
+    border[:, 2:] = np.array(image_size, np.float64) - 1
     is_cut = rng.random(num_people) < noise.cut
     share = rng.uniform(*noise.cut_share, num_people)
     # From below in every second case, else from one of the other sides, as cameras that stand too near cut people.
@@ -188,7 +192,7 @@ def _inside(
         axis = 1 if edge[person] < 2 else 0
         reach = share[person] * (high - low)[person, axis]
         if edge[person] in (0, 2):
-            last[person, 0, 0, axis] = min(last[person, 0, 0, axis], high[person, axis] - reach)
+            border[person, 2 + axis] = min(border[person, 2 + axis], high[person, axis] - reach)
         else:
-            first[person, 0, 0, axis] = max(first[person, 0, 0, axis], low[person, axis] + reach)
-    return np.all((points >= first) & (points <= last), axis=-1)
+            border[person, axis] = max(border[person, axis], low[person, axis] + reach)
+    return border

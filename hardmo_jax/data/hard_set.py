@@ -19,9 +19,11 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.geometry.cameras import Camera
+from hardmo_jax.observations import Observations
 from hardmo_jax.skeleton import layouts
 
 FORMAT_VERSION = 1
+_TEXTS = ("ids", "styles", "takes", "groups")
 _PARAMS = tuple(field.name for field in dataclasses.fields(BodyParams))
 
 
@@ -40,7 +42,9 @@ class HardSet:
     styles: tuple[str, ...]
     """Kind of motion of each sample."""
     takes: tuple[str, ...]
-    """Take of each sample: samples of a take depend on each other."""
+    """Take of each sample."""
+    groups: tuple[str, ...]
+    """Samples of one group depend on each other: those of one dance within a second. Intervals resample groups."""
     frames: Int[np.ndarray, "N"]
     """Frame in the take."""
     windows: Int[np.ndarray, "N"]
@@ -65,6 +69,8 @@ class HardSet:
     """Where the detector found them, pixels."""
     confidence: Float[np.ndarray, "N K"]
     """Confidence of the detector; 0 where it found nothing."""
+    border: Float[np.ndarray, "N 4"]
+    """(x_min, y_min, x_max, y_max) of each picture, pixels: nobody could see what lies beyond."""
     body: str
     """Name and family of the body of the truth, such as `open_body/smplh`."""
     body_checksum: str
@@ -85,8 +91,8 @@ class HardSet:
         def params_of(value: Any) -> Any:
             return type(value)(**{f.name: picked(getattr(value, f.name)) for f in dataclasses.fields(value)})
 
-        texts = {key: tuple(getattr(self, key)[row] for row in rows) for key in ("ids", "styles", "takes")}
-        arrays = ("frames", "windows", "joints", "true_keypoints_2d", "keypoints_2d", "confidence")
+        texts = {key: tuple(getattr(self, key)[row] for row in rows) for key in _TEXTS}
+        arrays = ("frames", "windows", "joints", "true_keypoints_2d", "keypoints_2d", "confidence", "border")
         trees = ("params", "camera", "assumed_camera")
         return dataclasses.replace(
             self,
@@ -94,6 +100,12 @@ class HardSet:
             **texts,
             **{key: picked(getattr(self, key)) for key in arrays},
             **{key: params_of(getattr(self, key)) for key in trees},
+        )
+
+    def observations(self) -> Observations:
+        """What a method may see: detections and the camera it is told. Clips are in `windows`."""
+        return Observations(
+            keypoints_2d=self.keypoints_2d, confidence=self.confidence, camera=self.assumed_camera, layout=self.layout
         )
 
     def check_body(self, body: BodyModel) -> None:
@@ -122,11 +134,11 @@ class HardSet:
             "frames_per_second": self.frames_per_second, "notes": self.notes,
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {"meta": np.array(json.dumps(meta, sort_keys=True))}
-        for key in ("ids", "styles", "takes"):
+        for key in _TEXTS:
             arrays[key] = np.array(getattr(self, key), dtype=np.str_)
         for key in ("frames", "windows"):
             arrays[key] = np.asarray(getattr(self, key), np.int32)
-        for key in ("joints", "true_keypoints_2d", "keypoints_2d", "confidence"):
+        for key in ("joints", "true_keypoints_2d", "keypoints_2d", "confidence", "border"):
             arrays[key] = np.asarray(getattr(self, key), np.float32)
         for key in _PARAMS:
             value = getattr(self.params, key)
@@ -174,6 +186,7 @@ def load_hard_set(path: str | os.PathLike[str]) -> HardSet:
             ids=tuple(arrays["ids"].tolist()),
             styles=tuple(arrays["styles"].tolist()),
             takes=tuple(arrays["takes"].tolist()),
+            groups=tuple(arrays["groups"].tolist()),
             frames=arrays["frames"],
             windows=arrays["windows"],
             frames_per_second=float(meta["frames_per_second"]),
@@ -186,6 +199,7 @@ def load_hard_set(path: str | os.PathLike[str]) -> HardSet:
             true_keypoints_2d=arrays["true_keypoints_2d"],
             keypoints_2d=arrays["keypoints_2d"],
             confidence=arrays["confidence"],
+            border=arrays["border"],
             body=meta["body"],
             body_checksum=meta["body_checksum"],
             notes=meta["notes"],
@@ -207,13 +221,13 @@ def _check(found: HardSet) -> None:
     for key in ("name", "body", "body_checksum", "notes"):
         if not isinstance(getattr(found, key), str):
             raise ValueError(f"`{key}` is no text")
-    if not all(isinstance(text, str) for text in (*found.ids, *found.styles, *found.takes)):
-        raise ValueError("`ids`, `styles` and `takes` must be texts")
+    if not all(isinstance(text, str) for text in (*found.ids, *found.styles, *found.takes, *found.groups)):
+        raise ValueError("`ids`, `styles`, `takes` and `groups` must be texts")
     if len(set(found.ids)) != count:
         raise ValueError("ids repeat")
     shapes = {
         "frames": (count,), "windows": (count,), "true_keypoints_2d": (count, points, 2),
-        "keypoints_2d": (count, points, 2), "confidence": (count, points),
+        "keypoints_2d": (count, points, 2), "confidence": (count, points), "border": (count, 4),
         "joints": (count, found.joints.shape[1] if found.joints.ndim == 3 else -1, 3),
     }  # fmt: skip
     for key, shape in shapes.items():
@@ -222,9 +236,13 @@ def _check(found: HardSet) -> None:
         if getattr(found, key).shape != shape:
             raise ValueError(f"`{key}` has the shape {getattr(found, key).shape}, expected {shape}")
     params = {key: getattr(found.params, key) for key in _PARAMS if getattr(found.params, key) is not None}
-    lengths = {len(found.styles), len(found.takes), *(len(value) for value in params.values())}
+    lengths = {len(found.styles), len(found.takes), len(found.groups), *(len(value) for value in params.values())}
     if lengths != {count} or found.params.transl.shape != (count, 3):
         raise ValueError("columns are of different lengths")
+    if found.windows.max(initial=-1) >= 0:
+        length = int((found.windows == found.windows[0]).sum())
+        if not np.array_equal(found.windows, np.repeat(found.windows[::length], length)):
+            raise ValueError("windows must be of one length, their frames in a row")
     for key in ("camera", "assumed_camera"):
         camera = getattr(found, key)
         if camera.focal_length.shape != (count, 2) or camera.principal_point.shape != (count, 2):

@@ -5,18 +5,24 @@ A file is an `.npz` or a Parquet file with one entry a sample:
 - `ids`: names of the samples, as `HardSet.ids` has them;
 - `keypoints_3d` and `layout`: points (N, K, 3) in metres, camera axes (x right, y down, z forward), of a named layout;
 - `keypoints_2d`: the same points in pixels (N, K, 2), for PCK; optional;
-- or, instead of points, SMPL parameters of the body of the truth in the camera frame, axis-angle: `betas`,
-  `global_orient`, `body_pose`, `transl`, and perhaps `left_hand_pose` and `right_hand_pose`.
+- or, instead of points, SMPL parameters of the body of the truth in the camera frame, metres and axis-angle in radians:
+  `betas`, `global_orient`, `body_pose`, `transl`, perhaps `left_hand_pose` and `right_hand_pose`, and `body`, the name
+  and family of that body, such as `open_body/smplh`.
 
-Parquet columns hold flat lists; `layout` is then a column with one value, or metadata of that name.
+Parquet columns hold lists of numbers, flat or nested; `layout` and `body` are then columns with one value, or metadata
+of that name. Other columns are not looked at.
 """
 
 import dataclasses
 import os
 import pathlib
+import zipfile
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body.array_files import BodyFileError, read_npz
@@ -26,10 +32,30 @@ from hardmo_jax.skeleton import layouts
 
 _MAX_BYTES = 1 << 30
 _MAX_ROWS = 5_000_000
+_MAX_DECODED = 4 << 30
+#: No layout has 333 points, and no body 1000 shape coefficients: longer lists are a decompression bomb.
+_MAX_NUMBERS_A_ROW = 1000
+_MAX_TEXT = 500
+_BATCH_ROWS = 256
+_TEXTS = ("ids", "layout", "body")
 _PARAMS = ("betas", "global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")
-_WIDTHS = {"global_orient": 3, "body_pose": 63, "transl": 3, "left_hand_pose": 45, "right_hand_pose": 45}
-#: People are this much larger than each other at most; beyond it two files have two units.
-_LARGEST_RATIO = 20.0
+_COLUMNS = (*_TEXTS, "keypoints_3d", "keypoints_2d", *_PARAMS)
+_JOINTS = {"body_pose": 21, "left_hand_pose": 15, "right_hand_pose": 15}
+_SMPL_POSE = 69
+#: Rotations up to this many radians are at rest.
+_REST = 1e-6
+#: Nobody writes rotations longer than this in radians, and most in degrees are.
+_LONGEST_ROTATION = 4 * np.pi
+#: A method that is wrong about everybody's size is wrong by less; feet are 3.3 times as many.
+_SIZE_RANGE = (0.4, 2.5)
+_DEPTH_RANGE = (0.1, 10.0)
+#: One person is this much larger than in truth, or smaller, only where a fit diverged or the unit is another one.
+_SIZE_OUTLIER = 20.0
+_DEPTH_OUTLIER = 100.0
+#: This share of people and less may be outliers: fits that diverged.
+_OUTLIER_SHARE = 0.05
+#: Bodies of less than this share of their size are collapsed, not in another unit.
+_COLLAPSED = 1e-6
 
 
 class PredictionError(ValueError):
@@ -52,148 +78,438 @@ class Predictions:
     """Pixels."""
     params: dict[str, Float[np.ndarray, "M ..."]] | None = None
     """Arrays of `BodyParams`, by name."""
+    body: str | None = None
+    """Name and family of the body of the parameters, such as `open_body/smplh`."""
     camera: Camera | None = None
     """Camera that the parameters were found with; None for the one that the set gives to methods."""
 
-    def rows_for(self, ids: tuple[str, ...]) -> Int[np.ndarray, "N"]:
+    def rows_for(self, ids: tuple[str, ...], known: tuple[str, ...] | None = None) -> Int[np.ndarray, "N"]:
         """Where each wanted sample stands, -1 for those that are not there.
 
+        Args:
+            ids: Wanted samples.
+            known: All samples of the set, where only some of them are wanted: the others may be predicted as well.
+                None if all are wanted.
+
+        Returns:
+            Row of each wanted sample.
+
         Raises:
-            PredictionError: If a sample is predicted twice, or one is predicted that is not wanted.
+            PredictionError: If a sample is predicted twice, or one is predicted that the set does not have.
         """
         if not self.ids:
             raise PredictionError(f"{self.source}: there are no predictions")
-        place = {sample: row for row, sample in enumerate(self.ids)}
-        if len(place) != len(self.ids):
-            twice = next(sample for sample in self.ids if self.ids.count(sample) > 1)
-            raise PredictionError(f"{self.source}: sample {twice!r} is predicted twice")
-        wanted = set(ids)
-        unknown = [sample for sample in self.ids if sample not in wanted]
+        place: dict[str, int] = {}
+        for row, sample in enumerate(self.ids):
+            if sample in place:
+                raise PredictionError(f"{self.source}: sample {sample!r} is predicted twice")
+            place[sample] = row
+        allowed = {*ids, *(known or ())}
+        unknown = [sample for sample in self.ids if sample not in allowed]
         if unknown:
+            example = "".join(f"; ids look like {sample!r}" for sample in (*ids, *(known or ()))[:1])
             raise PredictionError(
-                f"{self.source}: {len(unknown)} of {len(self.ids)} ids are not in the set, such as {unknown[0]!r}; "
-                f"ids look like {ids[0]!r}"
+                f"{self.source}: {len(unknown)} of {len(self.ids)} ids are not in the set, such as {unknown[0]!r}"
+                f"{example}"
             )
         return np.array([place.get(sample, -1) for sample in ids], np.int64)
+
+    def check_body(self, expected: str, num_betas: int = 10) -> "Predictions":
+        """Compare the body of the parameters with that of the truth. Points have no body and pass.
+
+        The SMPL view of the same body passes where its hands are at rest: its fingers are then the ones at rest.
+
+        Args:
+            expected: Name and family of the body of the truth.
+            num_betas: Its number of shape coefficients.
+
+        Returns:
+            The predictions themselves, or with their `betas` cut to `num_betas` where only zeros are behind.
+
+        Raises:
+            PredictionError: If the body or its number of shape coefficients is another one.
+        """
+        if self.params is None:
+            return self
+        if self.body is None:
+            raise PredictionError(_no_body(self.source, expected))
+        name, _, _ = expected.rpartition("/")
+        if self.body not in (expected, f"{name}/smpl"):
+            raise PredictionError(
+                f"{self.source}: parameters are of the body {self.body!r}, the truth is of {expected!r}; fit that "
+                "body, or give `keypoints_3d` with `layout`"
+            )
+        if self.body != expected:
+            _check_smpl_hands(self.params, self.source)
+        betas = self.params["betas"]
+        failed = np.isnan(betas).all(1, keepdims=True)  # such rows say nothing of any shape
+        if betas.shape[1] < num_betas or ((betas[:, num_betas:] != 0) & ~failed).any():
+            raise PredictionError(
+                f"{self.source}: `betas` has {betas.shape[1]} numbers a sample, {expected} has {num_betas}; give "
+                "exactly these (only zeros may stand behind them)"
+            )
+        if betas.shape[1] == num_betas:
+            return self
+        return dataclasses.replace(self, params=self.params | {"betas": betas[:, :num_betas]})
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """Read a prediction file.
 
+    Args:
+        path: An `.npz` or `.parquet` file of the columns that the module's description lists.
+
+    Returns:
+        Points or parameters. `check_body`, `check_units` and `check_depth` compare them with a truth.
+
     Raises:
         FileNotFoundError: If there is none.
-        PredictionError: If it is damaged, too large, empty, or lacks what the module's table asks for.
+        PredictionError: If it is damaged, too large, empty, or lacks what the module's description asks for.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of predictions")
     if path.stat().st_size > _MAX_BYTES:
         raise PredictionError(f"{path}: larger than {_MAX_BYTES >> 30} GiB; score it set by set")
-    if path.suffix == ".npz":
-        columns = _from_npz(path)
-    elif path.suffix == ".parquet":
-        columns = _from_parquet(path)
-    else:
+    if path.suffix not in (".npz", ".parquet"):
         raise PredictionError(f"{path}: predictions are .npz or .parquet, not {path.suffix or 'without an ending'}")
-    return _checked(columns, path)
-
-
-def _from_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        return read_npz(path.read_bytes(), source=path.name)
-    except BodyFileError as error:
+        return _checked(_from_npz(path) if path.suffix == ".npz" else _from_parquet(path), path)
+    except MemoryError as error:
+        raise PredictionError(f"{path}: does not fit into memory; score it set by set") from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _File:
+    """The known columns of a file."""
+
+    texts: dict[str, list[str]]
+    numbers: dict[str, np.ndarray]
+    names: tuple[str, ...]
+    """Of all columns, for messages."""
+
+
+# NumPy ----------------------------------------------------------------------------------------------------
+
+
+def _from_npz(path: pathlib.Path) -> _File:
+    try:
+        arrays = read_npz(path.read_bytes(), source=path.name, keys=_COLUMNS)
+        with zipfile.ZipFile(path) as archive:  # its directory has just been found good
+            names = tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except (BodyFileError, OSError, zipfile.BadZipFile) as error:
         raise PredictionError(str(error)) from error
+    texts = {name: _texts_of_array(arrays.pop(name), name, path) for name in _TEXTS if name in arrays}
+    return _File(texts=texts, numbers=arrays, names=names)
 
 
-def _from_parquet(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _texts_of_array(array: np.ndarray, name: str, path: pathlib.Path) -> list[str]:
+    is_list = array.ndim == 1 or (array.ndim == 0 and name != "ids")
+    if array.dtype.kind not in "US" or not is_list:
+        expected = "a list of texts" if name == "ids" else "a text"
+        raise PredictionError(f"{path}: `{name}` must be {expected}, got {array.dtype} {array.shape}")
+    texts = array.reshape(-1).tolist()
+    if array.dtype.kind == "S":
+        try:
+            texts = [text.decode() for text in texts]
+        except UnicodeDecodeError as error:
+            raise PredictionError(f"{path}: `{name}` holds bytes that are no UTF-8 text; save texts") from error
+    _check_lengths(texts, name, path)
+    return texts
+
+
+def _check_lengths(texts: list[Any], name: str, path: pathlib.Path) -> None:
+    for row, text in enumerate(texts):
+        if text is None:
+            raise PredictionError(f"{path}: `{name}` of row {row} is absent; every row needs one")
+        if len(text) > _MAX_TEXT:
+            raise PredictionError(_too_long(name, path))
+
+
+def _too_long(name: str, path: pathlib.Path) -> str:
+    return f"{path}: `{name}` holds a text of more than {_MAX_TEXT} characters; names are shorter"
+
+
+# Parquet --------------------------------------------------------------------------------------------------
+
+
+class _SchemaSeen(Exception):  # noqa: N818 - no error: it ends the reading where the columns would be decoded
+    """The schema of a file that is safe to open."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        super().__init__()
+        self.schema = schema
+
+
+def _from_parquet(path: pathlib.Path) -> _File:
     try:
-        table = parquet_files.read_table(path, max_rows=_MAX_ROWS)
+        schema = _safe_schema(path)
+        metadata = schema.metadata or {}
+        named = {name: metadata[name.encode()] for name in ("layout", "body") if name.encode() in metadata}
+        kept = [name for name in schema.names if name in _COLUMNS]
+        for name in kept:
+            if kept.count(name) > 1:
+                raise PredictionError(f"{path}: there are two columns {name!r}")
+            _check_type(schema.field(name).type, name, path)
+        chunks = _chunks(path, kept)
+        texts = {name: _texts(chunks[name], name, path) for name in kept if name in _TEXTS}
+        numbers = {name: _numbers(chunks[name], f"{path}: column {name!r}") for name in kept if name not in _TEXTS}
+    except PredictionError:
+        raise
     except (parquet_files.ParquetFileError, OSError) as error:
         raise PredictionError(str(error)) from error
-    columns: dict[str, np.ndarray] = {}
-    for name in table.column_names:
-        column = table.column(name)
-        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            columns[name] = _rows_of_lists(column.combine_chunks(), f"{path}: column {name!r}")
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            columns[name] = np.array(column.to_pylist(), np.str_)
-    layout = (table.schema.metadata or {}).get(b"layout")
-    if layout is not None:
-        columns["layout"] = np.array(layout.decode("utf-8", "replace"))
-    return columns
+    except (pa.ArrowException, ValueError, LookupError, OverflowError) as error:  # names that are no text, for example
+        raise PredictionError(f"{path}: damaged ({' '.join(str(error).split())[:200]}); make it again") from error
+    for name, value in named.items():
+        texts[name] = [value.decode("utf-8", "replace")]
+        _check_lengths(texts[name], name, path)
+    return _File(texts=texts, numbers=numbers, names=tuple(schema.names))
 
 
-def _rows_of_lists(column: pa.Array, where: str) -> np.ndarray:
-    """Lists of equal length as a matrix; an absent list is a row of NaN."""
-    lengths = {len(row) for row in column if row.is_valid}
-    if len(lengths) > 1:
-        raise PredictionError(f"{where} holds lists of {sorted(lengths)[:3]} numbers; expected one length")
-    width = lengths.pop() if lengths else 0
-    matrix = np.full((len(column), width), np.nan)
-    for at, row in enumerate(column):
-        if row.is_valid:
-            matrix[at] = [np.nan if value is None else value for value in row.as_py()]
-    return matrix
+def _safe_schema(path: pathlib.Path) -> pa.Schema:
+    """Schema of a file that pyarrow may open, before anything is decoded.
+
+    Whole files are read by `parquet_files`; strangers' files carry columns of all kinds, and only ours are decoded.
+    """
+
+    def stop(schema: pa.Schema) -> NoReturn:
+        raise _SchemaSeen(schema)
+
+    try:
+        parquet_files.read_table(path, max_rows=_MAX_ROWS, check_schema=stop)
+    except _SchemaSeen as seen:
+        return seen.schema
+    raise AssertionError("`check_schema` was not called")
 
 
-def _checked(columns: dict[str, np.ndarray], path: pathlib.Path) -> Predictions:
-    if "ids" not in columns:
-        raise PredictionError(f"{path}: no `ids`; it holds {', '.join(sorted(columns)) or 'nothing'}")
-    ids = columns["ids"]
-    if ids.ndim != 1 or ids.dtype.kind not in "US":
-        raise PredictionError(f"{path}: `ids` must be a list of texts, got {ids.dtype} {ids.shape}")
-    names = tuple(text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in ids.tolist())
+def _check_type(kind: pa.DataType, name: str, path: pathlib.Path) -> None:
+    if name in _TEXTS:
+        text = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (pa.types.is_string(text) or pa.types.is_large_string(text)):
+            raise PredictionError(f"{path}: column `{name}` must be texts, got {kind}")
+        return
+    depth, number = 0, kind
+    while _is_list(number):
+        depth, number = depth + 1, number.value_type
+    is_number = pa.types.is_integer(number) or pa.types.is_floating(number) or pa.types.is_null(number)
+    if not 1 <= depth <= 3 or not is_number:
+        raise PredictionError(f"{path}: column `{name}` must hold a list of numbers for each row, got {kind}")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _chunks(path: pathlib.Path, names: list[str]) -> dict[str, list[pa.Array]]:
+    """Columns in pieces of some rows.
+
+    Texts stay in dictionaries: a name of a megabyte that stands in all rows is then one megabyte, not gigabytes.
+    """
+    chunks: dict[str, list[pa.Array]] = {name: [] for name in names}
     if not names:
-        raise PredictionError(f"{path}: there are no predictions")
-    if "keypoints_3d" in columns:
-        return _points(columns, names, path)
-    if "body_pose" in columns:
-        return _params(columns, names, path)
+        return chunks
+    stored, num_bytes = path.stat().st_size, 0
+    most = min(_MAX_DECODED, max(parquet_files.FREE_BYTES, parquet_files.MAX_EXPANSION * stored))
+    texts = [name for name in names if name in _TEXTS]
+    with pq.ParquetFile(path, memory_map=False, read_dictionary=texts) as file:
+        _check_rows(file.metadata, path)
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+            num_bytes += batch.nbytes
+            if num_bytes > most:
+                raise PredictionError(f"{path}: {stored} bytes unpack to more than {most}; score it set by set")
+            batch.validate(full=True)
+            for name in names:
+                if name not in _TEXTS:
+                    _check_widths(batch.column(name), name, path)
+                chunks[name].append(batch.column(name))
+    return chunks
+
+
+def _check_rows(metadata: pq.FileMetaData, path: pathlib.Path) -> None:
+    """What the footer says, before a page is decoded. Of columns it is not asked: pyarrow aborts on damaged ones."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if metadata.num_rows > _MAX_ROWS:
+        raise PredictionError(f"{path}: {metadata.num_rows} rows, more than {_MAX_ROWS}; score it set by set")
+    if sum(group.num_rows for group in groups) != metadata.num_rows:
+        raise PredictionError(f"{path}: its footer contradicts itself; make it again")
+
+
+def _check_widths(column: pa.Array, name: str, path: pathlib.Path) -> None:
+    """Equal numbers pack to nothing, so long lists are refused as soon as the first of them is seen."""
+    numbers = column
+    while _is_list(numbers.type):
+        numbers = numbers.flatten()
+    if len(numbers) > _MAX_NUMBERS_A_ROW * len(column):
+        raise PredictionError(
+            f"{path}: column `{name}` has {len(numbers)} numbers in {len(column)} rows, more than "
+            f"{_MAX_NUMBERS_A_ROW} a row"
+        )
+
+
+def _texts(chunks: list[pa.Array], name: str, path: pathlib.Path) -> list[str]:
+    texts: list[Any] = []
+    for chunk in chunks:
+        is_dictionary = pa.types.is_dictionary(chunk.type)
+        # Lengths in bytes first: unpacking is what makes one long name fill the memory.
+        lengths = pc.call_function("binary_length", [chunk.dictionary if is_dictionary else chunk])
+        if (np.asarray(lengths.drop_null()) > 4 * _MAX_TEXT).any():
+            raise PredictionError(_too_long(name, path))
+        texts += (chunk.dictionary_decode() if is_dictionary else chunk).to_pylist()
+    _check_lengths(texts, name, path)
+    return texts
+
+
+def _numbers(chunks: list[pa.Array], where: str) -> np.ndarray:
+    """Lists of equal lengths as an array of as many axes; an absent list is NaN."""
+    shape = _common_shape(chunks, where)
+    return np.concatenate([np.zeros((0, *shape)), *(_filled(chunk, shape) for chunk in chunks)])
+
+
+def _common_shape(chunks: list[pa.Array], where: str) -> tuple[int, ...]:
+    if not chunks or not _is_list(chunks[0].type):
+        return ()
+    lengths = set()
+    for chunk in chunks:
+        is_fixed = pa.types.is_fixed_size_list(chunk.type)
+        lengths |= {chunk.type.list_size} if is_fixed else set(chunk.value_lengths().unique().to_pylist()) - {None}
+    if len(lengths) > 1:
+        found = ", ".join(map(str, sorted(lengths)[:3]))
+        raise PredictionError(f"{where} holds lists of different lengths ({found}); expected one length")
+    return (lengths.pop() if lengths else 0, *_common_shape([chunk.flatten() for chunk in chunks], where))
+
+
+def _filled(chunk: pa.Array, shape: tuple[int, ...]) -> np.ndarray:
+    if not shape:
+        return np.asarray(chunk.to_numpy(zero_copy_only=False), np.float64)
+    filled = np.full((len(chunk), *shape), np.nan)
+    if filled.size:
+        # `flatten` leaves out what stands in absent lists.
+        filled[np.asarray(chunk.is_valid())] = _filled(chunk.flatten(), shape[1:]).reshape(-1, *shape)
+    return filled
+
+
+# Content --------------------------------------------------------------------------------------------------
+
+
+def _checked(file: _File, path: pathlib.Path) -> Predictions:
+    holds = f"it holds {', '.join(sorted(file.names)[:30]) or 'nothing'}"
+    if "ids" not in file.texts:
+        raise PredictionError(f"{path}: no `ids`; {holds}")
+    ids = tuple(file.texts["ids"])
+    empty = [name for name, array in file.numbers.items() if array.ndim and not len(array)]
+    if not ids or empty:
+        found = f": `{empty[0]}` has no rows" if ids else ""
+        raise PredictionError(f"{path}: there are no predictions{found}")
+    if "keypoints_3d" in file.numbers:
+        return _points(file, ids, path)
+    if "body_pose" in file.numbers:
+        return _params(file, ids, path)
     raise PredictionError(
-        f"{path}: neither `keypoints_3d` (with `layout`) nor SMPL parameters (`body_pose`, ...); it holds "
-        f"{', '.join(sorted(columns))}"
+        f"{path}: neither `keypoints_3d` (with `layout`) nor SMPL parameters (`body_pose`, ...); {holds}"
     )
 
 
-def _points(columns: dict[str, np.ndarray], names: tuple[str, ...], path: pathlib.Path) -> Predictions:
-    if "layout" not in columns or not columns["layout"].size:
+def _single(file: _File, name: str, path: pathlib.Path) -> str | None:
+    """The one value of a text; None if there is none."""
+    values = sorted(set(file.texts.get(name, ())))
+    if len(values) > 1:
+        raise PredictionError(f"{path}: `{name}` must be one for all rows, got {values[0]!r} and {values[1]!r}")
+    return values[0] if values else None
+
+
+def _points(file: _File, ids: tuple[str, ...], path: pathlib.Path) -> Predictions:
+    layout = _single(file, "layout", path)
+    if layout is None:
         raise PredictionError(f"{path}: `keypoints_3d` needs `layout`, one of {', '.join(layouts.LAYOUTS)}")
-    layout = str(columns["layout"].ravel()[0])
     try:
         count = len(layouts.get_layout(layout))
     except KeyError as error:
         raise PredictionError(f"{path}: {error.args[0]}") from error
     shaped = {}
     for name, width in (("keypoints_3d", 3), ("keypoints_2d", 2)):
-        if name in columns:
-            shaped[name] = _reshaped(columns[name], (len(names), count, width), f"{path}: `{name}` of {layout}")
-    return Predictions(source=path.name, ids=names, layout=layout, **shaped)
+        if name in file.numbers:
+            shaped[name] = _reshaped(file.numbers[name], (len(ids), count, width), f"{path}: `{name}` of {layout}")
+    return Predictions(source=path.name, ids=ids, layout=layout, **shaped)
 
 
-def _params(columns: dict[str, np.ndarray], names: tuple[str, ...], path: pathlib.Path) -> Predictions:
+def _params(file: _File, ids: tuple[str, ...], path: pathlib.Path) -> Predictions:
     required = ("betas", "global_orient", "body_pose", "transl")
-    missing = [name for name in required if name not in columns]
+    missing = [name for name in required if name not in file.numbers]
     if missing:
         raise PredictionError(f"{path}: SMPL parameters without {', '.join(missing)}")
+    body = _single(file, "body", path)
+    if body is None:
+        raise PredictionError(_no_body(str(path), "open_body/smplh"))
     params = {}
     for name in _PARAMS:
-        if name not in columns:
+        if name not in file.numbers:
             continue
-        array = columns[name]
-        if name == "body_pose" and array.ndim >= 2 and array[0].size == 69:
-            array = array.reshape(len(array), -1)[:, :63]  # of SMPL; its two hand joints are the wrists' business
-        width = _WIDTHS.get(name, array[0].size if array.ndim > 1 and len(array) else 0)
-        flat = _reshaped(array, (len(names), width), f"{path}: `{name}`")
-        params[name] = flat if width == 3 or name == "betas" else flat.reshape(len(names), -1, 3)
-    return Predictions(source=path.name, ids=names, params=params)
+        array, where = file.numbers[name], f"{path}: `{name}`"
+        if name == "body_pose" and array.ndim and array[0].size == _SMPL_POSE:
+            array = _without_hands(_reshaped(array, (len(ids), 23, 3), where), where)
+        if name in _JOINTS:
+            params[name] = _reshaped(array, (len(ids), _JOINTS[name], 3), where)
+        else:
+            width = array.shape[-1] if name == "betas" and array.ndim > 1 else 10 if name == "betas" else 3
+            params[name] = _reshaped(array, (len(ids), width), where)
+    _check_radians(params["body_pose"], path)
+    return Predictions(source=path.name, ids=ids, params=params, body=body)
 
 
-def _reshaped(array: np.ndarray, shape: tuple[int, ...], where: str) -> np.ndarray:
+def _no_body(source: str, expected: str) -> str:
+    return (
+        f"{source}: parameters need `body`, the name and family of the body that they are of: write the text "
+        f"{expected!r} if they are of that body; parameters of one body mean nothing on another"
+    )
+
+
+def _without_hands(pose: Float[np.ndarray, "N 23 3"], where: str) -> Float[np.ndarray, "N 21 3"]:
+    """The joints that SMPL shares with SMPL-H; its two hand joints turn all fingers at once, which SMPL-H cannot."""
+    body, hands = pose[:, :21], pose[:, 21:]
+    # NaN says that the method failed, if it says so of the body as well.
+    is_failed = np.isnan(hands).any((1, 2)) & ~np.isfinite(body).all((1, 2))
+    turned = ~is_failed & ~(np.abs(hands) <= _REST).all((1, 2))
+    if turned.any():
+        raise PredictionError(
+            f"{where} has 69 numbers, of SMPL, and its hand joints 22 and 23 are turned in {int(turned.sum())} of "
+            f"{len(pose)} rows; hands cannot be carried over to fingers: set them to zero, or give `keypoints_3d`"
+        )
+    return body
+
+
+def _check_smpl_hands(params: dict[str, np.ndarray], source: str) -> None:
+    for name in ("left_hand_pose", "right_hand_pose"):
+        if name in params and (np.abs(params[name]) > _REST).any():
+            raise PredictionError(f"{source}: `{name}` turns fingers, which a body of the family smpl does not have")
+    if params["body_pose"].shape[1] > 21:
+        _without_hands(params["body_pose"], f"{source}: `body_pose`")
+
+
+def _check_radians(pose: Float[np.ndarray, "N J 3"], path: pathlib.Path) -> None:
+    lengths = np.linalg.norm(pose, axis=-1)
+    lengths = lengths[np.isfinite(lengths)]
+    if lengths.size and (lengths > _LONGEST_ROTATION).mean() > _OUTLIER_SHARE:
+        raise PredictionError(
+            f"{path}: rotations of `body_pose` are up to {lengths.max():.4g} long; give axis-angle in radians, not "
+            "degrees"
+        )
+
+
+def _reshaped(array: np.ndarray, shape: tuple[int, ...], where: str) -> Float[np.ndarray, "..."]:
+    """An array as float64 of a shape; it may be flat behind the first axis, but not of other axes."""
     if array.dtype.kind not in "fiu":
         raise PredictionError(f"{where} must be numbers, got {array.dtype}")
-    if array.size != int(np.prod(shape)) or array.shape[:1] != shape[:1]:
+
+    def axes(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(size for size in sizes if size != 1)
+
+    fitting = (axes(shape[1:]), axes((int(np.prod(shape[1:])),)))
+    if array.shape[:1] != shape[:1] or axes(array.shape[1:]) not in fitting:
         raise PredictionError(f"{where} must have the shape {shape}, got {array.shape}")
     return array.reshape(shape).astype(np.float64)
+
+
+# Units ----------------------------------------------------------------------------------------------------
 
 
 def check_units(
@@ -204,6 +520,8 @@ def check_units(
 ) -> None:
     """Refuse points whose size says that they are in another unit than the truth.
 
+    Lone people of an impossible size pass: fits diverge, and their error counts. So do collapsed ones.
+
     Args:
         predicted: Points, NaN where there are none.
         truth: True points in metres.
@@ -211,23 +529,100 @@ def check_units(
         source: Where the predictions come from.
 
     Raises:
-        PredictionError: If people are twenty times as large as they are, or as small: millimetres, or a mix of units.
+        PredictionError: If people in general are of another size than in truth: millimetres, or a mix of units.
     """
-    both = is_there & np.isfinite(predicted).all(-1)
+    both = is_there & np.isfinite(predicted).all(-1) & np.isfinite(truth).all(-1)
+    count = np.maximum(both.sum(1), 1)
 
     def extent(points: Float[np.ndarray, "N K 3"]) -> Float[np.ndarray, "N"]:
-        weights = both[..., None].astype(np.float64)
-        count = np.maximum(weights.sum(1, keepdims=True), 1)
-        kept = np.where(both[..., None], points, 0.0)
-        centred = np.where(both[..., None], kept - kept.sum(1, keepdims=True) / count, 0.0)
-        return np.sqrt((centred**2).sum((1, 2)) / count[:, 0, 0])
+        kept = np.where(both[..., None], points, 0.0).astype(np.float64)
+        centred = np.where(both[..., None], kept - kept.sum(1, keepdims=True) / count[:, None, None], 0.0)
+        return np.sqrt((centred**2).sum((1, 2)) / count)
 
-    enough = both.sum(1) >= 2
-    ratio = extent(predicted)[enough] / np.maximum(extent(truth)[enough], 1e-9)
-    wrong = (ratio > _LARGEST_RATIO) | ((ratio < 1 / _LARGEST_RATIO) & (ratio > 0))
-    if not wrong.any():
+    with np.errstate(over="ignore", invalid="ignore"):
+        ours, theirs = extent(predicted), extent(truth)
+    usable = (both.sum(1) >= 2) & (theirs > _COLLAPSED)
+    ratio = np.nan_to_num(ours[usable] / theirs[usable], nan=np.inf, posinf=np.inf)
+    ratio = ratio[ratio > _COLLAPSED]
+    factor = _middle(ratio)
+    if not _SIZE_RANGE[0] <= factor <= _SIZE_RANGE[1]:
+        fitting = (ratio >= _SIZE_RANGE[0]) & (ratio <= _SIZE_RANGE[1])
+        raise PredictionError(
+            f"{source}: people are {factor:.3g} times as large as in truth "
+            f"({_how_many(~fitting, 'people')}); {_unit_hint(factor)}"
+        )
+    outliers = (ratio > _SIZE_OUTLIER) | (ratio < 1 / _SIZE_OUTLIER)
+    if _is_a_mix(outliers):
+        factor = _middle(ratio[outliers])
+        raise PredictionError(
+            f"{source}: people are {factor:.3g} times as large as in truth ({_how_many(outliers, 'people')}); "
+            f"{_unit_hint(factor)}"
+        )
+
+
+def check_depth(predicted_depth: Float[np.ndarray, "N"], true_depth: Float[np.ndarray, "N"], source: str) -> None:
+    """Refuse people in the camera frame whose distance says that it is another unit or another frame.
+
+    Lone people at an impossible distance, and some behind the camera, pass: fits diverge, and their error counts.
+
+    Args:
+        predicted_depth: Depth of each person, NaN where there is none.
+        true_depth: True depth, metres, positive.
+        source: Where the predictions come from.
+
+    Raises:
+        PredictionError: If people in general are behind the camera, or much nearer or farther than in truth.
+    """
+    both = np.isfinite(predicted_depth) & np.isfinite(true_depth) & (true_depth > 0)
+    ratio = predicted_depth[both].astype(np.float64) / true_depth[both]
+    if not ratio.size:
         return
-    kind = "all of them" if wrong.all() else f"{int(wrong.sum())} of {len(ratio)} people, so units are mixed"
-    factor = float(np.median(ratio[wrong]))
-    hint = "millimetres, it seems: divide by 1000" if 300 < factor < 3000 else "give metres"
-    raise PredictionError(f"{source}: people are {factor:.3g} times as large as in truth ({kind}); {hint}")
+    is_behind = float(np.median(ratio)) < 0
+    factor = _middle(np.abs(ratio))
+    # Depths about zero have no sign to speak of: people who were never moved in front of the camera.
+    if is_behind and factor >= _DEPTH_RANGE[0]:
+        raise PredictionError(
+            f"{source}: people are behind the camera; y up / z backward, it seems: camera axes are x right, y down, "
+            "z forward"
+        )
+    if not _DEPTH_RANGE[0] <= factor <= _DEPTH_RANGE[1]:
+        hint = "`transl` must be in the camera frame" if factor < _DEPTH_RANGE[0] else ""
+        raise PredictionError(
+            f"{source}: people are {factor:.3g} times as far as in truth; {_unit_hint(factor)}{hint and ', and '}{hint}"
+        )
+    ratio = ratio[ratio > 0]
+    outliers = (ratio > _DEPTH_OUTLIER) | (ratio < 1 / _DEPTH_OUTLIER)
+    if _is_a_mix(outliers):
+        factor = _middle(ratio[outliers])
+        raise PredictionError(
+            f"{source}: people are {factor:.3g} times as far as in truth ({_how_many(outliers, 'people')}); "
+            f"{_unit_hint(factor)}"
+        )
+
+
+def _middle(ratio: Float[np.ndarray, "M"]) -> float:
+    """Median; of two in the middle the one nearer to 1, so that one diverged fit of two is no unit. 1 for none."""
+    if not ratio.size:
+        return 1.0
+    ordered = np.sort(ratio)
+    pair = [float(ordered[(len(ordered) - 1) // 2]), float(ordered[len(ordered) // 2])]
+    return min(pair, key=lambda value: abs(np.log(value)) if value > 0 else np.inf)
+
+
+def _is_a_mix(outliers: Bool[np.ndarray, "M"]) -> bool:
+    return bool(outliers.sum() > 1 and outliers.mean() > _OUTLIER_SHARE)
+
+
+def _how_many(wrong: Bool[np.ndarray, "M"], what: str) -> str:
+    if wrong.all():
+        return "all of them"
+    mixed = ", so units are mixed" if _is_a_mix(wrong) and _is_a_mix(~wrong) else ""
+    return f"{int(wrong.sum())} of {len(wrong)} {what}{mixed}"
+
+
+def _unit_hint(factor: float) -> str:
+    if 500 < factor < 2500:
+        return "millimetres, it seems: divide by 1000"
+    if 50 < factor < 250:
+        return "centimetres, it seems: divide by 100"
+    return "feet or another unit, it seems: give metres"

@@ -57,6 +57,8 @@ class Motion:
     """Kind of motion of each person."""
     takes: tuple[str, ...]
     """Take of each person."""
+    groups: tuple[str, ...]
+    """People of one group depend on each other."""
     frames: Int[np.ndarray, "N T"]
     """Frames in the take."""
     frames_per_second: float
@@ -68,12 +70,14 @@ class Motion:
                 f"`full_pose` is of {people} people in {frames} frames, `pelvis` {self.pelvis.shape} and `frames` "
                 f"{self.frames.shape} are not"
             )
-        if len(self.styles) != people or len(self.takes) != people:
-            raise ValueError(f"{people} people, but {len(self.styles)} styles and {len(self.takes)} takes")
+        if not len(self.styles) == len(self.takes) == len(self.groups) == people:
+            raise ValueError(
+                f"{people} people, but {len(self.styles)} styles, {len(self.takes)} takes and {len(self.groups)} groups"
+            )
 
     def select(self, rows: Int[np.ndarray, "M"]) -> "Motion":
         """Some of the people."""
-        texts = {name: tuple(getattr(self, name)[row] for row in rows) for name in ("styles", "takes")}
+        texts = {name: tuple(getattr(self, name)[row] for row in rows) for name in ("styles", "takes", "groups")}
         arrays = {name: getattr(self, name)[rows] for name in ("full_pose", "pelvis", "frames")}
         return dataclasses.replace(self, **texts, **arrays)
 
@@ -127,7 +131,9 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
     true_keypoints_2d = np.asarray(cameras.project_points(camera, seen))
     count = people * frames
     flat_frames = motion.frames.reshape(-1)
-    takes, styles = (tuple(each(np.array(texts)).tolist()) for texts in (motion.takes, motion.styles))
+    takes, styles, groups = (
+        tuple(each(np.array(texts)).tolist()) for texts in (motion.takes, motion.styles, motion.groups)
+    )
     perfect = HardSet(
         name=name,
         ids=tuple(
@@ -136,6 +142,7 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
         ),
         styles=styles,
         takes=takes,
+        groups=groups,
         frames=flat_frames.astype(np.int32),
         windows=np.repeat(np.arange(people), frames).astype(np.int32) if frames > 1 else np.full(count, -1, np.int32),
         frames_per_second=motion.frames_per_second,
@@ -148,6 +155,7 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
         true_keypoints_2d=true_keypoints_2d,
         keypoints_2d=true_keypoints_2d,
         confidence=np.ones(true_keypoints_2d.shape[:2], np.float32),
+        border=np.tile(np.array([0, 0, *options.viewpoint.image_size], np.float32) - [0, 0, 1, 1], (count, 1)),
         body=body_name(body),
         body_checksum=body.checksum,
         notes=f"{options.shape} {options.viewpoint}",
@@ -193,6 +201,7 @@ def observe(
         assumed_camera=assumed,
         keypoints_2d=found.keypoints_2d.reshape(truth.true_keypoints_2d.shape).astype(np.float32),
         confidence=found.confidence.reshape(truth.confidence.shape).astype(np.float32),
+        border=np.repeat(found.border, num_frames, axis=0).astype(np.float32),
         notes=f"{truth.notes.partition(' DetectorNoise')[0]} {noise} focal_length_factor={focal_length_factor}",
     )
 

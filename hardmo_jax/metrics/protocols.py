@@ -109,6 +109,21 @@ class Protocol:
         except KeyError:
             raise KeyError(lookup.unknown_name(f"point set of protocol {self.name}", name, sets)) from None
 
+    def summary(self) -> str:
+        """What must be agreed, in a few lines: `describe` without the lists of points."""
+        sentences = [f"Protocol {self.name}"]
+        if self.substitutions or self.left_out:
+            sentences.append("NOT the original, and not comparable with published numbers: plain joints for regressed")
+        sentences += [self.alignment, f"Root: {' and '.join(self.root)}"]
+        sentences.append(f"Points: {', '.join(points.label for points in self.point_sets)}")
+        if self.pck_thresholds:
+            thresholds = ", ".join(f"{threshold:g}" for threshold in self.pck_thresholds)
+            sentences.append(
+                f"PCK: below {thresholds} of the {self.box.describe()} around all points of the layout, confidence "
+                f"above {self.min_confidence:g}"
+            )
+        return ". ".join(sentences) + ". Names of all points: evaluation.md"
+
     def describe(self) -> str:
         """One paragraph to print with every table."""
         sets = []
@@ -131,9 +146,9 @@ class Protocol:
         if self.pck_thresholds:
             thresholds = ", ".join(f"{threshold:g}" for threshold in self.pck_thresholds)
             sentences.append(
-                f"PCK: distance over the {self.box.describe()}, strictly below {thresholds}; truth counts with "
-                f"confidence strictly above {self.min_confidence:g}; share of each keypoint over all images, then the "
-                "plain mean over keypoints that have any truth"
+                f"PCK: distance over the {self.box.describe()} around all points of the layout, strictly below "
+                f"{thresholds}; truth counts with confidence strictly above {self.min_confidence:g}; share of each "
+                "keypoint over all images, then the plain mean over keypoints that have any truth"
             )
         if self.substitutions or self.left_out:
             pairs = ", ".join(f"{plain} for {point}" for point, plain in self.substitutions)

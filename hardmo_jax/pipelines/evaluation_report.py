@@ -9,10 +9,10 @@ from typing import Any
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.metrics.bootstrap import PairedDifference
-from hardmo_jax.pipelines.evaluate import CURVE, SetScore
+from hardmo_jax.pipelines.scoring import CURVE, SetScore
 
 #: Metrics whose values are not lengths.
-_DEGREES = ("orientation_degrees", "orientation_after_body_alignment_degrees")
+_DEGREES = ("orientation_degrees", "orientation_after_body_alignment_degrees", "joint_angle_degrees")
 _PARTS = ("body", "hand", "foot")
 
 
@@ -42,7 +42,7 @@ def make_tables(results: Sequence[SetScore]) -> list[Table]:
             {"P1 ": by_set.get("hand_p1", []), "P2 ": by_set.get("hand_p2", [])},
         ),
         _poster_table(
-            f"{benchmark}-Foot: P1 the hardest ankles and toes, P2 the next",
+            f"{benchmark}-Foot: P1 the hardest ankles (and toes, where the motion turns them), P2 the next",
             {"P1 ": by_set.get("foot_p1", []), "P2 ": by_set.get("foot_p2", [])},
         ),
         _limb_table(results),
@@ -57,6 +57,10 @@ def comparison_table(differences: Mapping[str, PairedDifference], first: str, se
     rows = []
     for name, difference in differences.items():
         scale, unit = (1.0, "deg") if _is_degrees(name) else (1000.0, "mm")
+        if name.startswith("acceleration_error/"):
+            scale, unit = 1.0, "m/s2"
+        if name.startswith("joint_angle_degrees/"):
+            continue  # 21 rows that the JSON has
         values = [scale * value for value in (difference.mean, difference.low, difference.high)]
         verdict = "no difference shown"
         if difference.is_significant:
@@ -72,7 +76,7 @@ def comparison_table(differences: Mapping[str, PairedDifference], first: str, se
             )
         )
     return Table(
-        title=f"{first} minus {second} on {set_name}, paired, bootstrap over seconds of a take",
+        title=f"{first} minus {second} on {set_name}: paired, bootstrap over seconds of these takes (not over new ones)",
         columns=("error", "difference", "95 % interval", "unit", "samples / groups", ""),
         rows=tuple(rows),
     )
@@ -104,6 +108,7 @@ def results_mapping(
                 "status": result.status_counts,
                 "metrics": {name: _number(value) for name, value in result.means.items()},
                 "pck_thresholds": list(result.protocol.pck_thresholds),
+                "pck_auc": {name: _number(value) for name, value in result.auc.items()},
                 "pck": {name: [_number(value) for value in values] for name, values in result.pck.items()},
                 "pck_curve": {name: [_number(value) for value in values] for name, values in result.curves.items()},
                 "joint_errors": {name: _number(value) for name, value in result.joint_errors.items()},
@@ -139,24 +144,29 @@ def _poster_table(title: str, groups: Mapping[str, Sequence[SetScore]]) -> Table
         part: next((points.label for points in some.protocol.point_sets if points.name == part), None)
         for part in _PARTS
     }
-    parts = {part: label for part, label in labels.items() if label}
-    parts = parts or {points.name: points.label for points in some.protocol.point_sets}
-    shown = "|".join(parts)
-    columns = ["method", f"MPJPE {shown}, mm", f"PA-MPJPE {shown}, mm"]
-    columns += [f"PCK@{threshold:g} {shown}" for threshold in some.protocol.pck_thresholds]
-    columns.append("PVE, mm")
+    parts = [label for label in labels.values() if label]
+    parts = parts or [points.label for points in some.protocol.point_sets]
+    # Some protocols take PCK over other points than errors.
+    hit = [label for label in parts if label in some.pck] or list(some.pck)
+    columns = ["method", f"MPJPE {' / '.join(parts)}, mm", f"PA-MPJPE {' / '.join(parts)}, mm"]
+    columns += [f"PCK@{threshold:g} {' / '.join(hit)}" for threshold in some.protocol.pck_thresholds if hit]
+    columns += ["PVE, mm", "turned round, %", "people"]
     rows = []
     for prefix, members in groups.items():
         for result in members:
             row = [prefix + result.method]
             for metric in ("mpjpe", "pa_mpjpe"):
-                row.append(" | ".join(_millimetres(result.means.get(f"{metric}/{label}")) for label in parts.values()))
-            for index in range(len(some.protocol.pck_thresholds)):
-                values = [result.pck.get(label) for label in parts.values()]
-                row.append(" | ".join("-" if value is None else f"{value[index]:.3f}" for value in values))
-            row.append(_millimetres(result.means.get("vertex_error/mesh")))
-            rows.append(tuple(text.replace(" | ", " / ") for text in row))
-    return Table(title=title, columns=tuple(column.replace("|", "/") for column in columns), rows=tuple(rows))
+                row.append(" / ".join(_millimetres(result.means.get(f"{metric}/{label}")) for label in parts))
+            for index in range(len(some.protocol.pck_thresholds) if hit else 0):
+                values = [result.pck.get(label) for label in hit]
+                row.append(" / ".join("-" if value is None else f"{value[index]:.3f}" for value in values))
+            row.append(_millimetres(_only(result.means, "vertex_error/")))
+            turned = result.means.get("turned_round_share/pelvis")
+            row.append("-" if turned is None or not math.isfinite(turned) else f"{100 * turned:.1f}")
+            scored = result.num_samples - result.num_missing - result.num_nonfinite
+            row.append(str(scored) if scored == result.num_samples else f"{scored} of {result.num_samples}")
+            rows.append(tuple(row))
+    return Table(title=title, columns=tuple(columns), rows=tuple(rows))
 
 
 def _limb_table(results: Sequence[SetScore]) -> Table:
@@ -229,6 +239,11 @@ def _count_table(results: Sequence[SetScore]) -> Table:
     return Table(
         title="What was scored", columns=("set, method", "samples", "missing", "not a number", "fits"), rows=tuple(rows)
     )
+
+
+def _only(means: Mapping[str, float], start: str) -> float | None:
+    """Value of the one metric whose name starts so."""
+    return next((value for name, value in means.items() if name.startswith(start)), None)
 
 
 def _is_degrees(name: str) -> bool:

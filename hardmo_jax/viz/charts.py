@@ -13,6 +13,7 @@ def draw_evaluation(
     joint_errors: Mapping[str, Mapping[str, float]],
     *,
     title: str,
+    marks: Sequence[float] = (),
 ) -> pathlib.Path:
     """Draw PCK curves by part, and the error of each joint, of one or several methods.
 
@@ -22,6 +23,7 @@ def draw_evaluation(
         curves: PCK at the thresholds, by point set and then by method.
         joint_errors: Metres by joint, by method.
         title: Words above.
+        marks: Thresholds that tables print.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed (extra `viz`).
@@ -44,7 +46,9 @@ def draw_evaluation(
     for axis, (part, by_method) in zip(axes, curves.items(), strict=False):
         for method, values in by_method.items():
             axis.plot(thresholds, values, label=method, color=colours[methods.index(method) % 10])
-        axis.set(title=part, xlabel="threshold, share of the box side", ylim=(0, 1), xlim=(0, max(thresholds)))
+        for mark in marks:
+            axis.axvline(mark, color="grey", linestyle=":", linewidth=1)
+        axis.set(title=f"PCK {part}", xlabel="threshold, share of the box side", ylim=(0, 1), xlim=(0, max(thresholds)))
         axis.grid(alpha=0.3)
     if curves:
         axes[0].set_ylabel("PCK")
@@ -59,11 +63,11 @@ def draw_evaluation(
         last.barh(places, values, height=height, label=method, color=colours[row % 10])
     last.set_yticks([index + 0.4 - height / 2 for index in range(len(joints))], joints, fontsize=6)
     last.invert_yaxis()
-    last.legend(loc="lower right")
     last.set(title="error of each joint", xlabel="mm, root-aligned")
     last.grid(alpha=0.3, axis="x")
     figure.suptitle(title)
-    figure.tight_layout()
+    figure.legend(*last.get_legend_handles_labels(), loc="lower center", ncols=4)
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.stem}.tmp.png")
     # No date in the file: equal charts are equal files.

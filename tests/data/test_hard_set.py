@@ -24,7 +24,8 @@ def people(body):
     drawn = synthetic.sample_hard_poses(1, 5)
     motion = Motion(
         full_pose=drawn.full_pose[:, None], pelvis=np.zeros((5, 1, 3)), styles=drawn.styles,
-        takes=("a", "b", "c", "d", "é"), frames=np.arange(5)[:, None], frames_per_second=30.0,
+        takes=("a", "b", "c", "d", "é"), groups=("g", "g", "h", "h", "é"),
+        frames=np.arange(5)[:, None], frames_per_second=30.0,
     )  # fmt: skip
     return staging.stage(body, motion, StagingOptions(), seed=0, name="bench/test")
 

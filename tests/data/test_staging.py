@@ -26,7 +26,8 @@ def stills(num, seed=3):
     drawn = synthetic.sample_hard_poses(seed, num)
     return Motion(
         full_pose=drawn.full_pose[:, None], pelvis=np.zeros((num, 1, 3)), styles=drawn.styles,
-        takes=tuple(f"take{row % 3}" for row in range(num)), frames=np.arange(num)[:, None], frames_per_second=30.0,
+        takes=tuple(f"take{row % 3}" for row in range(num)), groups=("g",) * num,
+        frames=np.arange(num)[:, None], frames_per_second=30.0,
     )  # fmt: skip
 
 
@@ -34,7 +35,8 @@ def clips(num, frames):
     drawn = synthetic.sample_hard_motion(4, num, frames, 30.0)
     path = np.cumsum(np.random.default_rng(8).normal(0, 0.02, (num, frames, 3)), axis=1)
     return Motion(
-        full_pose=drawn.full_pose, pelvis=path, styles=drawn.styles, takes=tuple(f"motion{row}" for row in range(num)),
+        full_pose=drawn.full_pose, pelvis=path, styles=drawn.styles,
+        takes=tuple(f"motion{row}" for row in range(num)), groups=("g",) * num,
         frames=np.tile(np.arange(frames), (num, 1)), frames_per_second=30.0,
     )  # fmt: skip
 
@@ -52,7 +54,7 @@ def videos(body):
 def test_heights_are_those_of_adults(body, figure):
     motion = Motion(
         full_pose=np.zeros((2000, 1, 52, 3)), pelvis=np.zeros((2000, 1, 3)), styles=("rest",) * 2000,
-        takes=("a",) * 2000, frames=np.zeros((2000, 1), int), frames_per_second=30.0,
+        takes=("a",) * 2000, groups=("g",) * 2000, frames=np.zeros((2000, 1), int), frames_per_second=30.0,
     )  # fmt: skip
     betas = np.asarray(staging.stage(body, motion, OPTIONS, seed=1, name="heights").params.betas, np.float64)
     upright, basis = (

@@ -12,8 +12,10 @@ from hardmo_jax.data.detector_noise import DetectorNoise
 from hardmo_jax.data.hard_set import load_hard_set
 from hardmo_jax.data.sources.bvh import read_bvh
 from hardmo_jax.labels import provenance
-from hardmo_jax.pipelines import prepare
-from hardmo_jax.pipelines.prepare import PrepareError, PrepareOptions, prepare_benchmark, read_benchmark
+from hardmo_jax.pipelines import benchmark_motion
+from hardmo_jax.pipelines.benchmark_motion import PrepareError
+from hardmo_jax.pipelines.prepare import PrepareOptions, prepare_benchmark, read_benchmark
+from hardmo_jax.recovery.captured_clip import SoundnessOptions, read_captured_clip
 
 TAKES = {
     "martial": ("04", "07"), "indian": ("07", "08"), "salsa": ("09", "10", "11", "24", "25", "26"),
@@ -173,31 +175,61 @@ def turn_angles(turned):
     return np.degrees(np.arccos(np.clip((np.trace(relative, axis1=1, axis2=2) - 1) / 2, -1, 1)))
 
 
+def captured(path, style, rate):
+    return read_captured_clip(
+        path, style, load.open_body(view="smpl"), frames_per_second=rate, soundness=SoundnessOptions()
+    )
+
+
+def from_mocap(tail_shares=(0.05, 0.15)):
+    """A source whose clips a test puts in."""
+    source = object.__new__(benchmark_motion.FromMocap)
+    source.seed, source.frames_per_second, source.tail_shares = 0, 30.0, tail_shares
+    return source
+
+
+def test_a_file_at_full_rate_gives_the_frames_of_a_thinned_copy(mocap, tmp_path):
+    """The first frame of a file is a rest pose: it goes after thinning, else other frames are left."""
+    cut(mocap / "martial" / "07.bvh", tmp_path / "full" / "07.bvh", num_frames=45)
+    full = captured(tmp_path / "full" / "07.bvh", "martial", 10.0)
+    np.testing.assert_array_equal(full.frames, np.arange(3, 45, 3))
+    np.testing.assert_allclose(full.seconds, full.frames / 30, rtol=1e-4)
+
+
+def test_partners_of_a_dance_are_one_group(mocap, tmp_path):
+    clips = []
+    for take in ("10", "25"):
+        cut(mocap / "salsa" / f"{take}.bvh", tmp_path / f"{take}.bvh", num_frames=40)
+        clips.append(captured(tmp_path / f"{take}.bvh", "salsa", 30.0))
+    assert clips[0].group(3) == clips[1].group(3) == "salsa-10-0"
+    assert clips[0].group(35) == "salsa-10-1"
+
+
 def test_rates_are_thinned_and_frames_numbered_still(mocap, tmp_path):
     cut(mocap / "martial" / "07.bvh", tmp_path / "martial" / "07.bvh", num_frames=45)
-    clip = prepare._retargeted(tmp_path / "martial" / "07.bvh", "martial", load.open_body(view="smpl"), 10.0)
-    np.testing.assert_array_equal(clip.frames, np.arange(1, 45, 3))
-    assert len(clip.body_pose) == len(clip.is_sound) == 15
+    clip = captured(tmp_path / "martial" / "07.bvh", "martial", 10.0)
+    np.testing.assert_array_equal(clip.frames, np.arange(3, 45, 3))
+    assert len(clip.body_pose) == len(clip.is_sound) == 14
 
 
 def test_wrong_rate_of_original_salsa_files_is_mended(mocap, tmp_path):
     source, target = tmp_path / "a.bvh", tmp_path / "salsa" / "10.bvh"
     source.write_text((mocap / "salsa" / "10.bvh").read_text().replace("0.0333333", "0.0083333"))
     cut(source, target, num_frames=31)
-    clip = prepare._retargeted(target, "salsa", load.open_body(view="smpl"), 30.0)
-    np.testing.assert_array_equal(clip.frames, np.arange(1, 31, 2))
+    clip = captured(target, "salsa", 30.0)
+    np.testing.assert_array_equal(clip.frames, np.arange(2, 31, 2))
+    np.testing.assert_allclose(clip.seconds, clip.frames / 60, rtol=1e-3)
 
 
 def test_frames_in_which_the_capture_is_broken_are_left_out(mocap, tmp_path):
     """In takes 06 and 07 of salsa the head is on back to front."""
     cut(mocap / "salsa" / "06.bvh", tmp_path / "salsa" / "06.bvh")
-    broken = prepare._retargeted(tmp_path / "salsa" / "06.bvh", "salsa", load.open_body(view="smpl"), 30.0)
+    broken = captured(tmp_path / "salsa" / "06.bvh", "salsa", 30.0)
     assert not broken.is_sound.any()
     cut(mocap / "salsa" / "10.bvh", tmp_path / "salsa" / "10.bvh")
-    sound = prepare._retargeted(tmp_path / "salsa" / "10.bvh", "salsa", load.open_body(view="smpl"), 30.0)
+    sound = captured(tmp_path / "salsa" / "10.bvh", "salsa", 30.0)
     assert sound.is_sound.all()
-    source = object.__new__(prepare._FromMocap)
-    source.options = TINY
+    source = from_mocap()
     half = dataclasses.replace(sound, is_sound=np.arange(len(sound.pelvis)) % 8 < 4)
     clips = [dataclasses.replace(clip, style=style) for clip in (half, broken) for style in TAKES]
     source.clips = {"test": clips, "validation": []}
@@ -226,7 +258,15 @@ def test_p1_is_harder_than_p2(which, request, figure):
         first, second = (np.degrees(measure(found[f"{limb}_{part}"])) for part in ("p1", "p2"))
         figure(f"prepare {which}: {limb} P1 {first.min():.0f} to {first.max():.0f} degrees, P2 {second.min():.0f} to "
                f"{second.max():.0f}")  # fmt: skip
-        assert first.min() > second.max() - 1e-3
+        # Feet are ranked by style: one dancer's habit would be the whole set else.
+        by_style = limb == "foot" and which == "prepared"
+        styles = [np.array(found[f"{limb}_{part}"].styles) for part in ("p1", "p2")]
+        for style in sorted(set(styles[0])) if by_style else [None]:
+            hard, less = (
+                angles if style is None else angles[names == style]
+                for angles, names in zip((first, second), styles, strict=True)
+            )
+            assert hard.min() > less.max() - 1e-3
         assert second.mean() > np.degrees(measure(found["test"])).mean()
 
 
@@ -284,9 +324,9 @@ def test_folder_is_found_just_below_the_given_one(tmp_path):
         (tmp_path / "mocap" / "cmu_bvh_30fps" / style).mkdir(parents=True)
     expected = tmp_path / "mocap" / "cmu_bvh_30fps"
     for given in (tmp_path, tmp_path / "mocap", expected):
-        assert prepare.find_mocap(given) == expected
-    assert prepare.find_mocap(None) is None
-    assert prepare.find_mocap(tmp_path / "mocap" / "cmu_bvh_30fps" / "salsa") is None
+        assert benchmark_motion.find_mocap(given) == expected
+    assert benchmark_motion.find_mocap(None) is None
+    assert benchmark_motion.find_mocap(tmp_path / "mocap" / "cmu_bvh_30fps" / "salsa") is None
 
 
 def test_unfinished_benchmark_is_not_taken_for_a_finished_one(synth, tmp_path):
@@ -323,9 +363,8 @@ def test_options_out_of_range_are_named(options):
 
 def test_hardest_share_of_too_few_frames_is_refused_in_words(mocap, tmp_path):
     cut(mocap / "martial" / "07.bvh", tmp_path / "07.bvh")
-    clip = prepare._retargeted(tmp_path / "07.bvh", "martial", load.open_body(view="smpl"), 30.0)
-    source = object.__new__(prepare._FromMocap)
-    source.options = dataclasses.replace(TINY, tail_shares=(0.001, 0.2))
+    clip = captured(tmp_path / "07.bvh", "martial", 30.0)
+    source = from_mocap(tail_shares=(0.001, 0.2))
     source.clips = {"test": [dataclasses.replace(clip, style=style) for style in TAKES], "validation": []}
     with pytest.raises(PrepareError, match="`tail_shares`"):
         source.tail("foot", (0.0, 0.001), 4)
@@ -343,16 +382,16 @@ def test_default_noise_of_stress_sets_is_worse_in_one_way():
 
 
 def test_folder_may_be_given_as_the_data_folder(reference_data):
-    found = prepare.find_mocap(pathlib.Path(reference_data))
+    found = benchmark_motion.find_mocap(pathlib.Path(reference_data))
     assert found is not None
     assert found.name == "cmu_bvh_30fps"
 
 
 def test_p2_is_spread_over_its_whole_share():
     """Up to 90 % of all poses, P2 reaches far below the middle."""
-    source = prepare._FromKeyPoses(dataclasses.replace(TINY_SYNTH, tail_shares=(0.05, 0.9)))
+    source = benchmark_motion.FromKeyPoses(seed=0, frames_per_second=30.0, tail_shares=(0.05, 0.9))
     for limb, measure in (
-        ("foot", prepare._foot_angle),
+        ("foot", benchmark_motion._foot_angle),
         ("hand", lambda pose: np.linalg.norm(pose[20:22], axis=-1).max()),
     ):
         hard, middle = (

@@ -98,7 +98,7 @@ def test_wrong_arguments_end_in_one_line(synthetic):
     cwd, _ = synthetic
     for arguments, words in (
         (("--compare=default",), "takes two names"),
-        (("--predictions=absent.npz",), "neither a file nor one of the methods zero_start, default"),
+        (("--predictions=absent.npz",), "no such file"),
         (("--benchmark=nowhere",), "holds no finished benchmark"),
         (("--config.protocol=hardmoo",), "did you mean 'hardmo'"),
     ):

@@ -1,0 +1,432 @@
+"""Predictions laid beside the truth of a set, person by person, and scored under a protocol.
+
+What is missing counts as missing, what is not a number as that, and both stand in the result. Errors of single samples
+are kept, so that two methods can be compared pair by pair.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.body import landmarks
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.data import predictions as prediction_files
+from hardmo_jax.data.hard_set import HardSet
+from hardmo_jax.data.predictions import PredictionError, Predictions
+from hardmo_jax.geometry import cameras, rotations
+from hardmo_jax.geometry.cameras import Camera
+from hardmo_jax.metrics import bootstrap, keypoints, pose, protocols, scores
+from hardmo_jax.metrics.protocols import Protocol
+from hardmo_jax.skeleton import layouts, mapping, regressors
+
+#: Thresholds of PCK curves and of the area under them, shares of the box side.
+CURVE = tuple(np.linspace(0.0, 0.1, 41).tolist())
+#: Joints whose rotations are compared: those that SMPL and SMPL-H share.
+_JOINTS = layouts.SMPL_JOINTS[:22]
+_MESHES_AT_ONCE = 256
+#: Heading errors beyond this count as a person who was turned round.
+_TURNED_ROUND_DEGREES = 90.0
+
+
+class ScoreError(ValueError):
+    """Scores that cannot be made or compared; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """One method on one set."""
+
+    method: str
+    set_name: str
+    protocol: Protocol
+    """What the numbers mean; without the point sets that the predictions do not cover."""
+    num_samples: int
+    num_missing: int
+    """Samples without a prediction."""
+    num_nonfinite: int
+    """Predicted samples that are not a number somewhere. Like the missing, they are in no mean, and miss in PCK."""
+    status_counts: dict[str, int]
+    """How fits ended; empty for predictions from elsewhere."""
+    means: dict[str, float]
+    """Mean errors by name of the metric; metres and degrees."""
+    pck: dict[str, tuple[float, ...]]
+    """PCK at the thresholds of the protocol, by point set."""
+    curves: dict[str, tuple[float, ...]]
+    """PCK at the thresholds of `CURVE`, by point set."""
+    auc: dict[str, float]
+    """Area under these curves, 1 if everything is hit at once, by point set."""
+    joint_errors: dict[str, float]
+    """Mean root-aligned error of each point, metres."""
+    errors: dict[str, Float[np.ndarray, "N"]]
+    """Errors of each sample; NaN where there is none."""
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    """Samples of one group depend on each other: frames of a dance within a second."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers must know."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Posed:
+    """People as a protocol looks at them; NaN where there is nobody."""
+
+    points: Float[np.ndarray, "N K 3"]
+    pixels: Float[np.ndarray, "N K 2"] | None
+    has_point: Bool[np.ndarray, "K"]
+    params: BodyParams | None
+    rotations: Float[np.ndarray, "N J 3 3"] | None
+
+
+def protocol_for(body: BodyModel, name: str) -> Protocol:
+    """The protocol as far as a body has its points: the original, or the one with plain joints, which says so."""
+    protocol = protocols.get_protocol(name)
+    _, is_supported = landmarks.point_model(body, protocol.layout)
+    return protocol if is_supported.all() else protocol.substituted()
+
+
+def score(
+    found: HardSet,
+    body: BodyModel,
+    protocol: Protocol,
+    predicted: Predictions,
+    *,
+    method: str,
+    status_counts: dict[str, int] | None = None,
+    known_ids: tuple[str, ...] | None = None,
+) -> SetScore:
+    """Compare predictions with the truth of a set.
+
+    Args:
+        found: Set of the truth.
+        body: Its body.
+        protocol: What is compared and how.
+        predicted: Predictions of some of its samples; others count as missing.
+        method: Name for tables.
+        status_counts: How fits ended.
+        known_ids: Samples that may be predicted although they are not in the set, when it is a part of a larger one.
+
+    Raises:
+        hardmo_jax.data.predictions.PredictionError: If ids do not fit, units differ, or the root is not predicted.
+        HardSetError: If the body is not that of the truth.
+    """
+    found.check_body(body)
+    if predicted.params is not None:
+        predicted = predicted.check_body(found.body, num_betas=body.num_betas)
+    rows = predicted.rows_for(found.ids, known=known_ids)
+    truth = _posed(body, protocol, found.params, found.camera)
+    ours = _predicted_people(found, body, protocol, predicted, rows)
+    covered = _covered(protocol, ours.has_point, predicted.source)
+    is_valid = np.broadcast_to(ours.has_point, truth.points.shape[:2])
+    prediction_files.check_units(ours.points, truth.points, is_valid, predicted.source)
+    if ours.params is not None:
+        depth = [posed.points[:, protocol.layout.indices(protocol.root)].mean(1)[:, 2] for posed in (ours, truth)]
+        prediction_files.check_depth(depth[0], depth[1], predicted.source)
+    is_seen = _inside(truth.pixels, found.border) & is_valid
+    has_pixels = ours.pixels is not None
+    result = scores.score_samples(
+        covered,
+        predicted_3d=ours.points,
+        true_3d=truth.points,
+        is_valid_3d=np.ascontiguousarray(is_valid),
+        predicted_2d=ours.pixels,
+        true_2d=truth.pixels if has_pixels else None,
+        confidence=is_seen.astype(np.float64) if has_pixels else None,
+        box_sides=_box_sides(truth.pixels, covered) if has_pixels else None,
+        predicted_rotations=ours.rotations,
+        true_rotations=truth.rotations if ours.rotations is not None else None,
+        rotation_joints=_JOINTS,
+    )
+    errors = {name: error.values for name, error in result.errors.items()}
+    if ours.params is not None:
+        errors[f"vertex_error/mesh_{body.num_vertices}"] = _vertex_errors(body, covered, found.params, ours, truth)
+    if ours.rotations is not None and truth.rotations is not None:
+        angles = pose.joint_angle_error(ours.rotations, truth.rotations).values
+        errors["orientation_degrees/pelvis"] = angles[:, 0]
+        local = [_relative(body, posed.rotations) for posed in (ours, truth)]
+        angles = pose.joint_angle_error(*local).values
+        errors |= {f"joint_angle_degrees/{joint}": angles[:, column] for column, joint in enumerate(_JOINTS) if column}
+    if found.windows.max(initial=-1) >= 0:
+        errors |= _acceleration(found, covered, ours.points, truth.points)
+    means = {name: _mean(values) for name, values in errors.items()}
+    if "orientation_degrees/pelvis" in errors:
+        heading = errors["orientation_degrees/pelvis"]
+        means["turned_round_share/pelvis"] = _mean(
+            np.where(np.isfinite(heading), heading > _TURNED_ROUND_DEGREES, np.nan).astype(np.float64)
+        )
+    curves = _curves(covered, ours, truth, is_seen) if has_pixels else {}
+    return SetScore(
+        method=method,
+        set_name=found.name,
+        protocol=covered,
+        num_samples=len(found),
+        num_missing=int((rows < 0).sum()),
+        num_nonfinite=result.num_nonfinite - int((rows < 0).sum()),
+        status_counts=status_counts or {},
+        means=means,
+        pck={name.partition("/")[2]: tuple(hits.mean.tolist()) for name, hits in result.pck.items()},
+        curves=curves,
+        auc={label: keypoints.pck_auc(CURVE, np.array(curve)) for label, curve in curves.items()},
+        joint_errors=_joint_errors(covered, ours, truth),
+        errors=errors,
+        ids=found.ids,
+        groups=found.groups,
+        notes=_notes(method, predicted),
+    )
+
+
+def _notes(method: str, predicted: Predictions) -> tuple[str, ...]:
+    if predicted.params is None or "left_hand_pose" in predicted.params:
+        return ()
+    return (f"{method} gives no finger rotations: fingers are at rest, and errors of hands say so",)
+
+
+def compare(first: SetScore, second: SetScore, *, num_resamples: int = 10_000) -> dict[str, bootstrap.PairedDifference]:
+    """Paired differences (first minus second) of every error that both have, with 95 % intervals.
+
+    Raises:
+        ScoreError: If the two were not scored on the same samples, or nothing is common.
+    """
+    if first.ids != second.ids:
+        raise ScoreError(
+            f"{first.method} and {second.method} were scored on different samples of {first.set_name} and "
+            f"{second.set_name}; score both on one set"
+        )
+    groups = np.array(first.groups)
+    differences = {}
+    for name in first.errors:
+        if name not in second.errors:
+            continue
+        both = np.isfinite(first.errors[name]) & np.isfinite(second.errors[name])
+        if len(set(groups[both])) < 2:
+            continue
+        differences[name] = bootstrap.paired_difference(
+            np.where(both, first.errors[name], 0.0),
+            np.where(both, second.errors[name], 0.0),
+            groups=groups,
+            is_valid=both,
+            num_resamples=num_resamples,
+        )
+    if not differences:
+        raise ScoreError(f"{first.method} and {second.method} have no error in common on two groups of samples")
+    return differences
+
+
+def _posed(body: BodyModel, protocol: Protocol, params: BodyParams, camera: Camera) -> _Posed:
+    """People of parameters."""
+    model, is_supported = landmarks.point_model(body, protocol.layout)
+    points = np.asarray(in_pieces(model, params), np.float64)
+    pixels = np.asarray(cameras.project_points(camera, points.astype(np.float32)), np.float64)
+    return _Posed(
+        points=points,
+        pixels=pixels,
+        has_point=is_supported,
+        params=params,
+        rotations=_world_rotations(body, params)[:, :22],
+    )
+
+
+def _predicted_people(
+    found: HardSet, body: BodyModel, protocol: Protocol, predicted: Predictions, rows: np.ndarray
+) -> _Posed:
+    """Predictions in the order of the set; those that are missing are NaN."""
+    is_there = rows >= 0
+
+    def ordered(array: np.ndarray) -> np.ndarray:
+        picked = np.asarray(array, np.float64)[np.maximum(rows, 0)]
+        return np.where(is_there.reshape(-1, *[1] * (picked.ndim - 1)), picked, np.nan)
+
+    if predicted.params is not None:
+        params = _params_of(body, {name: ordered(array) for name, array in predicted.params.items()}, predicted.source)
+        camera = found.assumed_camera
+        if predicted.camera is not None:
+            camera = jax.tree.map(ordered, predicted.camera)
+        return _posed(body, protocol, params, camera)
+    layout, points = layouts.get_layout(predicted.layout or ""), predicted.keypoints_3d
+    if points is None:
+        raise PredictionError(f"{predicted.source}: neither points nor parameters")
+    columns = _columns(protocol, layout)
+    has_point = columns >= 0
+
+    def of_protocol(array: np.ndarray) -> np.ndarray:
+        return np.where(has_point[:, None], ordered(array)[:, np.maximum(columns, 0)], np.nan)
+
+    pixels = predicted.keypoints_2d
+    return _Posed(
+        points=of_protocol(points),
+        pixels=None if pixels is None else of_protocol(pixels),
+        has_point=has_point,
+        params=None,
+        rotations=None,
+    )
+
+
+def _columns(protocol: Protocol, layout: layouts.KeypointLayout) -> np.ndarray:
+    """Where each point of the protocol stands in another layout, by name; -1 where it is not.
+
+    A joint regressor's point is centimetres from the joint of the same place, so neither stands for the other.
+    """
+    place = {point: index for index, point in enumerate(layout.points)}
+    columns = []
+    for point in protocol.layout.points:
+        names = [point]
+        if regressors.place_of(point) == point:
+            names += [way[0][1] for way in mapping.body_points(point) if len(way) == 1]
+        columns.append(next((place[name] for name in names if name in place), -1))
+    return np.array(columns, np.int64)
+
+
+def _covered(protocol: Protocol, has_point: Bool[np.ndarray, "K"], source: str) -> Protocol:
+    """The protocol without the sets that lack a point: a mean over fewer points would be another number."""
+    there = {point for point, has in zip(protocol.layout.points, has_point, strict=True) if has}
+    lacking = [point for point in protocol.root if point not in there]
+    body = protocol.point_set(protocol.body_set)
+    lacking += [point for point in body.points if point not in there]
+    if lacking:
+        raise PredictionError(
+            f"{source}: protocol {protocol.name} needs {', '.join(lacking)}, which the predictions do not have; give "
+            "points of a layout that has them, or SMPL parameters"
+        )
+    return dataclasses.replace(
+        protocol,
+        point_sets=tuple(points for points in protocol.point_sets if set(points.points) <= there),
+        rigid_parts=tuple(part for part in protocol.rigid_parts if {*part.points, part.base} <= there),
+        arms=tuple(arm for arm in protocol.arms if set(arm.points) <= there),
+    )
+
+
+def _params_of(body: BodyModel, arrays: dict[str, np.ndarray], source: str) -> BodyParams:
+    """Parameters of the body from arrays of a file; fingers that it lacks are at rest."""
+    count, dtype = len(arrays["transl"]), body.joint_template.dtype
+    given = {}
+    for field in dataclasses.fields(BodyParams):
+        rest = getattr(BodyParams.rest(body, batch=(count,)), field.name)
+        if rest is None:
+            continue
+        array = arrays.get(field.name)
+        if array is None:
+            given[field.name] = rest
+        elif array.shape != rest.shape:
+            raise PredictionError(
+                f"{source}: `{field.name}` of {body.name} must be {tuple(rest.shape)}, got {array.shape}"
+            )
+        else:
+            given[field.name] = jnp.asarray(array, dtype)
+    return BodyParams(**given)
+
+
+def _world_rotations(body: BodyModel, params: BodyParams) -> Float[np.ndarray, "N J 3 3"]:
+    turned = np.asarray(jax.jit(rotations.axis_angle_to_matrix)(params.full_pose()), np.float64)
+    for joint, parent in enumerate(body.parents[1:], start=1):
+        turned[:, joint] = turned[:, parent] @ turned[:, joint]
+    return turned
+
+
+def _relative(body: BodyModel, turned: Float[np.ndarray, "N J 3 3"] | None) -> Float[np.ndarray, "N J 3 3"]:
+    """Rotation of each joint relative to its parent, from world rotations."""
+    if turned is None:
+        raise ScoreError("rotations are missing")
+    local = turned.copy()
+    for joint, parent in enumerate(body.parents[1 : len(_JOINTS)], start=1):
+        local[:, joint] = np.swapaxes(turned[:, parent], -1, -2) @ turned[:, joint]
+    return local
+
+
+def _inside(pixels: Float[np.ndarray, "N K 2"] | None, border: Float[np.ndarray, "N 4"]) -> Bool[np.ndarray, "N K"]:
+    """Whether a point lies in the picture that was seen."""
+    if pixels is None:
+        raise ScoreError("the truth has no image points")
+    return np.all((pixels >= border[:, None, :2]) & (pixels <= border[:, None, 2:]), axis=-1)
+
+
+def _box_sides(pixels: Float[np.ndarray, "N K 2"] | None, protocol: Protocol) -> Float[np.ndarray, "N"]:
+    """Longest side of each person's box as the protocol wants it: tight, or scaled already."""
+    if pixels is None:
+        raise ScoreError("the truth has no image points")
+    side = np.ptp(pixels, axis=1).max(-1)
+    return side * protocol.box.scale if protocol.box.is_scaled else side
+
+
+def _mean(values: Float[np.ndarray, "N"]) -> float:
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if kept.size else float("nan")
+
+
+def _vertex_errors(
+    body: BodyModel, protocol: Protocol, true_params: BodyParams, ours: _Posed, truth: _Posed
+) -> Float[np.ndarray, "N"]:
+    """`pose.vertex_error` of whole meshes, some people at a time."""
+    root = list(protocol.layout.indices(protocol.root))
+    pieces = []
+    for first in range(0, len(truth.points), _MESHES_AT_ONCE):
+        rows = slice(first, first + _MESHES_AT_ONCE)
+        predicted, true = (
+            in_pieces(body, jax.tree.map(lambda leaf, at=rows: np.asarray(leaf)[at], params)).vertices.astype(
+                np.float64
+            )
+            for params in (ours.params, true_params)
+        )
+        roots = [posed.points[rows][:, root].mean(1) for posed in (ours, truth)]
+        pieces.append(pose.vertex_error(predicted, true, *roots).values)
+    return np.concatenate(pieces)
+
+
+def _acceleration(
+    found: HardSet, protocol: Protocol, predicted: np.ndarray, truth: np.ndarray
+) -> dict[str, Float[np.ndarray, "N"]]:
+    """Acceleration errors of root-aligned points, m/s^2, at the middle one of three frames of a clip."""
+    length = int((found.windows == found.windows[0]).sum())
+    root = list(protocol.layout.indices(protocol.root))
+
+    def of_windows(points: np.ndarray) -> np.ndarray:
+        return (points - points[:, root].mean(1, keepdims=True)).reshape(-1, length, *points.shape[1:])
+
+    errors = {}
+    for points in protocol.point_sets:
+        found_error = pose.acceleration_error(
+            of_windows(predicted),
+            of_windows(truth),
+            frames_per_second=found.frames_per_second,
+            points=protocol.layout.indices(points.points),
+        )
+        of_frames = np.full((len(found) // length, length), np.nan)
+        of_frames[:, 1:-1] = found_error.values
+        errors[f"acceleration_error/{points.label}"] = of_frames.ravel()
+    return errors
+
+
+def _curves(protocol: Protocol, ours: _Posed, truth: _Posed, is_seen: np.ndarray) -> dict[str, tuple[float, ...]]:
+    curves = {}
+    if ours.pixels is None or truth.pixels is None:
+        return curves
+    normaliser = protocol.box.normaliser(_box_sides(truth.pixels, protocol))
+    for points in protocol.point_sets:
+        if points.has_pck:
+            columns = list(protocol.layout.indices(points.points))
+            curve = keypoints.pck_curve(
+                ours.pixels[:, columns],
+                truth.pixels[:, columns],
+                is_seen[:, columns].astype(np.float64),
+                normaliser,
+                CURVE,
+                min_confidence=protocol.min_confidence,
+            )
+            curves[points.label] = tuple(curve.tolist())
+    return curves
+
+
+def _joint_errors(protocol: Protocol, ours: _Posed, truth: _Posed) -> dict[str, float]:
+    root = list(protocol.layout.indices(protocol.root))
+    apart = ours.points - ours.points[:, root].mean(1, keepdims=True)
+    apart = apart - (truth.points - truth.points[:, root].mean(1, keepdims=True))
+    distance = np.linalg.norm(apart, axis=-1)
+    wanted = {point for points in protocol.point_sets for point in points.points}
+    return {
+        point: _mean(distance[:, column])
+        for column, point in enumerate(protocol.layout.points)
+        if ours.has_point[column] and point in wanted
+    }

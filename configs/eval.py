@@ -1,7 +1,7 @@
 """Evaluation on people whose truth is known: the poster's tables for what users get, beside a plain baseline.
 
 Command:  python -m tools.eval
-Hardware: a laptop; 2 cores take about two minutes from a stored benchmark.
+Hardware: a laptop; 2 cores take a minute and a half from a stored benchmark.
 Expected: see docs/evaluation.md.
 Variants: `full`; `everything` adds clips and the sets in which detectors fail; `smoke`, a few people, for tests.
 

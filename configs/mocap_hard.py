@@ -1,7 +1,7 @@
 """Benchmarks whose truth is nobody's pseudo-label: MocapHard, from motion capture, and SynthHard, from written poses.
 
 Command:  python -m tools.prepare --config=configs/mocap_hard.py
-Hardware: a laptop; 2 cores take about a minute for `full`, less for `synth_hard`.
+Hardware: a laptop; 2 cores take 40 seconds for `full`, less for `synth_hard`.
 Expected: 1,500 test people (500 a style), 300 for validation, 60 clips of 30 frames, the hand and foot sets in two
     difficulties, six sets in which the detector or the camera fails; the same files for the same seed.
 Variants: `full`; `synth_hard`, which needs no motion capture; `smoke` and `synth_smoke`, a few people, for tests.

@@ -76,7 +76,7 @@ def comparison_table(differences: Mapping[str, PairedDifference], first: str, se
             )
         )
     return Table(
-        title=f"{first} minus {second} on {set_name}: paired, bootstrap over seconds of these takes (not over new ones)",
+        title=f"{first} minus {second} on {set_name}: paired, bootstrap over seconds of these takes",
         columns=("error", "difference", "95 % interval", "unit", "samples / groups", ""),
         rows=tuple(rows),
     )

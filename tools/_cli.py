@@ -27,8 +27,13 @@ BENCHMARK_ROOT = pathlib.Path("out/benchmarks")
 _Options = TypeVar("_Options")
 
 
-def run(main: Callable[[Sequence[str]], int | None], *, compiles: bool = True) -> None:
+def run(
+    main: Callable[[Sequence[str]], int | None], *, compiles: bool = True, default_config: str | None = None
+) -> None:
     """Run a tool's main function; the user's mistakes become one line on stderr.
+
+    A default config is put on the command line here: a default of the flag itself is read, and its overrides with it,
+    when the module is imported, where a misspelt key ends in a traceback.
 
     A stray positional argument is a mistake too: flags that lost their dashes must not be ignored. A tool that
     compiles nothing says so and does not pay for loading jax.
@@ -50,6 +55,12 @@ def run(main: Callable[[Sequence[str]], int | None], *, compiles: bool = True) -
         except KeyboardInterrupt:
             return fail("stopped")
 
+    given = [argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:]]
+    if default_config is not None and "config" not in given:
+        path = pathlib.Path(default_config)
+        if not path.exists():
+            path = pathlib.Path(__file__).resolve().parent.parent / path
+        sys.argv.insert(1, f"--config={path}")
     app.run(guarded, flags_parser=_parse_flags)
 
 

@@ -23,7 +23,7 @@ from hardmo_jax.pipelines import evaluate as pipeline
 from hardmo_jax.viz import charts
 from tools import _cli
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/eval.py", lock_config=True, help_string="What is scored.")
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is scored; configs/eval.py.")
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/eval", "Folder for evaluation.json, .md and .png.")
 _PREDICTIONS = flags.DEFINE_list("predictions", [], "Files of predictions (.npz, .parquet) to score.")
@@ -141,4 +141,4 @@ def _write(results, tables, notes, differences, folder: pathlib.Path, record: pr
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _cli.run(main, default_config="configs/eval.py")

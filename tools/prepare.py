@@ -16,7 +16,7 @@ from hardmo_jax.pipelines import prepare as pipeline
 from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/mocap_hard.py", lock_config=True, help_string="What the benchmark is made of."
+    "config", lock_config=True, help_string="What the benchmark is made of; configs/mocap_hard.py."
 )
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder; default: below out/benchmarks, named by the options.")
@@ -45,4 +45,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _cli.run(main, default_config="configs/mocap_hard.py")

@@ -212,9 +212,14 @@ def _corrections(shaped: BodyModel, source: _Source) -> dict[str, Float[np.ndarr
     joints = np.asarray(shaped.joint_template, np.float64)
     rest = dict(zip(shaped.joint_names, joints, strict=True))
     corrections = {name: np.eye(3) for name in source.turned}
+    parents = dict(zip(shaped.joint_names, shaped.parents, strict=True))
     for start, end in BONES:
         theirs = source.end_of(start, end)
-        if start not in source.turned or theirs is None:
+        if start not in source.turned:
+            continue
+        if theirs is None:
+            # Where a bone ends is not known, only where it begins: at rest it goes on as the bone before it does.
+            corrections[start] = corrections.get(shaped.joint_names[parents[start]], np.eye(3))
             continue
         if end.endswith("_foot"):
             knee = start.replace("ankle", "knee")

@@ -404,6 +404,21 @@ def test_elbows_of_real_clips_bend_about_y(real_clips, figure):
     assert share > 0.85
 
 
+def test_forearms_without_a_wrist_go_on_as_the_upper_arms_do(reference_data):
+    """DeepMimic's skeleton ends at the elbow and hangs its arms at rest, ours holds them out."""
+    clip = read_motion(reference_data / "mocap" / "deepmimic" / "humanoid3d_walk.txt")
+    found = retarget(clip, open_body())
+    joints = np.asarray(open_body().joints(found.params), np.float64)
+    turned = clip.rotations[:, [clip.joint_names.index(f"{side}_elbow") for side in layouts.SIDES]]
+    bent = np.linalg.norm(Rotation.from_matrix(turned.reshape(-1, 3, 3)).as_rotvec(), axis=-1).reshape(-1, 2)
+    for column, side in enumerate(layouts.SIDES):
+        shoulder, elbow, wrist = (joints[:, JOINTS.index(f"{side}_{part}")] for part in ("shoulder", "elbow", "wrist"))
+        upper, lower = elbow - shoulder, wrist - elbow
+        cosine = np.sum(upper * lower, -1) / np.linalg.norm(upper, axis=-1) / np.linalg.norm(lower, axis=-1)
+        np.testing.assert_allclose(np.arccos(np.clip(cosine, -1, 1)), bent[:, column], atol=np.deg2rad(3))
+        assert np.all(wrist[:, 1] < shoulder[:, 1])
+
+
 # (e) Errors.
 
 

@@ -61,8 +61,8 @@ def draw_capture_sheet(
         for picture, width in ((body, 1), (alone, 2)):
             for joint, parent in enumerate(parents):
                 if parent >= 0:
-                    ends = [tuple(pixels[end].tolist()) for end in (parent, joint)]
-                    cv2.line(picture, *ends, _colour(joint_names[joint]), width, cv2.LINE_AA)
+                    start, end = pixels[parent].tolist(), pixels[joint].tolist()
+                    cv2.line(picture, start, end, _colour(joint_names[joint]), width, cv2.LINE_AA)
         columns.append(np.concatenate([body, alone]))
     return np.concatenate(columns, axis=1)
 

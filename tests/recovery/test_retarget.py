@@ -404,6 +404,28 @@ def test_elbows_of_real_clips_bend_about_y(real_clips, figure):
     assert share > 0.85
 
 
+def test_soles_of_people_who_stand_are_level(reference_data, figure):
+    """Says what `direction_error` cannot: whether the correction of the foot is right. Floors are level."""
+    for take in ("09", "10"):
+        clip = read_motion(reference_data / "mocap" / "cmu_bvh_30fps" / "salsa" / f"{take}.bvh")
+        clip = clip.frames(np.arange(1, clip.num_frames))
+        found = retarget(clip, open_body())
+        world = world_rotations(np.asarray(found.params.full_pose(), np.float64))
+        joints = np.asarray(open_body().joints(found.params), np.float64)
+        for side in layouts.SIDES:
+            ankle = JOINTS.index(f"{side}_ankle")
+            speed = np.linalg.norm(np.gradient(joints[:, ankle], axis=0), axis=-1) * clip.frames_per_second
+            stands = (speed < 0.15) & (joints[:, ankle, 1] < np.quantile(joints[:, ankle, 1], 0.4))
+            pitch = np.degrees(np.median(np.arcsin(world[stands, ankle, 1, 2])))
+            roll = np.degrees(np.median(np.arcsin(world[stands, ankle, 1, 0])))
+            figure(
+                f"retarget salsa/{take}: {side} sole of {stands.sum()} standing frames {pitch:.1f}, {roll:.1f} degrees"
+            )
+            assert stands.sum() > 100
+            assert abs(pitch) < 5
+            assert abs(roll) < 5
+
+
 def test_forearms_without_a_wrist_go_on_as_the_upper_arms_do(reference_data):
     """DeepMimic's skeleton ends at the elbow and hangs its arms at rest, ours holds them out."""
     clip = read_motion(reference_data / "mocap" / "deepmimic" / "humanoid3d_walk.txt")

@@ -17,7 +17,7 @@ import dataclasses
 import os
 import pathlib
 import zipfile
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -233,17 +233,10 @@ def _too_long(name: str, path: pathlib.Path) -> str:
 # Parquet --------------------------------------------------------------------------------------------------
 
 
-class _SchemaSeen(Exception):  # noqa: N818 - no error: it ends the reading where the columns would be decoded
-    """The schema of a file that is safe to open."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        super().__init__()
-        self.schema = schema
-
-
 def _from_parquet(path: pathlib.Path) -> _File:
     try:
-        schema = _safe_schema(path)
+        # Strangers' files carry columns of all kinds, and only ours are decoded.
+        schema = parquet_files.read_schema(path)
         metadata = schema.metadata or {}
         named = {name: metadata[name.encode()] for name in ("layout", "body") if name.encode() in metadata}
         kept = [name for name in schema.names if name in _COLUMNS]
@@ -264,22 +257,6 @@ def _from_parquet(path: pathlib.Path) -> _File:
         texts[name] = [value.decode("utf-8", "replace")]
         _check_lengths(texts[name], name, path)
     return _File(texts=texts, numbers=numbers, names=tuple(schema.names))
-
-
-def _safe_schema(path: pathlib.Path) -> pa.Schema:
-    """Schema of a file that pyarrow may open, before anything is decoded.
-
-    Whole files are read by `parquet_files`; strangers' files carry columns of all kinds, and only ours are decoded.
-    """
-
-    def stop(schema: pa.Schema) -> NoReturn:
-        raise _SchemaSeen(schema)
-
-    try:
-        parquet_files.read_table(path, max_rows=_MAX_ROWS, check_schema=stop)
-    except _SchemaSeen as seen:
-        return seen.schema
-    raise AssertionError("`check_schema` was not called")
 
 
 def _check_type(kind: pa.DataType, name: str, path: pathlib.Path) -> None:

@@ -39,17 +39,36 @@ def read_table(
     try:
         with pq.ParquetFile(path, memory_map=False) as file:
             # Only the schema is known so far; the columns are decoded after it has been found good.
-            for field in file.schema_arrow:
-                if _holds_extension(field.type):
-                    raise ParquetFileError(f"{path}: column {field.name!r} holds an Arrow extension type")
+            schema = _plain_schema(file, path)
             if check_schema is not None:
-                check_schema(file.schema_arrow)
+                check_schema(schema)
             _check_size(file.metadata, path, max_rows)
             table = _read_bounded(file, path)
         table.validate(full=True)
         return table
     except pa.ArrowException as error:
         raise ParquetFileError(f"{path}: damaged ({_one_line(error)}); make it again") from error
+
+
+def read_schema(path: pathlib.Path) -> pa.Schema:
+    """Schema of a file of plain columns that pyarrow may open; nothing is decoded.
+
+    Raises:
+        ParquetFileError: If the file is cut off, damaged, or holds extension types.
+    """
+    _check_footer(path)
+    try:
+        with pq.ParquetFile(path, memory_map=False) as file:
+            return _plain_schema(file, path)
+    except pa.ArrowException as error:
+        raise ParquetFileError(f"{path}: damaged ({_one_line(error)}); make it again") from error
+
+
+def _plain_schema(file: pq.ParquetFile, path: pathlib.Path) -> pa.Schema:
+    for field in file.schema_arrow:
+        if _holds_extension(field.type):
+            raise ParquetFileError(f"{path}: column {field.name!r} holds an Arrow extension type")
+    return file.schema_arrow
 
 
 def _check_footer(path: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import rich.console
 import rich.progress
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_dict
 
 from hardmo_jax import options as options_module
@@ -107,6 +108,7 @@ def mocap_folder(given: str | None) -> pathlib.Path:
 def _quiet() -> None:
     """Keep other libraries' start-up notes out of the user's terminal."""
     logging.getLogger("jax").setLevel(logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.WARNING)
 
 
 def use_compilation_cache() -> None:

@@ -122,6 +122,73 @@ def _one_viewpoint(
     return rotation, shift - rotation @ middle, focal_length
 
 
+def sample_viewpoints_at_once(
+    rng: np.random.Generator, world_points: Float[np.ndarray, "N K 3"], options: ViewpointOptions
+) -> Viewpoints:
+    """The distribution of `sample_viewpoints` for very many people, by other draws.
+
+    Args:
+        rng: Source of all randomness.
+        world_points: Points of each person that must be seen, metres, y up.
+        options: Distribution.
+
+    Returns:
+        Cameras.
+    """
+    world_points = np.asarray(world_points, np.float64)
+    count = len(world_points)
+    width, height = options.image_size
+    yaw = rng.uniform(0, 2 * np.pi, count)
+    pitch = np.radians(rng.uniform(*options.pitch_degrees, count))
+    roll = np.radians(rng.normal(0, options.roll_spread_degrees, count))
+    where = rng.uniform(-1, 1, (count, 2))
+    middle = 0.5 * (world_points.min(axis=1) + world_points.max(axis=1))
+    rotation = _look_rotations(yaw, pitch, roll)
+    turned = np.einsum("nij,nkj->nki", rotation, world_points - middle[:, None])
+    half = 0.5 * np.array([width, height]) * (1 - 2 * _MARGIN)
+    distance, focal_length = np.zeros(count), np.ones(count)
+    first, last = np.zeros((count, 2)), np.zeros((count, 2))
+    left = np.arange(count)
+    for draw in range(1000):
+        if draw < _MAX_DRAWS:
+            distance[left] = rng.uniform(*options.distance, len(left))
+            angle = np.radians(rng.uniform(*options.vertical_field_of_view_degrees, len(left)))
+            focal_length[left] = 0.5 * height / np.tan(0.5 * angle)
+        else:
+            distance[left] *= _STEP_BACK
+        depth = turned[left, :, 2:] + distance[left, None, None]
+        reach = half * depth / focal_length[left, None, None]
+        first[left] = np.max(-reach - turned[left, :, :2], axis=1)
+        last[left] = np.min(reach - turned[left, :, :2], axis=1)
+        is_seen = (depth[..., 0].min(axis=1) >= _NEAREST) & np.all(first[left] < last[left], axis=1)
+        left = left[~is_seen]
+        if not len(left):
+            break
+    shift = np.concatenate([0.5 * (first + last) + 0.5 * where * (last - first), distance[:, None]], axis=1)
+    return Viewpoints(
+        rotation=rotation,
+        translation=shift - np.einsum("nij,nj->ni", rotation, middle),
+        focal_length=np.repeat(focal_length[:, None], 2, axis=1),
+        principal_point=np.tile([0.5 * (width - 1), 0.5 * (height - 1)], (count, 1)),
+    )
+
+
+def _look_rotations(
+    yaw: Float[np.ndarray, "N"], pitch: Float[np.ndarray, "N"], roll: Float[np.ndarray, "N"]
+) -> Float[np.ndarray, "N 3 3"]:
+    """`look_rotation` of many cameras."""
+    sight = np.stack([-np.sin(yaw) * np.cos(pitch), -np.sin(pitch), -np.cos(yaw) * np.cos(pitch)], -1)
+    right = np.cross(sight, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    level = np.stack([right, np.cross(sight, right), sight], -2)
+    turn = np.zeros((len(yaw), 3, 3))
+    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(roll)
+    turn[:, 1, 0] = np.sin(roll)
+    turn[:, 0, 1] = -turn[:, 1, 0]
+    turn[:, 2, 2] = 1
+    return turn @ level
+
+
 def look_rotation(yaw: float, pitch: float, roll: float) -> Float[np.ndarray, "3 3"]:
     """World (y up) to an OpenCV camera that looks at the origin.
 

@@ -37,6 +37,19 @@ class UserResidual:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GuessRows:
+    """Guesses in terms of the vector, one row a person."""
+
+    mean: Float[AnyArray, "*batch P"]
+    """Where the guess is; zero in the turn, which starts there."""
+    inverse_spread: Float[AnyArray, "*batch P"]
+    """One over the standard deviation of its error; 0 for entries that it says nothing about."""
+    axes: Float[AnyArray, "*batch 3 3"]
+    """From the axes of the camera to those in which the spread of the turn is meant."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Observations of people, normalised and weighted: the constants of their fits. Batch axes lead."""
 
@@ -58,6 +71,8 @@ class Evidence:
     """Pixels."""
     residuals: tuple[UserResidual, ...] = ()
     """Of the user."""
+    guess: GuessRows | None = None
+    """What was known before the fit, where anything was."""
 
     def of_points(self, chosen: Bool[np.ndarray, "K"]) -> "Evidence":
         """The same people seen by some of the keypoints."""

@@ -31,9 +31,11 @@ from hardmo_jax.fitting import (
     levenberg_marquardt,
     motion,
     objective,
+    pose_mixture,
     variables,
 )  # fmt: skip
-from hardmo_jax.fitting.evidence import Evidence, UserResidual
+from hardmo_jax.fitting.evidence import Evidence, GuessRows, UserResidual
+from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.fitting.stages import FitOptions, Stage
@@ -50,7 +52,7 @@ def fit(
     observations: Observations,
     *,
     options: FitOptions | None = None,
-    initial: BodyParams | None = None,
+    initial: BodyParams | Guess | None = None,
     residuals: Sequence[UserResidual] = (),
     devices: Sequence[Any] | None = None,
 ) -> FitResult:
@@ -62,7 +64,9 @@ def fit(
         observations: 2D keypoints with a camera, or 3D keypoints, or both. With both the 3D points only shape
             the pose (their centre is ignored); alone they are absolute positions in the camera frame.
         options: Stages, weights, solver.
-        initial: Start of the refining stages instead of the best of several headings, in the camera frame.
+        initial: Start of the refining stages instead of the best of several headings, in the camera frame; a
+            `Guess` draws the fit towards itself as well. The result is no worse than the start by the objective of
+            the last stage: where all steps led to worse places, the start comes back with the status `NO_BETTER`.
         residuals: Residuals of one's own, beside those of the keypoints and priors.
         devices: Devices that share the people, one thread each; None takes the default one, a CPU with all of its
             cores.
@@ -82,12 +86,17 @@ def fit(
     count = int(np.prod(batch, dtype=int))
     if count == 0:
         raise ObservationError("the batch is empty: there is nobody to fit")
-    job = _job(body, layout, options)
+    guess = initial if isinstance(initial, Guess) else None
+    begin = initial.params if isinstance(initial, Guess) else initial
+    job = _job(body, layout, options, guess)
     prepared = evidence.prepare(people, layout, job.is_supported, options, job.dtype)
     start = None
-    if initial is not None:
-        start, is_number = _start_of(body, initial, batch, job.prior)
+    if begin is not None:
+        start, is_number = _start_of(body, begin, batch, job.prior)
         prepared = dataclasses.replace(prepared, is_finite=prepared.is_finite & is_number)
+        if guess is not None:
+            rows = _guess_rows(guess, start[0], batch, job.dtype)
+            prepared = dataclasses.replace(prepared, evidence=dataclasses.replace(prepared.evidence, guess=rows))
     if not isinstance(residuals, Sequence) or not all(isinstance(extra, UserResidual) for extra in residuals):
         raise ObservationError(
             f"`residuals` must be a list of `hm.UserResidual(function=..., data=...)`, got {residuals!r}"
@@ -128,7 +137,7 @@ class _Job:
         return dataclasses.replace(self, **{name: jax.device_put(getattr(self, name), device) for name in names})
 
 
-def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions) -> _Job:
+def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions, guess: Guess | None) -> _Job:
     body = body.without_expression()
     model, is_supported = landmarks.point_model(body, layout)
     if is_supported.sum() < options.min_keypoints:
@@ -153,13 +162,65 @@ def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions) -
         layout=layout,
         solved_layout=solved_layout,
         options=options,
-        prior=objective.make_prior(variable_layout, body.joint_names, options.joint_limit_spread, dtype),
+        prior=objective.make_prior(
+            variable_layout,
+            body.joint_names,
+            options.joint_limit_spread,
+            dtype,
+            mixtures=_mixtures(options),
+            guess_precision=None if guess is None else _precision(guess, variable_layout.size),
+        ),
         schedules={
             name: objective.stage_schedule(given, variable_layout, np.dtype(dtype), num_rows=num_rows)
             for name, given in stages.items()
         },
         dtype=np.dtype(dtype),
     )
+
+
+def _mixtures(options: FitOptions) -> dict[str, pose_mixture.Mixture]:
+    """The learnt prior that the options name; nothing for the written one."""
+    if options.prior == "written":
+        return {}
+    mixtures = pose_mixture.packaged_mixtures()
+    if options.prior == "gaussian":
+        return {part: mixture.as_one() for part, mixture in mixtures.items()}
+    return mixtures
+
+
+def _precision(guess: Guess, size: int) -> Float[np.ndarray, "P P"]:
+    """The guess's matrix, checked.
+
+    Raises:
+        ObservationError: If it is not symmetric and positive definite, or of another size.
+    """
+    precision = np.asarray(guess.precision, np.float64)
+    if precision.shape != (size, size) or not np.isfinite(precision).all():
+        raise ObservationError(f"`precision` of a guess must be finite and of {(size, size)}, got {precision.shape}")
+    precision = 0.5 * (precision + precision.T)
+    if np.linalg.eigvalsh(precision)[0] <= 0:
+        raise ObservationError("`precision` of a guess must be positive definite: it is an inverse covariance")
+    return precision
+
+
+def _guess_rows(guess: Guess, mean: Float[np.ndarray, "B P"], batch: tuple[int, ...], dtype: np.dtype) -> GuessRows:
+    """A guess in terms of the vector, one row a person.
+
+    Raises:
+        ObservationError: If spreads are of another shape, or not positive.
+    """
+    axes = np.eye(3) if guess.axes is None else np.asarray(guess.axes)
+    try:
+        spread = np.broadcast_to(guess.spread, (*batch, mean.shape[-1])).reshape(mean.shape)
+        axes = np.broadcast_to(axes, (*batch, 3, 3)).reshape(-1, 3, 3)
+    except ValueError:
+        raise ObservationError(
+            f"`spread` {np.shape(guess.spread)} and `axes` {axes.shape} of a guess do not broadcast to the batch axes "
+            f"{batch} with {mean.shape[-1]} entries and 3 x 3"
+        ) from None
+    if not (np.all(spread > 0) and np.isfinite(axes).all()):
+        raise ObservationError("`spread` of a guess must be positive (infinite where it says nothing), `axes` finite")
+    return GuessRows(mean=mean, inverse_spread=(1 / spread).astype(dtype), axes=axes.astype(dtype))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -358,12 +419,39 @@ def _fit_piece(
         vector, orient = (pad(leaf) for leaf in start)
     refined = _solve(job, weighted, "refine", vector, orient, count, serving, num_starts=1)
     refined = jax.tree.map(lambda leaf: leaf[:size], refined)
+    is_start = np.zeros(size, bool)
+    if start is not None and len(options.refine) > 1:
+        # Within a stage no step is taken that does not help; the weights of an earlier one may lead away.
+        last = jax.tree.map(lambda leaf: leaf[-1:], job.schedules["refine"])
+        cost = _compiled(_cost, cpu_level=0, platform=platform)
+        before = np.asarray(cost(job.solved, job.prior, weighted, last, orient, vector))
+        is_start = before < np.asarray(refined.cost)
+        refined = dataclasses.replace(
+            refined,
+            vector=np.where(is_start[:, None], vector, refined.vector),
+            cost=np.where(is_start, before, refined.cost),
+        )
     points = keypoints(job.model, orient[:size], refined.vector)
     finish = _compiled(_finish, "layout", cpu_level=0, platform=platform)
     result = finish(job.model, job.prior, seen, refined, points, orient[:size], *judged, layout=job.layout)
     result = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result)
+    is_kept = is_start[:count] & (result["status"] <= FitStatus.MAX_STEPS)
+    result["status"] = np.where(is_kept, FitStatus.NO_BETTER, result["status"])
     history = np.asarray(refined.history)[:count, : _num_rows(options.refine)]
     return {**result, "loss_history": _filled(history)}
+
+
+def _cost(
+    model: landmarks.PointModel,
+    prior: objective.Prior,
+    seen: Evidence,
+    weights: objective.StageWeights,
+    orient: Float[Array, "B 3 3"],
+    vector: Float[Array, "B P"],
+) -> Float[Array, "B"]:
+    """Cost of vectors under one row of weights."""
+    rows = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(vector), *jnp.shape(leaf)[1:])), weights)
+    return objective.equations(model, prior, seen, rows, orient, vector).cost
 
 
 def _filled(history: Float[np.ndarray, "B rows"]) -> Float[np.ndarray, "B rows"]:

@@ -21,7 +21,7 @@ from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
 from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import normal_equations, objective
 from hardmo_jax.fitting.evidence import Evidence
-from hardmo_jax.fitting.normal_equations import NormalEquations
+from hardmo_jax.fitting.normal_equations import NormalEquations, PullMatrices
 from hardmo_jax.fitting.solution import Solution
 
 _INITIAL_DAMPING = 1e-2
@@ -100,6 +100,7 @@ def solve(
         seen, weights = rows_of(evidence, item % num_people), rows_of(schedule, row)
         return objective.equations(model, prior, seen, weights, rows_of(orient, item), vector)
 
+    shared = PullMatrices(parts=prior.parts, pose_start=6 + prior.num_betas, guess=prior.guess_precision)
     constants = (evidence, schedule, orient, model, prior)
 
     def serve(state: tuple[_Slots, Solution, Array]) -> tuple[_Slots, Solution, Array]:
@@ -148,7 +149,7 @@ def solve(
         weights = rows_of(schedule, row)
         is_stepping = is_busy & (weights.is_stage_start == 0)
         people = (equations, damping, weights.free, _reach(best, prior.num_betas), is_stepping)
-        step, predicted = _steps(model, people, is_one_by_one=is_one_by_one)
+        step, predicted = _steps(model, shared, people, is_one_by_one=is_one_by_one)
         now = _Slots(
             item=item,
             is_busy=is_busy,
@@ -192,8 +193,8 @@ def solve(
     return solution
 
 
-def _chosen(is_first: Bool[Array, "S"], first: Float[Array, "S ..."], second: Float[Array, "S ..."]) -> Array:
-    """Rows of the first where it is true, else of the second."""
+def _chosen(is_first: Bool[Array, "S"], first: Array, second: Array) -> Array:
+    """Rows of the first, of any kind, where it is true, else of the second."""
     return jnp.where(is_first.reshape(-1, *[1] * (first.ndim - 1)), first, second)
 
 
@@ -206,13 +207,14 @@ def _reach(vector: Float[Array, "S P"], num_betas: int) -> Float[Array, "S P"]:
 
 
 def _steps(
-    model: landmarks.PointModel, people: tuple[Any, ...], *, is_one_by_one: bool
+    model: landmarks.PointModel, shared: PullMatrices, people: tuple[Any, ...], *, is_one_by_one: bool
 ) -> tuple[Float[Array, "S P"], Float[Array, "S"]]:
     """Damped steps of those who take one, zero for the others.
 
     Args:
         model: Body points.
-        people: Arguments of `damped_step` after the model, and whether a step is taken, one row a slot.
+        shared: Matrices of priors.
+        people: Arguments of `damped_step` otherwise, and whether a step is taken, one row a slot.
         is_one_by_one: As of `solve`.
     """
 
@@ -220,7 +222,7 @@ def _steps(
         equations, damping, free, reach, is_stepping = person
 
         def step() -> tuple[Array, Array]:
-            return normal_equations.damped_step(equations, model, damping, free, reach)
+            return normal_equations.damped_step(equations, model, shared, damping, free, reach)
 
         def stay() -> tuple[Array, Array]:
             return jnp.zeros_like(free), jnp.ones_like(damping)

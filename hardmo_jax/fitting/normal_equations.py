@@ -5,18 +5,20 @@ exists for one person at a time, while its equations are solved.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import kinematics
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.fitting import motion as motion_module
 from hardmo_jax.fitting import variables
 from hardmo_jax.fitting.motion import Motion
+from hardmo_jax.fitting.pose_mixture import PartPrior
 
 _HIGHEST = lax.Precision.HIGHEST
 #: Floor of the damping's scale: keeps directions that nothing measures (a hidden toe) from being singular.
@@ -26,12 +28,37 @@ _LARGE_PIVOT = 1e30
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Pull:
+    """What correlated priors add to the matrix, in terms of matrices that all people share (`PullMatrices`)."""
+
+    components: Int[Array, "*batch N"] | None
+    """Component of each mixture."""
+    strength: Float[Array, "*batch"]
+    """Factor on their inverse covariances."""
+    scale: Float[Array, "*batch P"] | None
+    """Factor on rows and columns of the precision of guesses."""
+    axes: Float[Array, "*batch 3 3"] | None
+    """Turns the entries of the root."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PullMatrices:
+    """Inverse covariances of priors, the same for all people."""
+
+    parts: tuple[PartPrior, ...]
+    pose_start: int
+    """Entry of the vector at which the pose begins."""
+    guess: Float[AnyArray, "P P"] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NormalEquations:
     """Gauss-Newton matrix and gradient of each person, and the cost.
 
     The matrix is
 
-    `mask * tree_left^T [tree_right; I of the betas] + rows_left^T rows_right + diag(diagonal)`
+    `mask * tree_left^T [tree_right; I of the betas] + rows_left^T rows_right + diag(diagonal) + pull`
 
     in its lower triangle, where the mask holds pairs of entries of which one moves what hangs on the other.
     """
@@ -43,6 +70,7 @@ class NormalEquations:
     diagonal: Float[Array, "*batch P"]
     gradient: Float[Array, "*batch P"]
     cost: Float[Array, "*batch"]
+    pull: Pull | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,15 +154,30 @@ def combined(model: PointModel, moved: Motion, coefficients: Float[Array, "K N B
     return rows.reshape(skinned.shape) + skinned
 
 
-def matrix(equations: NormalEquations, model: PointModel) -> Float[Array, "*batch P P"]:
-    """The symmetric matrices."""
-    lower = jnp.tril(_lower(equations, _mask(model)))
+def matrix(
+    equations: NormalEquations, model: PointModel, shared: PullMatrices | None = None
+) -> Float[Array, "*batch P P"]:
+    """The symmetric matrices.
+
+    Args:
+        equations: In factors.
+        model: Body points.
+        shared: Matrices of priors, where the equations hold a pull.
+    """
+    lower = _lower(equations, _mask(model))
+    if shared is not None and equations.pull is not None:
+        add = functools.partial(_pulled, shared=shared, size=lower.shape[-1])
+        for _ in equations.diagonal.shape[:-1]:
+            add = jax.vmap(add)
+        lower += add(equations.pull)
+    lower = jnp.tril(lower)
     return lower + jnp.tril(lower, -1).swapaxes(-1, -2)
 
 
 def damped_step(
     equations: NormalEquations,
     model: PointModel,
+    shared: PullMatrices | None,
     damping: Float[Array, ""],
     free: Float[Array, "P"],
     reach: Float[Array, "P"],
@@ -144,19 +187,27 @@ def damped_step(
     Args:
         equations: Of one person.
         model: Body points.
+        shared: Matrices of priors, where the equations hold a pull.
         damping: Of Marquardt: this share of the diagonal is added to it.
         free: 1 for entries that may move, else 0.
         reach: The most that an entry may change. A step with a longer entry is shortened as a whole: so far out
             the linear model is wrong, but its direction is good.
     """
+    pull = equations.pull
+    equations = dataclasses.replace(equations, pull=None)
     held = jax.tree.map(lambda leaf: leaf * free if leaf.ndim else leaf, equations)
     num_betas = equations.tree_left.shape[-2] - 6
     rows = jnp.concatenate([held.rows_left * held.rows_right, held.tree_left[:6] * held.tree_right])
     diagonal = held.diagonal + jnp.matmul(jnp.ones(len(rows), rows.dtype), rows, precision=_HIGHEST)
     betas = jnp.diagonal(held.tree_left[6:, 6 : 6 + num_betas])
     diagonal += jnp.pad(betas, (6, free.size - 6 - num_betas))
+    lower = _lower(held, _mask(model))
+    if shared is not None and pull is not None:
+        added = _pulled(pull, shared=shared, size=free.size) * free[:, None]
+        diagonal += jnp.diagonal(added)
+        lower += added
     scale = jnp.maximum(diagonal, _LEAST_DIAGONAL) * free
-    lower = _lower(held, _mask(model)) * free + jnp.diag(damping * scale + (1 - free))
+    lower = lower * free + jnp.diag(damping * scale + (1 - free))
     # With the gradient as one more row, whose pivot is large enough for anything, the factor's last row is the
     # gradient solved forwards: a solve less, which costs as much as a quarter of the factor.
     bordered = jnp.pad(lower, ((0, 1), (0, 1))).at[-1].set(jnp.append(held.gradient, _LARGE_PIVOT))
@@ -169,6 +220,38 @@ def damped_step(
     # Of the whole step s^T H s = slope - damped.
     predicted = share * slope - 0.5 * share * share * (slope - damped)
     return share * change, predicted
+
+
+def _pulled(pull: Pull, *, shared: PullMatrices, size: int) -> Float[Array, "P P"]:
+    """The pull on one person as a matrix."""
+    total = jnp.zeros((size, size), pull.strength.dtype)
+    if shared.parts and pull.components is not None:
+        blocks = [
+            jnp.asarray(part.precisions)[pull.components[place]].ravel() for place, part in enumerate(shared.parts)
+        ]
+        entries = tuple(part.entries for part in shared.parts)
+        # A look-up, not a scatter a part: those are slow on a CPU.
+        flat = jnp.concatenate([*blocks, jnp.zeros(1, total.dtype)]) * pull.strength
+        total += flat[_block_places(entries, shared.pose_start, size)]
+    if shared.guess is not None and pull.scale is not None and pull.axes is not None:
+        guess = shared.guess * pull.scale * pull.scale[:, None]
+        columns = jnp.matmul(guess[:, 3:6], pull.axes, precision=_HIGHEST)
+        guess = jnp.concatenate([guess[:, :3], columns, guess[:, 6:]], 1)
+        rows = jnp.matmul(pull.axes.T, guess[3:6], precision=_HIGHEST)
+        total += jnp.concatenate([guess[:3], rows, guess[6:]], 0)
+    return total
+
+
+@functools.lru_cache(maxsize=16)
+def _block_places(entries: tuple[tuple[int, ...], ...], pose_start: int, size: int) -> np.ndarray:
+    """Where each entry of the matrix stands among all blocks laid out one after the other; the last place is zero."""
+    places = np.full((size, size), sum(len(block) ** 2 for block in entries), np.int32)
+    first = 0
+    for block in entries:
+        at = pose_start + np.array(block)
+        places[np.ix_(at, at)] = first + np.arange(len(block) ** 2).reshape(len(block), -1)
+        first += len(block) ** 2
+    return places
 
 
 def _lower(equations: NormalEquations, mask: np.ndarray) -> Float[Array, "*batch P P"]:

@@ -9,11 +9,14 @@ import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import landmarks
-from hardmo_jax.fitting import motion, normal_equations, priors, terms, variables
-from hardmo_jax.fitting.evidence import Evidence, UserResidual
-from hardmo_jax.fitting.normal_equations import NormalEquations
+from hardmo_jax.fitting import motion, normal_equations, pose_mixture, priors, terms, variables
+from hardmo_jax.fitting.evidence import Evidence, GuessRows, UserResidual
+from hardmo_jax.fitting.normal_equations import NormalEquations, Pull
+from hardmo_jax.fitting.pose_mixture import Mixture, PartPrior
 from hardmo_jax.fitting.stages import Stage
+from hardmo_jax.geometry import rotations
 
+_HIGHEST = jax.lax.Precision.HIGHEST
 #: Geman-McClure scale of 3D keypoints, metres: beyond it a 3D point is taken for an error of its estimator.
 ROBUST_SCALE_3D = 0.25
 
@@ -27,6 +30,12 @@ class Prior:
     spread: Float[AnyArray, "Q"]
     low: Float[AnyArray, "Q"]
     high: Float[AnyArray, "Q"]
+    parts: tuple[PartPrior, ...] = ()
+    """Mixtures over the parts of the body; `spread` is infinite for entries that have one."""
+    guess_precision: Float[AnyArray, "P P"] | None = None
+    """Inverse covariance of the error of guesses in their spreads; None where nobody has a guess."""
+    guess_factor: Float[AnyArray, "P P"] | None = None
+    """Upper triangular U with U^T U that matrix."""
     limit_spread: float = dataclasses.field(metadata={"static": True})
     num_betas: int = dataclasses.field(metadata={"static": True})
 
@@ -36,16 +45,44 @@ class Prior:
         return np.concatenate([np.zeros(6, mean.dtype), mean])
 
 
-def make_prior(layout: variables.Layout, joint_names: tuple[str, ...], limit_spread: float, dtype: np.dtype) -> Prior:
-    """Prior for a body: unit Gaussians with limits over the shape, `priors.pose_prior` over the pose."""
+def make_prior(
+    layout: variables.Layout,
+    joint_names: tuple[str, ...],
+    limit_spread: float,
+    dtype: np.dtype,
+    *,
+    mixtures: dict[str, Mixture] | None = None,
+    guess_precision: Float[np.ndarray, "P P"] | None = None,
+) -> Prior:
+    """Prior for a body: unit Gaussians with limits over the shape, mixtures over the parts of the body that have one.
+
+    Args:
+        layout: Of the vector.
+        joint_names: Of the body, root first.
+        limit_spread: See `FitOptions.joint_limit_spread`.
+        dtype: Of the body.
+        mixtures: Learnt priors by part; joints without one have the written Gaussian of `priors.pose_prior`.
+        guess_precision: See `Prior`.
+    """
     pose = priors.pose_prior(joint_names)
     zeros, ones = np.zeros(layout.num_betas), np.ones(layout.num_betas)
     far = np.full(layout.num_betas, priors.SHAPE_LIMIT)
+    parts = pose_mixture.part_priors(mixtures or {}, joint_names, dtype)
+    mean, spread = pose.mean.ravel().astype(np.float64), pose.spread.ravel().astype(np.float64)
+    for part in parts:
+        entries = np.array(part.entries)
+        spread[entries] = np.inf
+        mean[entries] = part.mean  # where fits start
+    low, high = pose.low.ravel(), pose.high.ravel()
+    factor = None if guess_precision is None else np.linalg.cholesky(guess_precision).T.astype(dtype)
     return Prior(
-        mean=np.concatenate([zeros, pose.mean.ravel()]).astype(dtype),
-        spread=np.concatenate([ones, pose.spread.ravel()]).astype(dtype),
-        low=np.concatenate([-far, pose.low.ravel()]).astype(dtype),
-        high=np.concatenate([far, pose.high.ravel()]).astype(dtype),
+        mean=np.concatenate([zeros, np.clip(mean, low, high)]).astype(dtype),
+        spread=np.concatenate([ones, spread]).astype(dtype),
+        low=np.concatenate([-far, low]).astype(dtype),
+        high=np.concatenate([far, high]).astype(dtype),
+        parts=parts,
+        guess_precision=None if guess_precision is None else guess_precision.astype(dtype),
+        guess_factor=factor,
         limit_spread=limit_spread,
         num_betas=layout.num_betas,
     )
@@ -70,6 +107,7 @@ class StageWeights:
     pose_prior: Float[AnyArray, "*steps"]
     shape_prior: Float[AnyArray, "*steps"]
     joint_limits: Float[AnyArray, "*steps"]
+    guess: Float[AnyArray, "*steps"]
     robust_scale: Float[AnyArray, "*steps"]
     converged_below: Float[AnyArray, "*steps"]
 
@@ -85,7 +123,9 @@ def stage_schedule(
         dtype: Of the weights.
         num_rows: Repeats the last row up to this number, so that schedules of several lengths have one shape.
     """
-    names = ("keypoints_2d", "keypoints_3d", "hands", "pose_prior", "shape_prior", "joint_limits", "robust_scale")
+    names = (
+        "keypoints_2d", "keypoints_3d", "hands", "pose_prior", "shape_prior", "joint_limits", "guess", "robust_scale",
+    )  # fmt: skip
     lengths = [stage.iterations + 1 for stage in stages]
     ends = np.cumsum(lengths)
     num_rows = num_rows or int(ends[-1])
@@ -117,7 +157,28 @@ def residuals(
         error, _, weight, scale = _point_errors(evidence, weights, points, frame)
         blocks.append(_robust(error, weight, scale))
     blocks += [_of_user(model, extra, orient, jnp.asarray(vector)) for extra in evidence.residuals]
-    return jnp.concatenate([*blocks, *_prior_blocks(prior, weights, vector)], -1)
+    blocks += _prior_blocks(prior, weights, vector)
+    strength = weights.pose_prior[:, None]
+    for part in prior.parts:
+        near = pose_mixture.nearest(part, _pose(prior, vector))
+        blocks += [near.whitened * strength, jnp.sqrt(2 * near.constant)[:, None] * strength]
+    if prior.guess_factor is not None and evidence.guess is not None:
+        apart = _from_guess(evidence.guess, vector)
+        blocks.append(jnp.einsum("pq,bq->bp", prior.guess_factor, apart, precision=_HIGHEST) * weights.guess[:, None])
+    return jnp.concatenate(blocks, -1)
+
+
+def _pose(prior: Prior, vector: Float[AnyArray, "B P"]) -> Float[Array, "B Q"]:
+    """Axis-angle of all joints but the root."""
+    return jnp.asarray(vector)[:, 6 + prior.num_betas :]
+
+
+def _from_guess(guess: GuessRows, vector: Float[AnyArray, "B P"]) -> Float[Array, "B P"]:
+    """How far people are from their guesses, in standard deviations, turns in the axes of the guess."""
+    apart = jnp.asarray(vector) - guess.mean
+    turn = rotations.rotate(jnp.asarray(guess.axes), apart[:, 3:6])
+    apart = jnp.concatenate([apart[:, :3], turn, apart[:, 6:]], -1)
+    return apart * guess.inverse_spread
 
 
 def cost(residual: Float[Array, "B R"]) -> Float[Array, "B"]:
@@ -153,7 +214,7 @@ def equations(
         if frame == "centred":
             centre = _centre_weights(evidence).T
             # A matrix product, not a sum: those go wrong in jaxlib 0.10.2 (`rotations.rotate`).
-            drift = jnp.einsum("dkb,kb->db", error, square, precision=jax.lax.Precision.HIGHEST)
+            drift = jnp.einsum("dkb,kb->db", error, square, precision=_HIGHEST)
             pull -= centre * drift[:, None]
             centred = jnp.stack([centre, square], 1)
         force += sum(by_point[d] * pull[d] for d in range(len(pull)))
@@ -175,7 +236,43 @@ def equations(
         diagonal += jnp.pad(slope * slope, front)
         gradient += jnp.pad(slope * block, front)
         total += cost(block)
-    return dataclasses.replace(result, diagonal=diagonal, gradient=gradient, cost=total)
+    pull, pulled, paid = _pull(prior, evidence, weights, vector)
+    return dataclasses.replace(result, diagonal=diagonal, gradient=gradient + pulled, cost=total + paid, pull=pull)
+
+
+def _pull(
+    prior: Prior, evidence: Evidence, weights: StageWeights, vector: Float[Array, "B P"]
+) -> tuple[Pull, Float[Array, "B P"], Float[Array, "B"]]:
+    """What mixtures and guesses add to the equations: their part of the matrix in factors, gradient and cost."""
+    size, components = vector.shape[-1], []
+    gradient, paid = jnp.zeros_like(vector), jnp.zeros(len(vector), vector.dtype)
+    strength = jnp.square(weights.pose_prior)
+    if prior.parts:
+        columns = np.full(size, -1)
+        slopes = []
+        for part in prior.parts:
+            near = pose_mixture.nearest(part, _pose(prior, vector))
+            components.append(near.component)
+            first = sum(slope.shape[-1] for slope in slopes)
+            columns[6 + prior.num_betas + np.array(part.entries)] = first + np.arange(len(part.entries))
+            slopes.append(near.gradient)
+            paid += strength * (cost(near.whitened) + near.constant)
+        slopes.append(jnp.zeros_like(vector[:, :1]))
+        gradient += strength[:, None] * jnp.concatenate(slopes, -1)[:, columns]
+    scale = axes = None
+    if prior.guess_precision is not None and evidence.guess is not None:
+        apart = _from_guess(evidence.guess, vector)
+        met = jnp.einsum("pq,bq->bp", prior.guess_precision, apart, precision=_HIGHEST)
+        share = jnp.square(weights.guess)
+        paid += 0.5 * share * jnp.einsum("bp,bp->b", apart, met, precision=_HIGHEST)
+        slope = met * evidence.guess.inverse_spread
+        axes = jnp.asarray(evidence.guess.axes)
+        turned = rotations.rotate(jnp.swapaxes(axes, -1, -2), slope[:, 3:6])
+        slope = jnp.concatenate([slope[:, :3], turned, slope[:, 6:]], -1)
+        gradient += share[:, None] * slope
+        scale = evidence.guess.inverse_spread * weights.guess[:, None]
+    pull = Pull(components=jnp.stack(components, -1) if components else None, strength=strength, scale=scale, axes=axes)
+    return pull, gradient, paid
 
 
 def _of_user(
@@ -204,7 +301,7 @@ def _with_user(
         return jax.jvp(lambda v: _of_user(model, extra, orient, v), (vector,), (tangent,))
 
     value, rows = jax.vmap(along, out_axes=(None, -1))(jnp.eye(vector.shape[-1], dtype=vector.dtype))
-    gradient = jnp.einsum("brp,br->bp", rows, value, precision=jax.lax.Precision.HIGHEST)
+    gradient = jnp.einsum("brp,br->bp", rows, value, precision=_HIGHEST)
     result = dataclasses.replace(
         result,
         rows_left=jnp.concatenate([result.rows_left, rows], 1),
@@ -223,9 +320,9 @@ def _without_centre(
     C = sum c J, S = sum w J and W = sum w. Then sum w (J - C)^T (J - C) is
     sum w J^T J + W (C - S / W)^T (C - S / W) - S^T S / W.
     """
-    mass = jnp.maximum(
-        jnp.matmul(jnp.ones(len(square), square.dtype), square, precision=jax.lax.Precision.HIGHEST), 1e-12
-    )[:, None, None]
+    mass = jnp.maximum(jnp.matmul(jnp.ones(len(square), square.dtype), square, precision=_HIGHEST), 1e-12)[
+        :, None, None
+    ]
     centre, share = sums[:, 0], sums[:, 1] / mass
     added = jnp.concatenate([centre - share, share], 1) * jnp.sqrt(mass)
     sign = jnp.repeat(jnp.array([1, -1], added.dtype), 3)[:, None]
@@ -267,7 +364,7 @@ def _point_errors(
     else:
         value = points - jnp.asarray(evidence.keypoints_3d)
         if frame == "centred":
-            mean = jnp.einsum("bk,bkd->bd", _centre_weights(evidence), value, precision=jax.lax.Precision.HIGHEST)
+            mean = jnp.einsum("bk,bkd->bd", _centre_weights(evidence), value, precision=_HIGHEST)
             value -= mean[:, None]
         by_point = jnp.broadcast_to(jnp.eye(3, dtype=points.dtype), (*points.shape, 3))
         weight = evidence.weight_3d * weights.keypoints_3d[:, None]

@@ -25,6 +25,9 @@ class FitStatus(enum.IntEnum):
     NO_EVIDENCE = 4
     """Too few usable keypoints; the parameters are those of the priors and of residuals of the user alone,
     do not use them."""
+    NO_BETTER = 5
+    """A start was given, and all that the stages led to was worse by the objective of the last one: the parameters are
+    those of the start, as usable as it was."""
 
 
 @jax.tree_util.register_dataclass

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 GROUPS = ("transl", "global_orient", "betas", "body_pose", "hand_pose")
 
 Solver = Literal["levenberg_marquardt", "adam", "lbfgs"]
+PosePriorName = Literal["mixture", "gaussian", "written"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Stage:
     """Weight of the shape prior."""
     joint_limits: float = 1.0
     """Weight of the joint limits."""
+    guess: float = 1.0
+    """Weight of the distance from a guess (`hm.Guess`), where the fit starts from one."""
     robust_scale: float = 0.1
     """Geman-McClure scale of the reprojection error, in box sides: errors far beyond it count as outliers."""
     converged_below: float = 1e-4
@@ -84,6 +87,9 @@ class FitOptions:
         Stage(iterations=24, pose_prior=0.5, shape_prior=0.7, robust_scale=0.08),
     )
     """Stages run from the best start."""
+    prior: PosePriorName = "mixture"
+    """`mixture` and `gaussian` are learnt from motion capture, with several Gaussians or one for each part of the body;
+    `written` is a wide diagonal Gaussian read off anatomy."""
     keypoints_2d_spread: float = 0.005
     """Standard deviation of a body keypoint, in box sides."""
     keypoints_3d_spread: float = 0.01
@@ -110,6 +116,8 @@ class FitOptions:
     def __post_init__(self) -> None:
         if self.solver not in get_args(Solver):
             raise ValueError(f"unknown solver {self.solver!r}; known: {', '.join(get_args(Solver))}")
+        if self.prior not in get_args(PosePriorName):
+            raise ValueError(f"unknown prior {self.prior!r}; known: {', '.join(get_args(PosePriorName))}")
         if self.slots is not None and self.slots < 1:
             raise ValueError(f"`slots` must be at least 1, got {self.slots}")
         for name in ("yaw_starts", "adam_steps_per_iteration", "max_batch"):

@@ -316,11 +316,35 @@ _SMPL24 = Protocol(
     body_set="joints",
 )
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in (_HARDMO, _4DHUMANS, _3DPW14, _SMPL24)}
+_LIMBS12 = tuple(
+    f"{side}_{joint}" for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in layouts.SIDES
+)
+_SMPL14 = Protocol(
+    name="smpl14",
+    layout=layouts.get_layout("smpl24"),
+    point_sets=(
+        PointSet(
+            name="body",
+            points=(*_LIMBS12, "neck", "head"),
+            has_pck=False,
+        ),
+    ),
+    root=("pelvis",),
+    alignment=_ROOT_AND_PA,
+    reference=(
+        "the places of LSP's 14 points as SMPL joints: twelve of the limbs, neck and head; no regressor, so it can be "
+        "taken of any body, and is not that of published tables"
+    ),
+    body_set="body",
+)
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol for protocol in (_HARDMO, _4DHUMANS, _3DPW14, _SMPL14, _SMPL24)
+}
 
 
 def get_protocol(name: str) -> Protocol:
-    """Protocol of that name: `hardmo`, `4dhumans`, `3dpw14`, `smpl24`.
+    """Protocol of that name: `hardmo`, `4dhumans`, `3dpw14`, `smpl14`, `smpl24`.
 
     Raises:
         KeyError: If there is none; the message holds the nearest name.

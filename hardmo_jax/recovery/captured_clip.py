@@ -8,8 +8,8 @@ import numpy as np
 from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data import staging
-from hardmo_jax.data.sources.bvh import read_bvh
 from hardmo_jax.data.sources.clip import MotionFileError
+from hardmo_jax.data.sources.read_motion import read_motion
 from hardmo_jax.recovery.retarget import retarget
 from hardmo_jax.skeleton import joint_limits, layouts
 
@@ -70,7 +70,7 @@ def read_captured_clip(
     """Read a take and turn it into SMPL.
 
     Args:
-        path: BVH file of CMU's capture, at full rate or thinned; its name is the take.
+        path: File of motion capture, at full rate or thinned; its name is the take.
         style: `martial`, `indian` or `salsa`.
         body: The 24 joints of SMPL.
         frames_per_second: Rate to thin to.
@@ -80,7 +80,7 @@ def read_captured_clip(
         hardmo_jax.data.sources.clip.MotionFileError: If the file is damaged or holds no motion.
         hardmo_jax.recovery.retarget.RetargetError: If its skeleton is of no known convention.
     """
-    clip = read_bvh(path)
+    clip = read_motion(path)
     true_rate = _TRUE_RATES.get(style, {}).get(round(clip.frames_per_second, 1))
     if true_rate is not None:
         clip = dataclasses.replace(clip, frames_per_second=true_rate)

@@ -1,0 +1,226 @@
+"""The learned pose prior: mixtures of Gaussians over the joints of each part of the body.
+
+Every part has a mixture of its own, so that a rare ankle is not punished for being on a common body. Components are
+Gaussians over axis-angle vectors with full covariance, which joint limits keep away from half turns; the right side is
+the mirror image of the left. Of a mixture the nearest component counts (max-mixture): its logarithm is a sum of
+squares, which Levenberg-Marquardt wants.
+
+References:
+    Olson & Agarwal, "Inference on networks of mixtures for robust robot mapping", IJRR 2013 (max-mixture); Bogo et
+    al., "Keep it SMPL", ECCV 2016, has one mixture over the whole body.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+from importlib import resources
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from hardmo_jax.array_types import AnyArray, Array, Float, Int
+from hardmo_jax.body.array_files import BodyFileError, read_npz
+from hardmo_jax.skeleton import joint_limits, layouts
+
+_HIGHEST = lax.Precision.HIGHEST
+_ASSET = "pose_prior.npz"
+
+#: Joints of each part, left side. Parts without a side stand once.
+PARTS: dict[str, tuple[str, ...]] = {
+    "trunk": ("spine1", "spine2", "spine3", "neck", "head", "left_collar", "right_collar"),
+    "arm": ("left_shoulder", "left_elbow"),
+    "wrist": ("left_wrist",),
+    "leg": ("left_hip", "left_knee"),
+    "foot": ("left_ankle", "left_foot"),
+    "hand": layouts.MANO_JOINTS["left"][1:],
+}
+
+
+class PosePriorError(ValueError):
+    """A file is no pose prior; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Gaussians over the joints of a part, flattened axis-angle, radians."""
+
+    weights: Float[np.ndarray, "K"]
+    means: Float[np.ndarray, "K D"]
+    covariances: Float[np.ndarray, "K D D"]
+
+    def as_one(self) -> "Mixture":
+        """The one Gaussian with the mean and covariance of the mixture."""
+        mean = self.weights @ self.means
+        apart = self.means - mean
+        covariance = np.einsum("k,kij->ij", self.weights, self.covariances)
+        covariance += np.einsum("k,ki,kj->ij", self.weights, apart, apart)
+        return Mixture(weights=np.ones(1), means=mean[None], covariances=covariance[None])
+
+    def mirrored(self) -> "Mixture":
+        """Of the other side."""
+        signs = np.tile(joint_limits.MIRROR_SIGNS, self.means.shape[1] // 3)
+        return Mixture(
+            weights=self.weights, means=self.means * signs, covariances=self.covariances * np.outer(signs, signs)
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartPrior:
+    """A mixture as a fit needs it."""
+
+    means: Float[AnyArray, "K D"]
+    factors: Float[AnyArray, "K D D"]
+    """Upper triangular U with U^T U the inverse covariance."""
+    precisions: Float[AnyArray, "K D D"]
+    constants: Float[AnyArray, "K"]
+    """Negative logarithm of each component's density at its mean, the least of them zero."""
+    mean: Float[AnyArray, "D"]
+    """Of all components together."""
+    entries: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    """Where the part stands among the entries of the pose."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """The component that counts for each person."""
+
+    component: Int[Array, "B"]
+    whitened: Float[Array, "B D"]
+    """Deviation from its mean in standard deviations."""
+    constant: Float[Array, "B"]
+    gradient: Float[Array, "B D"]
+    """Derivative of half the squared deviation by the pose."""
+
+
+def nearest(part: PartPrior, pose: Float[Array, "B Q"]) -> Nearest:
+    """The component under which each pose is likeliest."""
+    values = pose[:, np.array(part.entries)]
+    deviation = values[:, None] - part.means
+    whitened = jnp.einsum("kij,bkj->bki", part.factors, deviation, precision=_HIGHEST)
+    distance = jnp.einsum("bki,bki->bk", whitened, whitened, precision=_HIGHEST)
+    component = jnp.argmin(0.5 * distance + part.constants, -1)
+
+    def chosen(array: Array) -> Array:
+        return jnp.take_along_axis(array, component.reshape(-1, *[1] * (array.ndim - 1)), 1)[:, 0]
+
+    own = chosen(whitened)
+    # U^T (U d): the factor of the component once more, without an inverse covariance a person.
+    gradient = jnp.einsum("kij,bki->bkj", part.factors, whitened, precision=_HIGHEST)
+    return Nearest(
+        component=component,
+        whitened=own,
+        constant=jnp.asarray(part.constants)[component],
+        gradient=chosen(gradient),
+    )
+
+
+def part_priors(mixtures: dict[str, Mixture], joint_names: tuple[str, ...], dtype: np.dtype) -> tuple[PartPrior, ...]:
+    """Priors over the parts that a body has.
+
+    Args:
+        mixtures: By part, left side.
+        joint_names: All joints of the body, root first.
+        dtype: Of the body.
+    """
+    places = {joint: index for index, joint in enumerate(joint_names[1:])}
+    found = []
+    for part, joints in PARTS.items():
+        is_sided = all(joint.startswith("left_") for joint in joints)
+        for side in layouts.SIDES if is_sided else ("",):
+            names = [joint.replace("left_", f"{side}_", 1) if is_sided else joint for joint in joints]
+            if part not in mixtures or not all(name in places for name in names):
+                continue
+            mixture = mixtures[part].mirrored() if side == "right" else mixtures[part]
+            entries = tuple(3 * places[name] + axis for name in names for axis in range(3))
+            found.append(_part_prior(mixture, entries, dtype))
+    return tuple(found)
+
+
+def _part_prior(mixture: Mixture, entries: tuple[int, ...], dtype: np.dtype) -> PartPrior:
+    precisions = np.linalg.inv(mixture.covariances)
+    factors = np.swapaxes(np.linalg.cholesky(precisions), -1, -2)
+    constants = -np.log(mixture.weights) - np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(-1)
+    return PartPrior(
+        means=mixture.means.astype(dtype),
+        factors=factors.astype(dtype),
+        precisions=precisions.astype(dtype),
+        constants=(constants - constants.min()).astype(dtype),
+        mean=mixture.as_one().means[0].astype(dtype),
+        entries=entries,
+    )
+
+
+def save_mixtures(path: str | os.PathLike[str], mixtures: dict[str, Mixture], record: str) -> str:
+    """Write mixtures whole or not at all.
+
+    Args:
+        path: `.npz`.
+        mixtures: By part, left side.
+        record: JSON text that says where they come from.
+
+    Returns:
+        SHA-256 of the file.
+    """
+    path = pathlib.Path(path)
+    arrays = {"record": np.array(record)}
+    for part, mixture in mixtures.items():
+        for field in dataclasses.fields(mixture):
+            arrays[f"{part}.{field.name}"] = np.asarray(getattr(mixture, field.name), np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_mixtures(data: bytes, *, source: str) -> dict[str, Mixture]:
+    """Mixtures by part.
+
+    Raises:
+        PosePriorError: If the file is damaged, or holds what is no mixture.
+    """
+    try:
+        arrays = read_npz(data, source=source)
+        mixtures = {}
+        for part, joints in PARTS.items():
+            if f"{part}.weights" not in arrays:
+                continue
+            mixture = Mixture(
+                **{
+                    field.name: arrays[f"{part}.{field.name}"].astype(np.float64)
+                    for field in dataclasses.fields(Mixture)
+                }
+            )
+            size, width = len(mixture.weights), 3 * len(joints)
+            if mixture.means.shape != (size, width) or mixture.covariances.shape != (size, width, width):
+                raise ValueError(f"{part!r} has means {mixture.means.shape}, expected ({size}, {width})")
+            if not (size and mixture.weights.min() > 0 and np.linalg.eigvalsh(mixture.covariances).min() > 0):
+                raise ValueError(f"{part!r} must have positive weights and covariances")
+            mixtures[part] = mixture
+    except (BodyFileError, KeyError, ValueError, np.linalg.LinAlgError) as error:
+        raise PosePriorError(f"{source}: not a pose prior ({error}); `python -m tools.train` makes one") from error
+    return mixtures
+
+
+@functools.lru_cache(maxsize=1)
+def packaged_mixtures() -> dict[str, Mixture]:
+    """The prior that comes with the package.
+
+    Raises:
+        FileNotFoundError: If the package was installed without its data.
+    """
+    asset = resources.files("hardmo_jax").joinpath("fitting", "assets", _ASSET)
+    if not asset.is_file():
+        raise FileNotFoundError(
+            f"the package lacks fitting/assets/{_ASSET}; reinstall hardmo_jax, or train one with "
+            "`python -m tools.train --config=configs/train_prior.py`"
+        )
+    return read_mixtures(asset.read_bytes(), source=_ASSET)

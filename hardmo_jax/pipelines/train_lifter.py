@@ -1,0 +1,165 @@
+"""Training of the lifter, from motion capture to the file that ships."""
+
+import dataclasses
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.body import load
+from hardmo_jax.data import splits
+from hardmo_jax.data.lifter_samples import LifterSampler, LifterSamples, SampleOptions
+from hardmo_jax.labels import provenance
+from hardmo_jax.networks import lifter_file, lifter_input
+from hardmo_jax.networks.lifter import LifterOptions
+from hardmo_jax.networks.lifter_file import TrainedLifter
+from hardmo_jax.pipelines import training_poses
+from hardmo_jax.training import lifter_loss, loop
+from hardmo_jax.training.lifter_loss import LossOptions, Skeleton
+from hardmo_jax.training.loop import LoopOptions
+
+Progress = Callable[[str, int, int | None], None]
+
+#: Batches from this number on are never trained on: the lifter's errors are measured on them.
+_CALIBRATION_BATCH = 10_000_000
+#: Errors beyond this many spreads count as this many: a few lost people would make all look lost.
+_FARTHEST_ERROR = 3.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainLifterOptions:
+    """The network, what it is shown, and for how long."""
+
+    network: LifterOptions = LifterOptions()
+    samples: SampleOptions = SampleOptions()
+    loss: LossOptions = LossOptions()
+    loop: LoopOptions = LoopOptions()
+    frames_per_second: float = 30.0
+    """Rate that captures are thinned to."""
+    calibration_people: int = 30_000
+    """People by whom the error is measured in the end."""
+    shrinkage: float = 0.03
+    """Share of the error's covariance that is taken for independent."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedSummary:
+    """What came of it."""
+
+    path: pathlib.Path
+    sha256: str
+    minutes: float
+    people: int
+    last: dict[str, float]
+
+
+def train_lifter(
+    options: TrainLifterOptions,
+    output_dir: pathlib.Path,
+    *,
+    mocap: pathlib.Path,
+    progress: Progress | None = None,
+    on_report: Callable[[int, dict[str, float]], None] | None = None,
+) -> TrainedSummary:
+    """Train a lifter and write it to `lifter.npz`.
+
+    A run that was stopped goes on from its last checkpoint.
+
+    Args:
+        options: What to train.
+        output_dir: Folder for checkpoints and the lifter.
+        mocap: Folder of motion capture.
+        progress: Told the stage, what is done, and of how much.
+        on_report: Told the step and the means of losses.
+
+    Raises:
+        PrepareError: If there is no motion capture.
+        hardmo_jax.training.loop.TrainingError: If the loss is no number any more.
+    """
+    report = progress or (lambda stage, done, total: None)
+    begun = time.monotonic()
+    pool, pool_path = training_poses.collect_poses(
+        mocap, output_dir, frames_per_second=options.frames_per_second, progress=progress
+    )
+    body = load.open_body(view="smplh")
+    seed = options.loop.seed
+    sampler = LifterSampler(body, pool, options.samples, seed=seed)
+    skeleton = Skeleton.of(body)
+    blank = np.eye(lifter_file.lifter.NUM_SPREAD, dtype=np.float32)
+
+    def with_weights(weights: Any) -> TrainedLifter:
+        return TrainedLifter(weights=weights, error_precision=blank, options=options.network)
+
+    def loss(weights: Any, batch: LifterSamples) -> Any:
+        seen = lifter_input.encode(batch.keypoints_2d, batch.confidence, batch.camera)
+        target = lifter_loss.make_target(skeleton, batch.params, seen)
+        return lifter_loss.lifter_loss(skeleton, with_weights(weights)(seen.features), target, options.loss)
+
+    last: dict[str, float] = {}
+
+    def tell(step: int, means: dict[str, float], average: Any) -> None:
+        del average
+        last.clear()
+        last.update(means)
+        report("train", step, options.loop.steps)
+        if on_report is not None:
+            on_report(step, means)
+
+    state = loop.train(
+        lifter_file.initial_weights(options.network, seed),
+        loss,
+        lambda number: sampler.draw(number, options.loop.batch),
+        options.loop,
+        output_dir / "checkpoints",
+        on_report=tell,
+    )
+    trained = calibrated(with_weights(state.average), sampler, skeleton, options)
+    minutes = (time.monotonic() - begun) / 60
+    record = {
+        "command": sys.argv,
+        "seed": seed,
+        "minutes_of_last_run": round(minutes, 1),
+        "people": options.loop.steps * options.loop.batch,
+        "config": dataclasses.asdict(options),
+        "poses_sha256": provenance.file_sha256(pool_path),
+        "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
+        "held_out": {
+            split: [f"{style}/{take}" for style in splits.STYLES for take in splits.held_out_takes(split, style)]
+            for split in ("test", "validation")
+        },
+        "body_sha256": body.checksum,
+        "last": last,
+    }
+    path = output_dir / "lifter.npz"
+    digest = lifter_file.save_lifter(path, trained, record)
+    return TrainedSummary(
+        path=path, sha256=digest, minutes=minutes, people=options.loop.steps * options.loop.batch, last=dict(last)
+    )
+
+
+def calibrated(
+    trained: TrainedLifter, sampler: LifterSampler, skeleton: Skeleton, options: TrainLifterOptions
+) -> TrainedLifter:
+    """The lifter with the covariance of its errors, measured on people that it has not seen."""
+
+    @jax.jit
+    def errors(trained: TrainedLifter, batch: LifterSamples) -> Any:
+        seen = lifter_input.encode(batch.keypoints_2d, batch.confidence, batch.camera)
+        found = trained(seen.features)
+        error = lifter_loss.error_vector(found, lifter_loss.make_target(skeleton, batch.params, seen))
+        return error * jnp.exp(-found.log_spread)
+
+    number = -(-options.calibration_people // options.loop.batch)
+    rows = [
+        np.asarray(errors(trained, sampler.draw(_CALIBRATION_BATCH + batch, options.loop.batch)), np.float64)
+        for batch in range(number)
+    ]
+    scaled = np.clip(np.concatenate(rows), -_FARTHEST_ERROR, _FARTHEST_ERROR)
+    covariance = scaled.T @ scaled / len(scaled)
+    covariance = (1 - options.shrinkage) * covariance + options.shrinkage * np.diag(np.diag(covariance))
+    return dataclasses.replace(trained, error_precision=np.linalg.inv(covariance).astype(np.float32))

@@ -1,0 +1,173 @@
+"""The lifter's guesses as body parameters: from observations of people to starts of their fits."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.fitting import variables
+from hardmo_jax.fitting.guess import Guess
+from hardmo_jax.geometry import rotations
+from hardmo_jax.geometry.cameras import Camera
+from hardmo_jax.networks import lifter, lifter_input
+from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
+from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.skeleton import layouts
+
+#: People lifted at once; one program serves any number.
+_PEOPLE_AT_ONCE = 1024
+#: The translation follows from the keypoints, shape and pose; a guess of it would only be their error once more.
+_NUM_PLACE, _NUM_ROOT = 3, 6
+#: The body whose shapes the lifter knows.
+OPEN_BODY_NAME = "open_body"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lifted:
+    """Guesses of people, the best one first trained; not sorted by weight."""
+
+    params: BodyParams
+    """Batch axes, then guesses; camera frame."""
+    weights: Float[AnyArray, "*batch H"]
+    """Probability that a guess is the best one."""
+    spread: Float[AnyArray, "*batch P"]
+    """Standard deviation of the error of the first guess, see `fitting.guess.Guess`."""
+    axes: Float[AnyArray, "*batch 3 3"]
+    """From the camera's axes to those of the camera that looks at the person, in which turns are meant."""
+
+
+def lift(
+    body: BodyModel, observations: Observations, *, trained: TrainedLifter | None = None
+) -> tuple[Lifted, Float[np.ndarray, "P P"]]:
+    """Guess bodies from 2D keypoints alone.
+
+    Args:
+        body: SMPL, SMPL-H or SMPL-X. The lifter knows the shapes of the open body; other bodies have their mean shape.
+        observations: 2D keypoints of any layout with a camera. Keypoints with confidence zero, or that are not
+            numbers, count as missing; people without any come out as the lifter's idea of anybody.
+        trained: None takes the lifter of the package.
+
+    Returns:
+        Guesses with the batch axes of the observations, and the precision of their errors (`Guess.precision`).
+
+    Raises:
+        ObservationError: If there are no 2D keypoints or no camera.
+    """
+    trained = trained or packaged_lifter()
+    if observations.keypoints_2d is None or observations.camera is None:
+        raise ObservationError("lifting needs `keypoints_2d` and `camera`")
+    if "left_hip" not in body.joint_names:
+        raise ObservationError(f"{body.name} is a single hand; people are lifted to a whole body")
+    batch = observations.batch_shape
+    keypoints_2d = np.asarray(observations.keypoints_2d)
+    confidence = observations.confidence
+    confidence = np.ones(keypoints_2d.shape[:-1]) if confidence is None else np.asarray(confidence)
+    points, confidence = lifter_input.from_layout(keypoints_2d, np.clip(confidence, 0, 1), observations.layout)
+    camera = [
+        np.broadcast_to(np.asarray(value), (*batch, 2)).reshape(-1, 2)
+        for value in (observations.camera.focal_length, observations.camera.principal_point)
+    ]
+    flat = (points.reshape(-1, *points.shape[-2:]), confidence.reshape(-1, confidence.shape[-1]), *camera)
+    count, pieces = len(flat[0]), []
+    bare, knows_shape = _bare(body), _has_known_shape(body)
+    for first in range(0, max(count, 1), _PEOPLE_AT_ONCE):
+        size = _PEOPLE_AT_ONCE if count > _PEOPLE_AT_ONCE // 4 else _PEOPLE_AT_ONCE // 4
+        rows = np.minimum(np.arange(first, first + size), max(count - 1, 0))
+        some = (part[rows].astype(np.float32) for part in flat)
+        pieces.append(jax.tree.map(np.asarray, _lifted(trained, bare, *some, knows_shape=knows_shape)))
+    lifted = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
+    lifted = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), lifted)
+    return lifted, _precision_for(body, np.asarray(trained.error_precision))
+
+
+def guess_of(lifted: Lifted, precision: Float[np.ndarray, "P P"], hypothesis: int = 0) -> Guess:
+    """One of the guesses as a start for `hm.fit`; all share the spread of the first."""
+    count = lifted.weights.ndim - 1
+    params = jax.tree.map(lambda leaf: np.take(leaf, hypothesis, axis=count), lifted.params)
+    return Guess(params=params, spread=lifted.spread, precision=precision, axes=lifted.axes)
+
+
+def _bare(body: BodyModel) -> BodyModel:
+    """Only what parameters depend on, so that one program serves all bodies of a family."""
+    return dataclasses.replace(body.subset(np.array([0])), name="", checksum="", gender="unknown", landmarks=(),
+                               regressed=None, left_hand=None, right_hand=None)  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnames="knows_shape")
+def _lifted(
+    trained: TrainedLifter,
+    body: BodyModel,
+    points: Float[Array, "B 65 2"],
+    confidence: Float[Array, "B 65"],
+    focal_length: Float[Array, "B 2"],
+    principal_point: Float[Array, "B 2"],
+    *,
+    knows_shape: bool,
+) -> Lifted:
+    camera = Camera(focal_length=focal_length, principal_point=principal_point)
+    seen = lifter_input.encode(points, confidence, camera)
+    found = trained(seen.features)
+    count, guesses = found.log_weights.shape
+    dtype = body.joint_template.dtype
+    back = jnp.swapaxes(seen.rotation, -1, -2)[:, None]
+    turns = found.rotations.at[:, :, 0].set(rotations.compose(back, found.rotations[:, :, 0]))
+    poses = rotations.matrix_to_axis_angle(turns)
+    hands = jnp.broadcast_to(found.hands[:, None], (count, guesses, *found.hands.shape[1:]))
+    by_name = dict(zip(layouts.SMPLH_JOINTS, jnp.moveaxis(jnp.concatenate([poses, hands], 2), 2, 0), strict=True))
+    still = jnp.zeros((count, guesses, 3), dtype)
+    full_pose = jnp.stack([by_name.get(joint, still).astype(dtype) for joint in body.joint_names], 2)
+    betas = jnp.zeros((count, body.num_betas), dtype)
+    if knows_shape:
+        betas = betas.at[:, : lifter.NUM_BETAS].set(found.betas[:, : body.num_betas])
+    root = body.joint_template[0] + jnp.matmul(betas, body.joint_shape_basis[: body.num_betas, 0])
+    depth = jnp.exp(found.places[..., 2]) / seen.size[:, None]
+    plane = found.places[..., :2] * seen.size[:, None, None]
+    pelvis = jnp.concatenate([plane, jnp.ones_like(depth[..., None])], -1) * depth[..., None]
+    transl = rotations.rotate(back, pelvis) - root[:, None]
+    params = BodyParams.from_full_pose(
+        body, full_pose, betas=jnp.broadcast_to(betas[:, None], (count, guesses, body.num_betas)), transl=transl
+    )
+    return Lifted(
+        params=params,
+        weights=jnp.exp(found.log_weights),
+        spread=_spread_for(body, jnp.exp(found.log_spread), knows_shape),
+        axes=seen.rotation,
+    )
+
+
+def _has_known_shape(body: BodyModel) -> bool:
+    """Whether the coefficients of the body's shape are those that the lifter was trained with."""
+    return body.name == OPEN_BODY_NAME
+
+
+@functools.lru_cache(maxsize=8)
+def _entries(joint_names: tuple[str, ...], num_betas: int, knows_shape: bool) -> Float[np.ndarray, "P"]:
+    """For each entry of the body's vector the lifter's entry of that name; -1 where it has none."""
+    theirs = {joint: index for index, joint in enumerate(layouts.SMPLH_JOINTS[1:])}
+    shape = [_NUM_ROOT + k if knows_shape and k < lifter.NUM_BETAS else -1 for k in range(num_betas)]
+    first = _NUM_ROOT + lifter.NUM_BETAS
+    pose = [
+        first + 3 * theirs[joint] + axis if joint in theirs else -1 for joint in joint_names[1:] for axis in range(3)
+    ]
+    return np.array([*[-1] * _NUM_PLACE, *range(_NUM_PLACE, _NUM_ROOT), *shape, *pose])
+
+
+def _spread_for(body: BodyModel, spread: Float[Array, "B L"], knows_shape: bool) -> Float[Array, "B P"]:
+    entries = _entries(body.joint_names, body.num_betas, knows_shape)
+    return jnp.where(entries >= 0, spread[:, np.maximum(entries, 0)], jnp.inf)
+
+
+def _precision_for(body: BodyModel, precision: Float[np.ndarray, "L L"]) -> Float[np.ndarray, "P P"]:
+    """The precision of those entries that the body has, the others unknown: a marginal of the Gaussian."""
+    entries = _entries(body.joint_names, body.num_betas, _has_known_shape(body))
+    known = entries >= 0
+    covariance = np.linalg.inv(precision.astype(np.float64))[np.ix_(entries[known], entries[known])]
+    result = np.eye(variables.Layout.of(body).size)
+    result[np.ix_(known, known)] = np.linalg.inv(covariance)
+    return result

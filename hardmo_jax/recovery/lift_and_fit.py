@@ -1,0 +1,263 @@
+"""Bodies of people from one picture each: the lifter says where to start, fits run side by side, a ranker chooses.
+
+2D keypoints leave depth, twist and tilt open, and the fit with the smallest image error is often not the right one. So
+every fit is drawn to what the lifter expects as far as the lifter is certain (`fitting.guess`), and which of several
+fits is taken is learnt (`networks.ranker`).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.array_types import AnyArray, Bool, Float, Int
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.fitting import evidence, priors
+from hardmo_jax.fitting.fit import fit
+from hardmo_jax.fitting.result import FitResult, FitStatus
+from hardmo_jax.fitting.stages import FitOptions, Stage
+from hardmo_jax.geometry import rotations
+from hardmo_jax.networks.lifter_file import TrainedLifter
+from hardmo_jax.networks.ranker import FEATURES, Ranker, packaged_ranker
+from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.recovery import starts as starting
+from hardmo_jax.recovery.starts import START_NAMES, StartName, Starts
+from hardmo_jax.skeleton import layouts
+
+#: Scale of image errors in the ranker's features, box sides.
+_MISFIT_SCALE = 0.05
+_LEAST = 1e-6
+
+#: A fit from the lifter's guess: near the goal from the first step, so one stage is enough.
+FROM_LIFTER = FitOptions(
+    explore=(Stage(iterations=1),),
+    refine=(Stage(iterations=8, hands=0.4, pose_prior=0.5, robust_scale=0.1, converged_below=1e-3),),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecoverOptions:
+    """How people are recovered."""
+
+    start: Literal["lifter", "headings"] = "lifter"
+    """`headings` is SMPLify: several headings at rest, no network."""
+    hypotheses: tuple[StartName, ...] = ("guess_1",)
+    """Starts that are fitted side by side, of which the ranker chooses."""
+    fit: FitOptions = FROM_LIFTER
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.hypotheses) - set(START_NAMES))
+        if unknown:
+            raise ValueError(f"`hypotheses` names unknown starts {unknown}; known: {', '.join(START_NAMES)}")
+        if "guess_1" not in self.hypotheses or len(set(self.hypotheses)) != len(self.hypotheses):
+            raise ValueError(f"`hypotheses` must name each start once, and guess_1 among them; got {self.hypotheses}")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hypotheses:
+    """All fits of people. Fits that somebody does not have repeat the first one, with probability zero."""
+
+    params: BodyParams
+    """Batch axes, then hypotheses; camera frame."""
+    probability: Float[AnyArray, "*batch H"]
+    """Of each fit to be the one to take, by the ranker."""
+    status: Int[AnyArray, "*batch H"]
+    """`FitStatus` of each."""
+    body_error: Float[AnyArray, "*batch H"]
+    """Median distance of confident body keypoints, box sides."""
+    chosen: Int[AnyArray, "*batch"]
+    """The one that was taken."""
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """People and everything else that they might be."""
+
+    result: FitResult
+    """The fits that were taken."""
+    keypoint_order: Int[AnyArray, "*batch K"]
+    """Which measured keypoint was taken for each point of the layout: others than its own where left and right were
+    taken for exchanged."""
+    hypotheses: Hypotheses | None
+    """None without a lifter."""
+
+
+def lift_and_fit(
+    body: BodyModel,
+    observations: Observations,
+    *,
+    options: RecoverOptions | None = None,
+    trained: TrainedLifter | None = None,
+    ranker: Ranker | None = None,
+) -> Recovered:
+    """Recover bodies of people from their keypoints.
+
+    Args:
+        body: Model with landmarks, see `hm.fit`.
+        observations: 2D keypoints with a camera, 3D keypoints beside them or not; of any layout with both sides.
+        options: Starts, and how they are fitted.
+        trained: None takes the lifter of the package.
+        ranker: None takes that of the package.
+
+    Returns:
+        Parameters, status and errors with the batch axes of the observations, and all hypotheses.
+
+    Raises:
+        ObservationError: As `hm.fit`, and if a lifter is to work without 2D keypoints.
+    """
+    options = options or RecoverOptions()
+    count_points = len(layouts.get_layout(observations.layout))
+    batch = observations.batch_shape
+    if options.start == "headings":
+        result = fit(body, observations, options=options.fit)
+        straight = np.broadcast_to(np.arange(count_points), (*batch, count_points))
+        return Recovered(result=result, keypoint_order=straight, hypotheses=None)
+    flat = _flat(observations)
+    count = flat.batch_shape[0]
+    if count == 0:
+        raise ObservationError("the batch is empty: there is nobody to fit")
+    starts = starting.make_starts(body, flat, options.hypotheses, trained=trained)
+    fits = fit(body, starting.reread(flat, starts), options=options.fit, initial=starts.guess)
+    fits = jax.tree.map(np.asarray, fits)
+    rows = hypothesis_rows(starts, count)
+    chosen, probability = np.zeros(count, np.int64), np.ones((count, 1))
+    if len(options.hypotheses) > 1:
+        features, context = ranker_features(flat, starts, fits, rows)
+        probability = (ranker or packaged_ranker())(features, context, options.hypotheses, rows >= 0)
+        is_usable = np.isin(fits.status[np.maximum(rows, 0)], (FitStatus.DIVERGED, FitStatus.NONFINITE), invert=True)
+        # A fit that failed is taken only where all have.
+        chosen = np.argmax(np.where(is_usable & (rows >= 0), probability, probability - 2), -1)
+    first = rows[:, options.hypotheses.index("guess_1")]
+    filled = np.where(rows >= 0, rows, first[:, None])
+    taken = filled[np.arange(count), chosen]
+
+    def shaped(leaf: np.ndarray) -> np.ndarray:
+        return np.asarray(leaf).reshape(*batch, *np.shape(leaf)[1:])
+
+    result = jax.tree.map(lambda leaf: shaped(leaf[taken]), fits)
+    hypotheses = Hypotheses(
+        params=jax.tree.map(lambda leaf: shaped(leaf[filled]), fits.params),
+        probability=shaped(probability),
+        status=shaped(fits.status[filled]),
+        body_error=shaped(fits.error_by_part["body"][filled]),
+        chosen=shaped(chosen),
+        names=options.hypotheses,
+    )
+    return Recovered(result=result, keypoint_order=shaped(starts.order[taken]), hypotheses=hypotheses)
+
+
+def ranker_features(
+    observations: Observations, starts: Starts, fits: FitResult, rows: Int[np.ndarray, "N H"]
+) -> tuple[Float[np.ndarray, "N H F"], Float[np.ndarray, "N C"]]:
+    """What the ranker is told of each fit, and of each person.
+
+    Args:
+        observations: Of N people.
+        starts: Their starts.
+        fits: Of the starts, as NumPy.
+        rows: Start of each person and hypothesis; -1 for none.
+    """
+    own = starting.reread(observations, starts)
+    layout = layouts.get_layout(observations.layout)
+    parts = evidence.parts_of(layout)
+    keypoints_2d, confidence = np.asarray(own.keypoints_2d), np.asarray(_confidence(own))
+    fitted = np.asarray(fits.keypoints_2d)
+    is_number = np.isfinite(keypoints_2d).all(-1) & np.isfinite(fitted).all(-1)
+    weight = np.where(is_number, np.nan_to_num(confidence), 0) ** 2
+    side = _box_sides(own, confidence)
+    apart = np.where(is_number, np.linalg.norm(np.nan_to_num(fitted - keypoints_2d), axis=-1), 0)
+    squared = np.square(apart / side[:, None] / _MISFIT_SCALE)
+    robust = squared / (1 + squared)
+
+    def misfit(is_part: Bool[np.ndarray, "K"]) -> Float[np.ndarray, "S"]:
+        mass = (weight * is_part).sum(-1)
+        return np.log(((robust * weight * is_part).sum(-1) + _LEAST) / (mass + _LEAST) + _LEAST)
+
+    is_body = parts == "body"
+    is_end = np.isin(parts, ("left_foot", "right_foot", "left_hand", "right_hand"))
+    expected = jax.tree.map(lambda leaf: np.asarray(leaf)[starts.person], starts.expected)
+    turn = _angles(np.asarray(fits.params.global_orient), np.asarray(expected.global_orient))
+    difference = np.asarray(fits.params.body_pose) - np.asarray(expected.body_pose)
+    pose = np.linalg.norm(difference, axis=-1).mean(-1)
+    start = priors.pose_prior(_body_joints(fits.params))
+    overstep = np.maximum(fits.params.body_pose - start.high, start.low - fits.params.body_pose).max((-1, -2))
+    cost = np.log(np.maximum(np.nan_to_num(fits.loss_history[:, -1], nan=1e6, posinf=1e6), _LEAST))
+    columns = [
+        misfit(is_body), misfit(is_end), cost, turn, pose, starts.log_weight, starts.uncertainty[:, 0],
+        starts.uncertainty[:, 1], np.abs(np.asarray(fits.params.betas)).max(-1), np.maximum(overstep, 0),
+    ]  # fmt: skip
+    features = np.nan_to_num(np.stack(columns, -1), nan=0.0, posinf=1e3, neginf=-1e3)[np.maximum(rows, 0)]
+    if features.shape[-1] != len(FEATURES):
+        raise ValueError(f"{features.shape[-1]} features, the ranker reads {len(FEATURES)}")
+    seen = np.nan_to_num(_confidence(observations)) > 0
+    focal_length = np.broadcast_to(np.asarray(observations.camera.focal_length), (len(seen), 2))  # pyright: ignore[reportOptionalMemberAccess]
+    size = np.log(_box_sides(observations, _confidence(observations)) / focal_length.mean(-1))
+    context = np.stack([(seen & is_body).sum(-1), (seen & is_end).sum(-1), size], -1)
+    return features, context.astype(np.float64)
+
+
+def hypothesis_rows(starts: Starts, count: int) -> Int[np.ndarray, "N H"]:
+    """Start of each person and hypothesis; -1 for none."""
+    rows = np.full((count, len(starts.names)), -1)
+    rows[starts.person, starts.hypothesis] = np.arange(len(starts.person))
+    return rows
+
+
+def _flat(observations: Observations) -> Observations:
+    """One batch axis, everything per person."""
+    batch = observations.batch_shape
+    count = int(np.prod(batch, dtype=int))
+
+    def rows(width: tuple[int, ...]) -> Callable[[Any], Any]:
+        return lambda value: None if value is None else np.broadcast_to(value, (*batch, *width)).reshape(count, *width)
+
+    points = len(layouts.get_layout(observations.layout))
+    if observations.keypoints_2d is None or observations.camera is None:
+        raise ObservationError('a lifter needs `keypoints_2d` and `camera`; start="headings" fits 3D keypoints alone')
+    return dataclasses.replace(
+        observations,
+        keypoints_2d=rows((points, 2))(observations.keypoints_2d),
+        confidence=rows((points,))(observations.confidence),
+        keypoints_3d=rows((points, 3))(observations.keypoints_3d),
+        confidence_3d=rows((points,))(observations.confidence_3d),
+        bbox=rows((4,))(observations.bbox),
+        camera=jax.tree.map(rows((2,)), observations.camera),
+    )
+
+
+def _confidence(observations: Observations) -> np.ndarray:
+    if observations.confidence is None:
+        return np.ones(np.asarray(observations.keypoints_2d).shape[:-1])
+    return np.asarray(observations.confidence)
+
+
+def _box_sides(observations: Observations, confidence: np.ndarray) -> Float[np.ndarray, "N"]:
+    """Longer side of each person's box, pixels."""
+    if observations.bbox is not None:
+        box = np.asarray(observations.bbox)
+        return np.maximum((box[:, 2:] - box[:, :2]).max(-1), 1.0)
+    points = np.asarray(observations.keypoints_2d)
+    seen = (confidence > 0) & np.isfinite(points).all(-1)
+    low = np.where(seen[..., None], points, np.inf).min(1)
+    high = np.where(seen[..., None], points, -np.inf).max(1)
+    side = (high - low).max(-1)
+    return np.where(np.isfinite(side), np.maximum(side, 1.0), 1.0)
+
+
+def _angles(first: Float[np.ndarray, "S 3"], second: Float[np.ndarray, "S 3"]) -> Float[np.ndarray, "S"]:
+    """Angles between rotations, radians."""
+    turns = [np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(value))) for value in (first, second)]
+    trace = np.einsum("sij,sij->s", *turns)
+    return np.arccos(np.clip(0.5 * (trace - 1), -1, 1))
+
+
+def _body_joints(params: BodyParams) -> tuple[str, ...]:
+    """Names of the root and the joints of `body_pose`."""
+    return layouts.SMPL_JOINTS[: 1 + np.shape(params.body_pose)[-2]]

@@ -3,13 +3,17 @@
 Command:  python -m tools.annotate --config=configs/normal.py --input=clip.mp4
 Hardware: a laptop; 2 cores label about one frame a second, most of it perception.
 Expected: median reprojection error of confident keypoints about 1 % of the person's box for the body.
-Variants: `full`, and `smoke` (one search scale, few iterations) for tests.
+Variants: `full`; `headings`, SMPLify without the lifter; and `smoke` (one search scale, one hypothesis) for tests.
 
-The stages follow SMPLify (Bogo et al., ECCV 2016): camera and heading first, then pose and shape under a prior
-that is relaxed. Spreads are about those of BlazePose keypoints against annotators.
+The lifter says where people may be, fits start there side by side, and the ranker takes one. The stages of `headings`
+follow SMPLify (Bogo et al., ECCV 2016): camera and heading first, then pose and shape under a prior that is relaxed.
+Spreads are about those of BlazePose keypoints against annotators.
 """
 
 from ml_collections import config_dict
+
+#: Starts of a fit; names in `hardmo_jax.recovery.starts`.
+HYPOTHESES = ("guess_1", "guess_2", "guess_3", "guess_4", "plain", "swapped", "swapped_legs", "ends_flipped")
 
 
 def _stage(iterations: int, **weights: object) -> config_dict.ConfigDict:
@@ -18,8 +22,8 @@ def _stage(iterations: int, **weights: object) -> config_dict.ConfigDict:
 
 def get_config(variant: str = "full") -> config_dict.ConfigDict:
     """Configuration of `tools.annotate`."""
-    if variant not in ("full", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/normal.py; known: full, smoke")
+    if variant not in ("full", "smoke", "headings"):
+        raise ValueError(f"unknown variant {variant!r} of configs/normal.py; known: full, smoke, headings")
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
     config.seed = 0
@@ -39,19 +43,32 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         hands=True,  # look for fingers
         detect_every=10,  # frames of a video between two searches
     )
-    config.fit = config_dict.create(
-        solver="levenberg_marquardt",
-        yaw_starts=4,  # headings tried
-        explore=(
+    config.start = config_dict.create(
+        kind="headings" if variant == "headings" else "lifter",
+        hypotheses=("guess_1",) if is_smoke else HYPOTHESES,  # fitted side by side
+    )
+    headings = {
+        "explore": (
             _stage(5, free=("transl", "global_orient"), hands=0.0, robust_scale=0.5),
             _stage(14, hands=0.0, pose_prior=2.0, joint_limits=0.3, robust_scale=0.5),
         ),
-        refine=(
+        "refine": (
             # 42 finger points would outvote 17 body points: they come in when the body is in place
             _stage(12, hands=0.1, robust_scale=0.3),
             _stage(10, hands=0.4, robust_scale=0.15),
-            _stage(5 if is_smoke else 20, pose_prior=0.7, robust_scale=0.08),
+            _stage(20, pose_prior=0.7, robust_scale=0.08),
         ),
+    }
+    # From the lifter's guess one stage is enough; `guess` is how firmly the fit is held to it.
+    lifted = {
+        "explore": (_stage(1),),
+        "refine": (_stage(8, hands=0.4, pose_prior=0.5, guess=1.0, robust_scale=0.1, converged_below=1e-3),),
+    }
+    config.fit = config_dict.create(
+        solver="levenberg_marquardt",
+        prior="mixture",  # gaussian; written: read off anatomy instead of learnt
+        yaw_starts=4,  # headings tried
+        **(headings if variant == "headings" else lifted),
         keypoints_2d_spread=0.01,  # box sides
         keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
     )

@@ -12,6 +12,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         raise ValueError(f"unknown variant {variant!r} of configs/train_lifter.py; known: full, smoke")
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
+    config.kind = "lifter"
     config.network = config_dict.create(
         width=64 if is_smoke else 704,
         blocks=1 if is_smoke else 3,

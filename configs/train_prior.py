@@ -12,6 +12,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         raise ValueError(f"unknown variant {variant!r} of configs/train_prior.py; known: full, smoke")
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
+    config.kind = "pose_prior"
     config.components = 2 if is_smoke else 8
     config.least_spread_degrees = 3.0
     config.people = 1500 if is_smoke else 40_000

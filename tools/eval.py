@@ -3,11 +3,13 @@
 python -m tools.eval                                     the default fit, in the poster's tables
 python -m tools.eval --predictions=mine.npz              anybody's predictions (docs/evaluation.md says what they hold)
 python -m tools.eval --labels=out/annotate               stored labels
-python -m tools.eval --compare=default,mine.npz          paired differences with 95 % intervals
+python -m tools.eval --compare=lifter_fit,mine.npz       paired differences with 95 % intervals
+python -m tools.eval --compare=all                       every method of the config against the one before it
 """
 
 import dataclasses
 import importlib.util
+import itertools
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -28,7 +30,12 @@ _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; defau
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/eval", "Folder for evaluation.json, .md and .png.")
 _PREDICTIONS = flags.DEFINE_list("predictions", [], "Files of predictions (.npz, .parquet) to score.")
 _LABELS = flags.DEFINE_list("labels", [], "Label files, or folders of them, to score.")
-_COMPARE = flags.DEFINE_list("compare", [], "Two of: methods of the config, files of predictions, folders of labels.")
+_COMPARE = flags.DEFINE_list(
+    "compare",
+    [],
+    "Two or more of: methods of the config, files of predictions, folders of labels; each is compared with the one "
+    "before it. `all`: the methods of the config.",
+)
 _SET = flags.DEFINE_string("set", "test", "Set that --predictions, --labels and --compare are scored on.")
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "Folder of a prepared benchmark; default: that of the config.")
 
@@ -39,17 +46,20 @@ def main(argv: Sequence[str]) -> int:
     for name in [*_PREDICTIONS.value, *_LABELS.value]:
         if not pathlib.Path(name).exists():
             return _cli.fail(f"{name}: no such file or folder")
-    if _COMPARE.value and len(_COMPARE.value) != 2:
-        return _cli.fail(f"--compare takes two names, got {len(_COMPARE.value)}; e.g. --compare=zero_start,default")
     options = _cli.build_options(pipeline.EvaluateOptions, _CONFIG.value)
+    compared = _COMPARE.value
+    if compared == ["all"]:
+        compared = [method.name for method in options.methods]
+    if len(compared) == 1:
+        return _cli.fail("--compare takes two names or more, got 1; e.g. --compare=zero_start,multi_start")
     console = rich.console.Console(stderr=True)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=tuple(sys.argv))
     with _cli.ProgressBar(console, units="people") as progress:
         options, folder, notes = _benchmark(options, progress)
-        differences = None
-        if _COMPARE.value:
-            results = pipeline.evaluate_named(options, folder, _COMPARE.value, set_name=_SET.value, progress=progress)
-            differences = scoring.compare(*results, num_resamples=options.num_resamples)
+        comparisons = []
+        if compared:
+            results = pipeline.evaluate_named(options, folder, compared, set_name=_SET.value, progress=progress)
+            comparisons = [_compared(*pair, options.num_resamples) for pair in itertools.pairwise(results)]
         elif _PREDICTIONS.value or _LABELS.value:
             results = pipeline.evaluate_named(
                 options, folder, _PREDICTIONS.value, labels=_LABELS.value, set_name=_SET.value, progress=progress
@@ -57,17 +67,24 @@ def main(argv: Sequence[str]) -> int:
         else:
             results = pipeline.evaluate_methods(options, folder, progress=progress)
     tables = evaluation_report.make_tables(results)
-    if differences is not None:
-        first, second = results
-        tables.insert(0, evaluation_report.comparison_table(differences, first.method, second.method, first.set_name))
+    tables = [*(evaluation_report.comparison_table(comparison) for comparison in comparisons), *tables]
     notes += [note for result in results for note in result.notes]
-    if differences is not None:
-        notes.append(f"{len(differences)} errors were tested at once: one in twenty would differ by chance alone")
+    if comparisons:
+        count = sum(len(comparison.differences) for comparison in comparisons)
+        notes.append(f"{count} errors were tested at once: one in twenty would differ by chance alone")
     protocols = dict.fromkeys(result.protocol for result in results)
     _print(tables, [*notes, *(protocol.summary() for protocol in protocols)])
     notes += [protocol.describe() for protocol in protocols]
-    _write(results, tables, notes, differences, folder, record)
+    _write(results, tables, notes, comparisons, folder, record)
     return 0
+
+
+def _compared(first: scoring.SetScore, second: scoring.SetScore, num_resamples: int) -> evaluation_report.Comparison:
+    """Two methods, person by person."""
+    differences = scoring.compare(first, second, num_resamples=num_resamples)
+    return evaluation_report.Comparison(
+        first=first.method, second=second.method, set_name=first.set_name, differences=differences
+    )
 
 
 def _benchmark(
@@ -113,10 +130,10 @@ def _print(tables: Sequence[evaluation_report.Table], notes: Sequence[str]) -> N
         console.print(f"- {note}")
 
 
-def _write(results, tables, notes, differences, folder: pathlib.Path, record: provenance.RunRecord) -> None:
+def _write(results, tables, notes, comparisons, folder: pathlib.Path, record: provenance.RunRecord) -> None:
     output = pathlib.Path(_OUTPUT_DIR.value)
     checksums = prepare.read_benchmark(folder)
-    values = evaluation_report.results_mapping(results, differences, checksums)
+    values = evaluation_report.results_mapping(results, comparisons, checksums)
     paths = evaluation_report.write_reports(output, tables, notes, values, title="Evaluation")
     record.add("benchmark", checksums)
     record.write(output / "run.json")

@@ -1,8 +1,10 @@
-"""Train a network of the package.
+"""Train what the package learns from motion capture.
 
-python -m tools.train --config=configs/train_lifter.py         (an hour on two cores; needs motion capture)
+python -m tools.train --config=configs/train_lifter.py         keypoints to bodies; an hour on two cores
+python -m tools.train --config=configs/train_prior.py          the pose prior; two minutes
+python -m tools.train --config=configs/train_ranker.py         which of several fits to take; after the lifter
 
-A run that was stopped goes on where it was: the same command again.
+All need motion capture. A lifter's run that was stopped goes on where it was: the same command again.
 """
 
 import pathlib
@@ -12,32 +14,59 @@ import rich.console
 from absl import flags
 from ml_collections import config_flags
 
-from hardmo_jax.pipelines import train_lifter as pipeline
+from hardmo_jax import options as options_module
+from hardmo_jax.networks import lifter_file
+from hardmo_jax.pipelines import train_lifter, train_prior, train_ranker
 from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is trained; configs/train_*.")
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/train_lifter", "Folder for checkpoints and the trained network.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for checkpoints and results; default: out/train_<kind>.")
+_LIFTER = flags.DEFINE_string("lifter", None, "Lifter whose fits the ranker learns from; default: the package's.")
+
+_OPTIONS = {
+    "lifter": train_lifter.TrainLifterOptions,
+    "pose_prior": train_prior.TrainPriorOptions,
+    "ranker": train_ranker.TrainRankerOptions,
+}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train; print losses, and where the network is."""
+    """Train; print losses, and where the result is."""
     del argv
-    options = _cli.build_options(pipeline.TrainLifterOptions, _CONFIG.value)
-    console = rich.console.Console(stderr=True, highlight=False)
+    config = _CONFIG.value.copy_and_resolve_references() if _CONFIG.value is not None else None
+    kind = getattr(config, "kind", None)
+    if config is None or kind not in _OPTIONS:
+        raise options_module.OptionsError(f"config.kind must be one of {', '.join(_OPTIONS)}, got {kind!r}")
+    with config.unlocked():
+        del config.kind
+    options = _cli.build_options(_OPTIONS[kind], config)
+    folder = pathlib.Path(_OUTPUT_DIR.value or f"out/train_{kind}")
+    mocap = _cli.mocap_folder(_MOCAP.value)
+    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
     def tell(step: int, means: dict[str, float]) -> None:
         console.print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
 
     with _cli.ProgressBar(console, units="steps") as progress:
-        summary = pipeline.train_lifter(
-            options,
-            pathlib.Path(_OUTPUT_DIR.value),
-            mocap=_cli.mocap_folder(_MOCAP.value),
-            progress=progress,
-            on_report=tell,
-        )
-    print(f"{summary.path}: {summary.people} people in {summary.minutes:.1f} minutes, sha256 {summary.sha256}")
+        if isinstance(options, train_lifter.TrainLifterOptions):
+            done = train_lifter.train_lifter(options, folder, mocap=mocap, progress=progress, on_report=tell)
+            path, digest = done.path, done.sha256
+            notes = [f"{done.people} people in {done.minutes:.1f} minutes"]
+        elif isinstance(options, train_prior.TrainPriorOptions):
+            path, digest, scores = train_prior.train_prior(options, folder, mocap=mocap, progress=progress)
+            notes = [f"{part}: one Gaussian {one:.2f}, mixture {many:.2f} nats a pose" for part, one, many in scores]
+        else:
+            given = None
+            if _LIFTER.value is not None:
+                given, _ = lifter_file.read_lifter(pathlib.Path(_LIFTER.value).read_bytes(), source=_LIFTER.value)
+            path, digest, errors = train_ranker.train_ranker(
+                options, folder, mocap=mocap, trained=given, progress=progress
+            )
+            notes = [f"{name} {error:.1f} mm" for name, error in errors.items()]
+    for note in notes:
+        print(note)
+    print(f"wrote {path}, sha256 {digest}")
     return 0
 
 

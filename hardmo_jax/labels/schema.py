@@ -33,7 +33,7 @@ NUM_BODY_JOINTS = 21
 NUM_HAND_JOINTS = 15
 
 #: Outcomes of a fit, best first.
-STATUSES = ("CONVERGED", "MAX_STEPS", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
+STATUSES = ("CONVERGED", "MAX_STEPS", "NO_BETTER", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
 #: Outcomes whose pose may be not finite and is not to be used.
 FAILED_STATUSES = ("DIVERGED", "NONFINITE", "NO_EVIDENCE")
 ORIGINS = ("machine", "human")

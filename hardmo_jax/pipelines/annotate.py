@@ -25,13 +25,14 @@ from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.evidence import CONFIDENT
-from hardmo_jax.fitting.fit import fit
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, lift_and_fit
+from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.viz import overlay
@@ -108,7 +109,9 @@ class AnnotateOptions:
     """The camera assumed."""
     perception: estimate.PerceptionOptions = estimate.PerceptionOptions()
     """Detection and keypoints."""
-    fit: FitOptions = FitOptions()
+    start: StartOptions = StartOptions()
+    """Where fits start."""
+    fit: FitOptions = FROM_LIFTER
     """The fit."""
     output: OutputOptions = OutputOptions()
     """What is written."""
@@ -234,9 +237,13 @@ def _annotate_into(
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
     with record.stage("fit"):
-        result = _fit_all(body, sightings, options, report) if sightings else None
+        recovered = _fit_all(body, sightings, options, report) if sightings else None
+        result = None
+        if recovered is not None:
+            result = recovered.result
+            sightings = _as_read(sightings, np.asarray(recovered.keypoint_order))
     with record.stage("label"):
-        rows = to_labels(sightings, result, body, options, media) if result is not None else []
+        rows = to_labels(sightings, recovered, body, options, media) if recovered is not None else []
         store.write_labels(output / "labels.parquet", rows)
     if renderer is not None:
         with record.stage("draw"):
@@ -286,14 +293,15 @@ def to_observations(sightings: list[Sighting], options: AnnotateOptions) -> Obse
     )
 
 
-def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> FitResult:
+def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> Recovered:
     """Fit everybody, some at a time so that progress can be told."""
     size = min(options.fit.max_batch, _PEOPLE_A_REPORT)
     report("fit", 0, len(sightings))
     pieces = []
     for first in range(0, len(sightings), size):
         observations = to_observations(sightings[first : first + size], options)
-        pieces.append(jax.block_until_ready(fit(body, observations, options=options.fit)))
+        recovered = lift_and_fit(body, observations, start=options.start, options=options.fit)
+        pieces.append(jax.block_until_ready(recovered))
         report("fit", min(first + size, len(sightings)), len(sightings))
     return jax.tree.map(lambda *leaves: jnp.concatenate([jnp.asarray(leaf) for leaf in leaves]), *pieces)
 
@@ -413,14 +421,15 @@ def relative_source(media: video.Media, picture: Picture) -> str:
 
 
 def to_labels(
-    sightings: list[Sighting], result: FitResult, body: BodyModel, options: AnnotateOptions, media: video.Media
+    sightings: list[Sighting], recovered: Recovered, body: BodyModel, options: AnnotateOptions, media: video.Media
 ) -> list[schema.LabelRow]:
     """One label a person and picture."""
     config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
     config_sha256 = hashlib.sha256(config.encode()).hexdigest()
     commit = provenance.git_commit(pathlib.Path(__file__).parent)
     code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
-    arrays = jax.tree.map(np.asarray, result)
+    arrays = jax.tree.map(np.asarray, recovered.result)
+    others = None if recovered.hypotheses is None else jax.tree.map(np.asarray, recovered.hypotheses)
     camera_source = "diagonal" if options.camera.field_of_view_degrees is None else "field_of_view"
     rows = []
     for index, sighting in enumerate(sightings):
@@ -456,9 +465,50 @@ def to_labels(
                 status=FitStatus(int(arrays.status[index])).name,
                 error_by_part={part: _value(values[index]) for part, values in arrays.error_by_part.items()},
                 score_by_part=_scores(sighting, arrays.keypoints_2d[index]),
+                hypotheses=None if others is None else _hypotheses(others, index),
             )
         )
     return rows
+
+
+def _as_read(sightings: list[Sighting], order: np.ndarray) -> list[Sighting]:
+    """People with left and right as the fit took them, which the source of their keypoints then says."""
+    straight = np.arange(order.shape[-1])
+
+    def read(sighting: Sighting, own: np.ndarray) -> Sighting:
+        if np.array_equal(own, straight):
+            return sighting
+        arrays = {
+            name: getattr(sighting, name)[own]
+            for name in ("keypoints_2d", "confidence", "keypoints_3d", "confidence_3d")
+            if getattr(sighting, name) is not None
+        }
+        return dataclasses.replace(sighting, **arrays, source=f"{sighting.source}, sides exchanged")
+
+    return [read(sighting, own) for sighting, own in zip(sightings, order, strict=True)]
+
+
+def _hypotheses(found: Hypotheses, index: int) -> tuple[schema.Hypothesis, ...] | None:
+    """What else a person might be, likeliest first; None where the fit had one start only."""
+    if len(found.names) == 1:
+        return None
+    rows = []
+    for place in np.argsort(-found.probability[index], kind="stable"):
+        params = jax.tree.map(lambda leaf, at=place: leaf[index, at], found.params)
+        columns = _pose_columns(params)
+        kept = ("global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")
+        is_finite = all(columns[name] is None or np.isfinite(columns[name]).all() for name in kept)
+        if found.probability[index, place] <= 0 or not is_finite:
+            continue
+        rows.append(
+            schema.Hypothesis(
+                name=found.names[place],
+                weight=float(min(found.probability[index, place], 1.0)),
+                error=_value(found.body_error[index, place]),
+                **{name: columns[name] for name in kept},
+            )
+        )
+    return tuple(rows)
 
 
 def _pose_columns(params: BodyParams) -> dict[str, Any]:
@@ -619,7 +669,7 @@ def _overlay_person(
     sighting: Sighting, status: FitStatus, vertices: np.ndarray, faces: np.ndarray
 ) -> overlay.OverlayPerson:
     """A person to draw; a mesh only where the fit is usable."""
-    is_usable = status in (FitStatus.CONVERGED, FitStatus.MAX_STEPS) and bool(np.isfinite(vertices).all())
+    is_usable = status.name not in schema.FAILED_STATUSES and bool(np.isfinite(vertices).all())
     return overlay.OverlayPerson(
         track_id=sighting.track_id,
         vertices_camera=vertices if is_usable else None,
@@ -652,7 +702,7 @@ def _summarise(
     warnings: tuple[str, ...],
 ) -> AnnotateSummary:
     """Counts and medians for the table at the end."""
-    usable = [row for row in rows if row.status in (FitStatus.CONVERGED.name, FitStatus.MAX_STEPS.name)]
+    usable = [row for row in rows if row.is_usable]
     medians: dict[str, float | None] = {}
     for part in layouts.PARTS:
         errors = [error for row in usable if (error := row.error_by_part.get(part)) is not None]

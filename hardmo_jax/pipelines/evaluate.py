@@ -17,7 +17,6 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data import predictions as prediction_files
 from hardmo_jax.data.hard_set import HardSet, HardSetError, body_name, load_hard_set
 from hardmo_jax.data.predictions import Predictions
-from hardmo_jax.fitting.fit import fit
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance
@@ -25,6 +24,8 @@ from hardmo_jax.metrics import protocols
 from hardmo_jax.pipelines import label_predictions, prepare
 from hardmo_jax.pipelines.prepare import PrepareOptions
 from hardmo_jax.pipelines.scoring import SetScore, protocol_for, score
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, lift_and_fit
+from hardmo_jax.recovery.starts import StartOptions
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -33,10 +34,11 @@ _PEOPLE_AT_ONCE = 500
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodOptions:
-    """A way to fit, by name."""
+    """A way to recover people, by name."""
 
     name: str
-    fit: FitOptions = FitOptions()
+    start: StartOptions = StartOptions()
+    fit: FitOptions = FROM_LIFTER
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ def load_set(folder: pathlib.Path, name: str, *, limit: int | None = None) -> Ha
 
 
 def predict(
-    found: HardSet, body: BodyModel, options: FitOptions, *, progress: Callable[[int, int], None] | None = None
+    found: HardSet, body: BodyModel, method: MethodOptions, *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Predictions, dict[str, int]]:
     """Fit everybody of a set from what the detector saw.
 
@@ -126,7 +128,8 @@ def predict(
     pieces, status = [], collections.Counter()
     for first in range(0, len(found), _PEOPLE_AT_ONCE):
         some = found.select(np.arange(first, min(first + _PEOPLE_AT_ONCE, len(found))))
-        result = jax.block_until_ready(fit(body, some.observations(), options=options))
+        recovered = lift_and_fit(body, some.observations(), start=method.start, options=method.fit)
+        result = jax.block_until_ready(recovered.result)
         pieces.append(jax.tree.map(np.asarray, result.params))
         status.update(FitStatus(int(code)).name for code in np.asarray(result.status))
         if progress is not None:
@@ -166,7 +169,7 @@ def evaluate_methods(
         def tell(finished: int, _: int, before: int = done) -> None:
             report("fit", before + finished, total)
 
-        predicted, status = predict(found, body, method.fit, progress=tell)
+        predicted, status = predict(found, body, method, progress=tell)
         done += len(found)
         results.append(score(found, body, protocol, predicted, method=method.name, status_counts=status))
     return results
@@ -211,7 +214,7 @@ def evaluate_named(
         if name in methods and name not in labels:
             report(name, 0, len(found))
             predicted, status = predict(
-                found, body, methods[name].fit, progress=lambda done, total, stage=name: report(stage, done, total)
+                found, body, methods[name], progress=lambda done, total, stage=name: report(stage, done, total)
             )
         elif not path.exists():
             raise EvaluateError(f"{name!r} is neither a file nor one of the methods {', '.join(methods)}")

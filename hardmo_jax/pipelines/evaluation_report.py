@@ -52,10 +52,21 @@ def make_tables(results: Sequence[SetScore]) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def comparison_table(differences: Mapping[str, PairedDifference], first: str, second: str, set_name: str) -> Table:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two methods on one set, person by person."""
+
+    first: str
+    second: str
+    set_name: str
+    differences: Mapping[str, PairedDifference]
+    """Errors of the first minus those of the second, by metric."""
+
+
+def comparison_table(comparison: Comparison) -> Table:
     """Paired differences with their intervals."""
-    rows = []
-    for name, difference in differences.items():
+    first, second, rows = comparison.first, comparison.second, []
+    for name, difference in comparison.differences.items():
         scale, unit = (1.0, "deg") if _is_degrees(name) else (1000.0, "mm")
         if name.startswith("acceleration_error/"):
             scale, unit = 1.0, "m/s2"
@@ -76,7 +87,7 @@ def comparison_table(differences: Mapping[str, PairedDifference], first: str, se
             )
         )
     return Table(
-        title=f"{first} minus {second} on {set_name}: paired, bootstrap over seconds of these takes",
+        title=f"{first} minus {second} on {comparison.set_name}: paired, bootstrap over seconds of these takes",
         columns=("error", "difference", "95 % interval", "unit", "samples / groups", ""),
         rows=tuple(rows),
     )
@@ -95,7 +106,7 @@ def to_markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
 
 
 def results_mapping(
-    results: Sequence[SetScore], differences: Mapping[str, PairedDifference] | None, benchmark: Mapping[str, str]
+    results: Sequence[SetScore], comparisons: Sequence[Comparison], benchmark: Mapping[str, str]
 ) -> dict[str, Any]:
     """Everything that was measured, without what changes from run to run; NaN is null."""
     return {
@@ -115,7 +126,7 @@ def results_mapping(
             }
             for result in results
         ],
-        "differences": {name: dataclasses.asdict(value) for name, value in (differences or {}).items()},
+        "comparisons": [dataclasses.asdict(comparison) for comparison in comparisons],
     }  # fmt: skip
 
 

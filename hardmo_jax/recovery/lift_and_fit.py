@@ -7,7 +7,7 @@ fits is taken is learnt (`networks.ranker`).
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.networks.ranker import FEATURES, Ranker, packaged_ranker
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.recovery import starts as starting
-from hardmo_jax.recovery.starts import START_NAMES, StartName, Starts
+from hardmo_jax.recovery.starts import StartOptions, Starts
 from hardmo_jax.skeleton import layouts
 
 #: Scale of image errors in the ranker's features, box sides.
@@ -37,24 +37,6 @@ FROM_LIFTER = FitOptions(
     explore=(Stage(iterations=1),),
     refine=(Stage(iterations=8, hands=0.4, pose_prior=0.5, robust_scale=0.1, converged_below=1e-3),),
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecoverOptions:
-    """How people are recovered."""
-
-    start: Literal["lifter", "headings"] = "lifter"
-    """`headings` is SMPLify: several headings at rest, no network."""
-    hypotheses: tuple[StartName, ...] = ("guess_1",)
-    """Starts that are fitted side by side, of which the ranker chooses."""
-    fit: FitOptions = FROM_LIFTER
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.hypotheses) - set(START_NAMES))
-        if unknown:
-            raise ValueError(f"`hypotheses` names unknown starts {unknown}; known: {', '.join(START_NAMES)}")
-        if "guess_1" not in self.hypotheses or len(set(self.hypotheses)) != len(self.hypotheses):
-            raise ValueError(f"`hypotheses` must name each start once, and guess_1 among them; got {self.hypotheses}")
 
 
 @jax.tree_util.register_dataclass
@@ -93,7 +75,8 @@ def lift_and_fit(
     body: BodyModel,
     observations: Observations,
     *,
-    options: RecoverOptions | None = None,
+    start: StartOptions | None = None,
+    options: FitOptions | None = None,
     trained: TrainedLifter | None = None,
     ranker: Ranker | None = None,
 ) -> Recovered:
@@ -102,7 +85,8 @@ def lift_and_fit(
     Args:
         body: Model with landmarks, see `hm.fit`.
         observations: 2D keypoints with a camera, 3D keypoints beside them or not; of any layout with both sides.
-        options: Starts, and how they are fitted.
+        start: Where fits start; None takes the lifter's first guess alone.
+        options: How they are fitted; None takes `FROM_LIFTER`, and the defaults of `hm.fit` for headings.
         trained: None takes the lifter of the package.
         ranker: None takes that of the package.
 
@@ -112,29 +96,29 @@ def lift_and_fit(
     Raises:
         ObservationError: As `hm.fit`, and if a lifter is to work without 2D keypoints.
     """
-    options = options or RecoverOptions()
+    start = start or StartOptions()
     count_points = len(layouts.get_layout(observations.layout))
     batch = observations.batch_shape
-    if options.start == "headings":
-        result = fit(body, observations, options=options.fit)
+    if start.kind == "headings":
+        result = fit(body, observations, options=options)
         straight = np.broadcast_to(np.arange(count_points), (*batch, count_points))
         return Recovered(result=result, keypoint_order=straight, hypotheses=None)
     flat = _flat(observations)
     count = flat.batch_shape[0]
     if count == 0:
         raise ObservationError("the batch is empty: there is nobody to fit")
-    starts = starting.make_starts(body, flat, options.hypotheses, trained=trained)
-    fits = fit(body, starting.reread(flat, starts), options=options.fit, initial=starts.guess)
+    starts = starting.make_starts(body, flat, start.hypotheses, trained=trained)
+    fits = fit(body, starting.reread(flat, starts), options=options or FROM_LIFTER, initial=starts.guess)
     fits = jax.tree.map(np.asarray, fits)
     rows = hypothesis_rows(starts, count)
     chosen, probability = np.zeros(count, np.int64), np.ones((count, 1))
-    if len(options.hypotheses) > 1:
+    if len(start.hypotheses) > 1:
         features, context = ranker_features(flat, starts, fits, rows)
-        probability = (ranker or packaged_ranker())(features, context, options.hypotheses, rows >= 0)
+        probability = (ranker or packaged_ranker())(features, context, start.hypotheses, rows >= 0)
         is_usable = np.isin(fits.status[np.maximum(rows, 0)], (FitStatus.DIVERGED, FitStatus.NONFINITE), invert=True)
         # A fit that failed is taken only where all have.
         chosen = np.argmax(np.where(is_usable & (rows >= 0), probability, probability - 2), -1)
-    first = rows[:, options.hypotheses.index("guess_1")]
+    first = rows[:, start.hypotheses.index("guess_1")]
     filled = np.where(rows >= 0, rows, first[:, None])
     taken = filled[np.arange(count), chosen]
 
@@ -148,7 +132,7 @@ def lift_and_fit(
         status=shaped(fits.status[filled]),
         body_error=shaped(fits.error_by_part["body"][filled]),
         chosen=shaped(chosen),
-        names=options.hypotheses,
+        names=start.hypotheses,
     )
     return Recovered(result=result, keypoint_order=shaped(starts.order[taken]), hypotheses=hypotheses)
 
@@ -186,8 +170,8 @@ def ranker_features(
     turn = _angles(np.asarray(fits.params.global_orient), np.asarray(expected.global_orient))
     difference = np.asarray(fits.params.body_pose) - np.asarray(expected.body_pose)
     pose = np.linalg.norm(difference, axis=-1).mean(-1)
-    start = priors.pose_prior(_body_joints(fits.params))
-    overstep = np.maximum(fits.params.body_pose - start.high, start.low - fits.params.body_pose).max((-1, -2))
+    usual = priors.pose_prior(_body_joints(fits.params))
+    overstep = np.maximum(fits.params.body_pose - usual.high, usual.low - fits.params.body_pose).max((-1, -2))
     cost = np.log(np.maximum(np.nan_to_num(fits.loss_history[:, -1], nan=1e6, posinf=1e6), _LEAST))
     columns = [
         misfit(is_body), misfit(is_end), cost, turn, pose, starts.log_weight, starts.uncertainty[:, 0],
@@ -220,7 +204,9 @@ def _flat(observations: Observations) -> Observations:
 
     points = len(layouts.get_layout(observations.layout))
     if observations.keypoints_2d is None or observations.camera is None:
-        raise ObservationError('a lifter needs `keypoints_2d` and `camera`; start="headings" fits 3D keypoints alone')
+        raise ObservationError(
+            "a lifter needs `keypoints_2d` and `camera`; starts of kind `headings` fit 3D keypoints alone"
+        )
     return dataclasses.replace(
         observations,
         keypoints_2d=rows((points, 2))(observations.keypoints_2d),

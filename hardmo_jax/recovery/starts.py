@@ -31,6 +31,25 @@ _LEG = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class StartOptions:
+    """Where fits start."""
+
+    kind: Literal["lifter", "headings"] = "lifter"
+    """`headings` is SMPLify: several headings at rest, no network, 3D keypoints if there are any."""
+    hypotheses: tuple[StartName, ...] = ("guess_1",)
+    """Starts of the lifter that are fitted side by side, of which the ranker chooses."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("lifter", "headings"):
+            raise ValueError(f"unknown start {self.kind!r}; known: lifter, headings")
+        unknown = sorted(set(self.hypotheses) - set(START_NAMES))
+        if unknown:
+            raise ValueError(f"`hypotheses` names unknown starts {unknown}; known: {', '.join(START_NAMES)}")
+        if "guess_1" not in self.hypotheses or len(set(self.hypotheses)) != len(self.hypotheses):
+            raise ValueError(f"`hypotheses` must name each start once, and guess_1 among them; got {self.hypotheses}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Starts:
     """S starts of N people, one row each; not everybody has every start."""
 

@@ -1,7 +1,7 @@
 """Mixtures of Gaussians by expectation maximisation, for pose priors. NumPy."""
 
 import numpy as np
-from scipy import linalg, special
+from scipy import linalg
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.fitting.pose_mixture import Mixture
@@ -31,7 +31,7 @@ def fit_mixture(
     mixture = _maximised(values, shares, least_spread)
     for _ in range(iterations):
         logs = component_log_densities(mixture, values)
-        shares = np.exp(logs - special.logsumexp(logs, axis=1, keepdims=True))
+        shares = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         # A component that nobody is near starts again where samples are unlikely.
         for empty in np.flatnonzero(shares.sum(0) < 2 * width):
             lonely = rng.choice(count, size=max(4 * width, count // 100), replace=False)
@@ -58,8 +58,7 @@ def component_log_densities(mixture: Mixture, values: Float[np.ndarray, "N D"]) 
 
 def mean_log_density(mixture: Mixture, values: Float[np.ndarray, "N D"]) -> float:
     """Mean logarithm of the density of samples: the higher the better, in nats."""
-    densities = special.logsumexp(component_log_densities(mixture, values), axis=1)  # pyright: ignore
-    return float(np.mean(densities))
+    return float(np.mean(np.logaddexp.reduce(component_log_densities(mixture, values), axis=1)))
 
 
 def _maximised(values: np.ndarray, shares: np.ndarray, least_spread: float) -> Mixture:

@@ -97,7 +97,7 @@ def test_bad_predictions_end_in_one_line(synthetic, change, words):
 def test_wrong_arguments_end_in_one_line(synthetic):
     cwd, _ = synthetic
     for arguments, words in (
-        (("--compare=default",), "takes two names"),
+        (("--compare=default",), "two names or more"),
         (("--predictions=absent.npz",), "no such file"),
         (("--benchmark=nowhere",), "holds no finished benchmark"),
         (("--config.protocol=hardmoo",), "did you mean 'hardmo'"),

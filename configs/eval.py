@@ -1,12 +1,14 @@
 """Evaluation on people whose truth is known: the poster's tables for what users get, beside a plain baseline.
 
 Command:  python -m tools.eval
-Hardware: a laptop; 2 cores take a minute and a half from a stored benchmark.
+Hardware: a laptop; 2 cores take some minutes from a stored benchmark.
 Expected: see docs/evaluation.md.
-Variants: `full`; `everything` adds clips and the sets in which detectors fail; `smoke`, a few people, for tests.
+Variants: `full`; `everything` adds clips and the sets in which detectors fail; `ablation` leaves out a term or a start
+at a time; `smoke`, a few people, for tests.
 
-Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: starts at rest, facing the camera and away;
-`default` is what `tools.annotate` does (configs/normal.py).
+Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: starts at rest, facing the camera and away, the
+written prior; `lifter` is the network's first guess, untouched; `lifter_fit` a fit that starts there and is drawn
+there; `multi_start`, the default of `tools.annotate` (configs/normal.py), several starts of which the ranker takes one.
 """
 
 from typing import Any
@@ -18,32 +20,61 @@ from configs import mocap_hard, normal
 _STRESS = ("stress_swaps", "stress_limb_lost", "stress_truncated", "stress_noise_doubled", "stress_focal_length")
 
 
+#: What each row of the ablation changes, in the fit from the lifter's first guess.
+_ABLATIONS: dict[str, dict[str, Any]] = {
+    "without_guess": {"guess": 0.0},
+    "without_pose_prior": {"pose_prior": 0.0},
+    "without_shape_prior": {"shape_prior": 0.0},
+    "without_joint_limits": {"joint_limits": 0.0},
+    "half_guess": {"guess": 0.7},
+    "double_guess": {"guess": 1.4},
+}
+_PRIORS = ("gaussian", "written")
+_METHODS = ("zero_start", "lifter", "lifter_fit", "multi_start")
+
+
 def _method(name: str) -> config_dict.ConfigDict:
     """A row of the tables."""
     headings: Any = normal.get_config("headings")
     normal_config: Any = normal.get_config()
     start, fit = normal_config.start, normal_config.fit
-    if name == "zero_start":
+    if name.startswith(("zero_start", "headings")):
         start, fit = headings.start, headings.fit
+    if name == "zero_start":
         fit.yaw_starts = 2  # facing the camera, and facing away
         fit.prior = "written"
-    if name in ("lifter", "lifter_fit"):
+    if name.startswith("multi_start"):
+        left_out = {"multi_start_without_swaps": "swapped", "multi_start_without_plain": "plain"}.get(name, "none")
+        start.hypotheses = tuple(start for start in normal.HYPOTHESES if not start.startswith(left_out))
+    elif start.kind == "lifter":
         start.hypotheses = ("guess_1",)
     if name == "lifter":
         fit.refine = (config_dict.create(iterations=1, free=()),)  # nothing moves
+    for stage in fit.refine:
+        stage.update(_ABLATIONS.get(name, {}))
+    if name.startswith("prior_"):
+        fit.prior = name.removeprefix("prior_")
     return config_dict.create(name=name, start=start, fit=fit)
 
 
 def get_config(variant: str = "full") -> config_dict.ConfigDict:
     """Configuration of `tools.eval`."""
-    if variant not in ("full", "everything", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/eval.py; known: full, everything, smoke")
+    if variant not in ("full", "everything", "ablation", "smoke"):
+        raise ValueError(f"unknown variant {variant!r} of configs/eval.py; known: full, everything, ablation, smoke")
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
     config.prepare = mocap_hard.get_config("smoke" if is_smoke else "full")
     config.protocol = "hardmo"  # 4dhumans, 3dpw14, smpl24
-    config.methods = tuple(_method(name) for name in ("zero_start", "lifter", "lifter_fit", "multi_start"))
+    names = _METHODS
+    if variant == "ablation":
+        names = (
+            *_METHODS[:2], "headings", *(f"prior_{prior}" for prior in _PRIORS), *_ABLATIONS,
+            "multi_start_without_swaps", "multi_start_without_plain", *_METHODS[2:],
+        )  # fmt: skip
+    config.methods = tuple(_method(name) for name in names)
     config.sets = ("test", "foot_p1") if is_smoke else ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")
+    if variant == "ablation":
+        config.sets = ("test",)
     config.last_method_sets = (*_STRESS, "video", "video_correlated") if variant == "everything" else ()
     config.limit = config_dict.placeholder(int)  # samples of each set at most
     config.num_resamples = 10_000

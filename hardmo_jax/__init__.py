@@ -17,9 +17,12 @@ _HOME = {
     "FitOptions": "hardmo_jax.fitting.stages",
     "FitResult": "hardmo_jax.fitting.result",
     "FitStatus": "hardmo_jax.fitting.result",
+    "Guess": "hardmo_jax.fitting.guess",
     "Observations": "hardmo_jax.observations",
+    "StartOptions": "hardmo_jax.recovery.starts",
     "UserResidual": "hardmo_jax.fitting.evidence",
     "fit": "hardmo_jax.fitting.fit",
+    "lift_and_fit": "hardmo_jax.recovery.lift_and_fit",
     "load_body": "hardmo_jax.body.load",
     "open_body": "hardmo_jax.body.load",
 }
@@ -32,10 +35,13 @@ __all__ = [
     "FitOptions",
     "FitResult",
     "FitStatus",
+    "Guess",
     "Observations",
+    "StartOptions",
     "UserResidual",
     "__version__",
     "fit",
+    "lift_and_fit",
     "load_body",
     "open_body",
 ]
@@ -46,10 +52,13 @@ if typing.TYPE_CHECKING:
     from hardmo_jax.body.params import BodyParams
     from hardmo_jax.fitting.evidence import UserResidual
     from hardmo_jax.fitting.fit import fit
+    from hardmo_jax.fitting.guess import Guess
     from hardmo_jax.fitting.result import FitResult, FitStatus
     from hardmo_jax.fitting.stages import FitOptions
     from hardmo_jax.geometry.cameras import Camera
     from hardmo_jax.observations import Observations
+    from hardmo_jax.recovery.lift_and_fit import lift_and_fit
+    from hardmo_jax.recovery.starts import StartOptions
 
 
 def __getattr__(name: str) -> object:

@@ -20,9 +20,9 @@ import sys
 import tempfile
 from typing import Any
 
-from tools.benchmarks import body, compilation, contestants, fit, machine, pipeline, plot, report
+from tools.benchmarks import body, compilation, contestants, fit, machine, pipeline, plot, recover, report
 
-SUITES = ("body", "fit", "compile", "pipeline")
+SUITES = ("body", "fit", "recover", "compile", "pipeline")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             cells = {
                 "body": lambda batches=batches: [dataclasses.asdict(cell) for cell in body.plan(peers, batches)],
                 "fit": lambda batches=batches: fit.plan(peers, batches[-1]),
+                "recover": recover.plan,
                 "compile": compilation.plan,
                 "pipeline": lambda: pipeline.plan(options.pipeline_input),
             }[suite]()
@@ -103,7 +104,8 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
     if suite == "body":
         rows = body.run(body.Cell(**{**cell, "names": tuple(cell["names"])}), models)
     else:
-        rows = {"fit": fit.run, "compile": compilation.run, "pipeline": pipeline.run}[suite](cell, models)
+        runs = {"fit": fit.run, "recover": recover.run, "compile": compilation.run, "pipeline": pipeline.run}
+        rows = runs[suite](cell, models)
     print(json.dumps(rows))
     return 0
 

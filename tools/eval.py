@@ -4,7 +4,7 @@ python -m tools.eval                                     the default fit, in the
 python -m tools.eval --predictions=mine.npz              anybody's predictions (docs/evaluation.md says what they hold)
 python -m tools.eval --labels=out/annotate               stored labels
 python -m tools.eval --compare=lifter_fit,mine.npz       paired differences with 95 % intervals
-python -m tools.eval --compare=all                       every method of the config against the one before it
+python -m tools.eval --compare                           every method of the config against the one before it
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ _COMPARE = flags.DEFINE_list(
     "compare",
     [],
     "Two or more of: methods of the config, files of predictions, folders of labels; each is compared with the one "
-    "before it. `all`: the methods of the config.",
+    "before it. `all`, or no value: the methods of the config.",
 )
 _SET = flags.DEFINE_string("set", "test", "Set that --predictions, --labels and --compare are scored on.")
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "Folder of a prepared benchmark; default: that of the config.")
@@ -157,5 +157,15 @@ def _write(results, tables, notes, comparisons, folder: pathlib.Path, record: pr
     print(f"wrote {chart}")
 
 
+def _with_bare_compare(arguments: Sequence[str]) -> list[str]:
+    """`--compare` alone means all methods of the config."""
+    following = [*arguments[1:], "--"]
+    return [
+        "--compare=all" if argument == "--compare" and after.startswith("--") else argument
+        for argument, after in zip(arguments, following, strict=True)
+    ]
+
+
 if __name__ == "__main__":
+    sys.argv = _with_bare_compare(sys.argv)
     _cli.run(main, default_config="configs/eval.py")

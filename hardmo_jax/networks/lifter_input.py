@@ -92,7 +92,9 @@ def encode(
     confidence = jnp.asarray(confidence)
     focal_length = jnp.asarray(camera.focal_length)[..., None, :]
     middle = jnp.asarray(camera.principal_point)[..., None, :]
-    plane = (jnp.asarray(keypoints_2d) - middle) / focal_length
+    # Wherever a missing point is said to be: zero times a number that overflows is none.
+    seen = jnp.where(confidence[..., None] > 0, jnp.asarray(keypoints_2d), middle)
+    plane = (seen - middle) / focal_length
     # Fingers are many and small: they count where there is nothing else.
     weight = confidence * jnp.where(_IS_BODY, 1.0, 1e-3)
     total = jnp.matmul(weight, jnp.ones(len(_IS_BODY)), precision=lax.Precision.HIGHEST)

@@ -135,6 +135,10 @@ def read_ranker(data: bytes, *, source: str) -> Ranker:
                 raise ValueError(f"`{name}` must hold {width} numbers")
         count = sum(1 for name in arrays if name.startswith("kernel_"))
         layers = tuple((arrays[f"kernel_{place}"], arrays[f"bias_{place}"]) for place in range(count))
+        if min(arrays["spread"].min(), arrays["context_spread"].min()) <= 0:
+            raise ValueError("spreads must be positive")
+        if not all(np.isfinite(array).all() for layer in layers for array in layer):
+            raise ValueError("its weights must be finite")
         sizes = [2 * len(FEATURES) + len(names) + len(CONTEXT), *(len(bias) for _, bias in layers)]
         shapes = [(kernel.shape, bias.ndim) for kernel, bias in layers]
         if not count or sizes[-1] != 1 or shapes != [((a, b), 1) for a, b in itertools.pairwise(sizes)]:

@@ -126,7 +126,7 @@ def _fitted(
     features, context = recovery.ranker_features(observations, starts, fits, rows)
     truth = _joints(body, people.params)[starts.person]
     ours = _joints(body, fits.params)
-    aligned = pose.similarity_align(ours, truth)
+    aligned = pose.similarity_align(ours, truth).apply(ours)
     error = np.linalg.norm(aligned - truth, axis=-1).mean(-1)
     error += 0.5 * np.linalg.norm((ours - ours[:, :1]) - (truth - truth[:, :1]), axis=-1).mean(-1)
     errors = np.where(rows >= 0, error[np.maximum(rows, 0)], 0.0)

@@ -32,8 +32,10 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         view="smplh",  # `smpl`: 24 joints, hands rigid
     )
     config.camera = config_dict.create(
-        # None: focal length = image diagonal in pixels (CLIFF)
-        field_of_view_degrees=config_dict.placeholder(float),
+        # auto: the field of view if it is given, else EXIF, else a focal length of the image diagonal (CLIFF);
+        # solve: one for all frames of a video, from how the people look; or exif, field_of_view, diagonal
+        source="auto",
+        field_of_view_degrees=config_dict.placeholder(float),  # across the diagonal
     )
     config.perception = config_dict.create(
         tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
@@ -46,6 +48,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.start = config_dict.create(
         kind="headings" if variant == "headings" else "lifter",
         hypotheses=("guess_1",) if is_smoke else HYPOTHESES,  # fitted side by side
+        second_look=not is_smoke,  # ask the lifter again with outliers and gaps filled in
     )
     headings = {
         "explore": (
@@ -62,14 +65,20 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     # From the lifter's guess one stage is enough; `guess` is how firmly the fit is held to it.
     lifted = {
         "explore": (_stage(1),),
-        "refine": (_stage(8, hands=0.4, pose_prior=0.5, guess=1.0, robust_scale=0.1, converged_below=1e-3),),
-    }
+        "refine": (
+            _stage(
+                5, hands=0.5, pose_prior=0.5, hand_prior=0.0, shape_prior=0.25, guess=0.9, robust_scale=0.25,
+                converged_below=1e-3,
+            ),
+        ),
+        "part_weights": config_dict.create(body=1.0, hips=0.7, face=0.7, feet=0.8, hands=1.2),
+    }  # fmt: skip
     config.fit = config_dict.create(
         solver="levenberg_marquardt",
         prior="mixture",  # gaussian; written: read off anatomy instead of learnt
         yaw_starts=4,  # headings tried
         **(headings if variant == "headings" else lifted),
-        keypoints_2d_spread=0.01,  # box sides
+        keypoints_2d_spread=0.01 if variant == "headings" else 0.008,  # box sides
         keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
     )
     config.output = config_dict.create(

@@ -13,7 +13,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
     config.kind = "ranker"
-    config.people = 64 if is_smoke else 8_000
+    config.people = 64 if is_smoke else 16_000
     config.batch = 64 if is_smoke else 500
     config.hidden = 8 if is_smoke else 48
     config.steps = 50 if is_smoke else 3_000

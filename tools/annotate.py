@@ -58,6 +58,8 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items())
     console.print(f"{summary.num_people} people in {summary.num_pictures} frames" + (f" ({status})" if status else ""))
     console.print(table)
+    if summary.cameras:
+        console.print("camera: " + ", ".join(map(_phrase, summary.cameras)), soft_wrap=True)
     seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
     console.print(seconds)
     for phrase in summary.worst:
@@ -67,6 +69,13 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     for warning in summary.warnings:
         console.print(f"warning: {warning}")
     console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)
+
+
+def _phrase(use: pipeline.CameraUse) -> str:
+    """Pictures of one source of cameras, such as `12 pictures exif (vertical field of view 39 to 54 degrees)`."""
+    low, high = (f"{angle:.0f}" for angle in use.vertical_field_of_view_degrees)
+    pictures = f"{use.num_pictures} picture{'' if use.num_pictures == 1 else 's'}"
+    return f"{pictures} {use.source} (vertical field of view {low if low == high else f'{low} to {high}'} degrees)"
 
 
 if __name__ == "__main__":

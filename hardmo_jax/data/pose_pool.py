@@ -38,6 +38,11 @@ class PosePool:
     """Take that each pose comes from."""
 
     def __post_init__(self) -> None:
+        if self.body_pose.shape[1:] != (len(JOINTS), 3) or self.take_of.dtype.kind != "i" or self.take_of.ndim != 1:
+            raise ValueError(
+                f"`body_pose` must be (N, {len(JOINTS)}, 3) and `take_of` whole numbers (N,), got "
+                f"{self.body_pose.shape} and {self.take_of.shape} of {self.take_of.dtype}"
+            )
         if len(self.styles) != len(self.takes) or len(self.take_of) != len(self.body_pose):
             raise ValueError(
                 f"{len(self.body_pose)} poses of {len(self.takes)} takes, but {len(self.take_of)} and "

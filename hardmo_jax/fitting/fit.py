@@ -428,8 +428,8 @@ def _fit_piece(
         is_start = before < np.asarray(refined.cost)
         refined = dataclasses.replace(
             refined,
-            vector=np.where(is_start[:, None], vector, refined.vector),
-            cost=np.where(is_start, before, refined.cost),
+            vector=jnp.asarray(np.where(is_start[:, None], vector, refined.vector)),
+            cost=jnp.asarray(np.where(is_start, before, refined.cost)),
         )
     points = keypoints(job.model, orient[:size], refined.vector)
     finish = _compiled(_finish, "layout", cpu_level=0, platform=platform)

@@ -33,7 +33,7 @@ class Pull:
 
     components: Int[Array, "*batch N"] | None
     """Component of each mixture."""
-    strength: Float[Array, "*batch"]
+    strength: Float[Array, "*batch N"] | None
     """Factor on their inverse covariances."""
     scale: Float[Array, "*batch P"] | None
     """Factor on rows and columns of the precision of guesses."""
@@ -224,14 +224,15 @@ def damped_step(
 
 def _pulled(pull: Pull, *, shared: PullMatrices, size: int) -> Float[Array, "P P"]:
     """The pull on one person as a matrix."""
-    total = jnp.zeros((size, size), pull.strength.dtype)
-    if shared.parts and pull.components is not None:
+    total: Array | float = 0.0
+    if pull.components is not None and pull.strength is not None:
         blocks = [
-            jnp.asarray(part.precisions)[pull.components[place]].ravel() for place, part in enumerate(shared.parts)
+            jnp.asarray(part.precisions)[pull.components[place]].ravel() * pull.strength[place]
+            for place, part in enumerate(shared.parts)
         ]
         entries = tuple(part.entries for part in shared.parts)
         # A look-up, not a scatter a part: those are slow on a CPU.
-        flat = jnp.concatenate([*blocks, jnp.zeros(1, total.dtype)]) * pull.strength
+        flat = jnp.concatenate([*blocks, jnp.zeros(1, blocks[0].dtype)])
         total += flat[_block_places(entries, shared.pose_start, size)]
     if shared.guess is not None and pull.scale is not None and pull.axes is not None:
         guess = shared.guess * pull.scale * pull.scale[:, None]
@@ -239,7 +240,7 @@ def _pulled(pull: Pull, *, shared: PullMatrices, size: int) -> Float[Array, "P P
         guess = jnp.concatenate([guess[:, :3], columns, guess[:, 6:]], 1)
         rows = jnp.matmul(pull.axes.T, guess[3:6], precision=_HIGHEST)
         total += jnp.concatenate([guess[:3], rows, guess[6:]], 0)
-    return total
+    return jnp.broadcast_to(total, (size, size))
 
 
 @functools.lru_cache(maxsize=16)

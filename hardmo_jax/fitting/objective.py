@@ -38,6 +38,8 @@ class Prior:
     """Upper triangular U with U^T U that matrix."""
     limit_spread: float = dataclasses.field(metadata={"static": True})
     num_betas: int = dataclasses.field(metadata={"static": True})
+    num_fingers: int = dataclasses.field(default=0, metadata={"static": True})
+    """Entries of fingers, which stand last in the vector."""
 
     def mean_vector(self) -> Float[np.ndarray, "P"]:
         """The vector of the mean pose and shape, at the origin and not turned."""
@@ -85,6 +87,7 @@ def make_prior(
         guess_factor=factor,
         limit_spread=limit_spread,
         num_betas=layout.num_betas,
+        num_fingers=int(layout.group_mask(("hand_pose",)).sum()),
     )
 
 
@@ -105,6 +108,7 @@ class StageWeights:
     keypoints_3d: Float[AnyArray, "*steps"]
     hands: Float[AnyArray, "*steps"]
     pose_prior: Float[AnyArray, "*steps"]
+    hand_prior: Float[AnyArray, "*steps"]
     shape_prior: Float[AnyArray, "*steps"]
     joint_limits: Float[AnyArray, "*steps"]
     guess: Float[AnyArray, "*steps"]
@@ -124,7 +128,8 @@ def stage_schedule(
         num_rows: Repeats the last row up to this number, so that schedules of several lengths have one shape.
     """
     names = (
-        "keypoints_2d", "keypoints_3d", "hands", "pose_prior", "shape_prior", "joint_limits", "guess", "robust_scale",
+        "keypoints_2d", "keypoints_3d", "hands", "pose_prior", "hand_prior", "shape_prior", "joint_limits", "guess",
+        "robust_scale",
     )  # fmt: skip
     lengths = [stage.iterations + 1 for stage in stages]
     ends = np.cumsum(lengths)
@@ -158,14 +163,19 @@ def residuals(
         blocks.append(_robust(error, weight, scale))
     blocks += [_of_user(model, extra, orient, jnp.asarray(vector)) for extra in evidence.residuals]
     blocks += _prior_blocks(prior, weights, vector)
-    strength = weights.pose_prior[:, None]
     for part in prior.parts:
+        strength = _strength(part, weights)[:, None]
         near = pose_mixture.nearest(part, _pose(prior, vector))
         blocks += [near.whitened * strength, jnp.sqrt(2 * near.constant)[:, None] * strength]
     if prior.guess_factor is not None and evidence.guess is not None:
         apart = _from_guess(evidence.guess, vector)
         blocks.append(jnp.einsum("pq,bq->bp", prior.guess_factor, apart, precision=_HIGHEST) * weights.guess[:, None])
     return jnp.concatenate(blocks, -1)
+
+
+def _strength(part: PartPrior, weights: StageWeights) -> Float[Array, "B"]:
+    """Weight of a part's prior."""
+    return weights.pose_prior * weights.hand_prior if part.is_hand else jnp.asarray(weights.pose_prior)
 
 
 def _pose(prior: Prior, vector: Float[AnyArray, "B P"]) -> Float[Array, "B Q"]:
@@ -246,19 +256,21 @@ def _pull(
     """What mixtures and guesses add to the equations: their part of the matrix in factors, gradient and cost."""
     size, components = vector.shape[-1], []
     gradient, paid = jnp.zeros_like(vector), jnp.zeros(len(vector), vector.dtype)
-    strength = jnp.square(weights.pose_prior)
+    strengths = []
     if prior.parts:
         columns = np.full(size, -1)
         slopes = []
         for part in prior.parts:
             near = pose_mixture.nearest(part, _pose(prior, vector))
+            strength = jnp.square(_strength(part, weights))
             components.append(near.component)
+            strengths.append(strength)
             first = sum(slope.shape[-1] for slope in slopes)
             columns[6 + prior.num_betas + np.array(part.entries)] = first + np.arange(len(part.entries))
-            slopes.append(near.gradient)
+            slopes.append(near.gradient * strength[:, None])
             paid += strength * (cost(near.whitened) + near.constant)
         slopes.append(jnp.zeros_like(vector[:, :1]))
-        gradient += strength[:, None] * jnp.concatenate(slopes, -1)[:, columns]
+        gradient += jnp.concatenate(slopes, -1)[:, columns]
     scale = axes = None
     if prior.guess_precision is not None and evidence.guess is not None:
         apart = _from_guess(evidence.guess, vector)
@@ -271,7 +283,12 @@ def _pull(
         slope = jnp.concatenate([slope[:, :3], turned, slope[:, 6:]], -1)
         gradient += share[:, None] * slope
         scale = evidence.guess.inverse_spread * weights.guess[:, None]
-    pull = Pull(components=jnp.stack(components, -1) if components else None, strength=strength, scale=scale, axes=axes)
+    pull = Pull(
+        components=jnp.stack(components, -1) if components else None,
+        strength=jnp.stack(strengths, -1) if strengths else None,
+        scale=scale,
+        axes=axes,
+    )
     return pull, gradient, paid
 
 
@@ -384,6 +401,9 @@ def _prior_blocks(
     """Residuals of the priors, each the length of a tail of the vector."""
     tail = jnp.asarray(vector)[:, 6:]
     is_shape = np.arange(tail.shape[-1]) < prior.num_betas
-    strength = jnp.where(is_shape, weights.shape_prior[:, None], weights.pose_prior[:, None])
+    # Fingers stand last in all families.
+    is_finger = np.arange(tail.shape[-1]) >= tail.shape[-1] - prior.num_fingers
+    of_pose = jnp.where(is_finger, (weights.pose_prior * weights.hand_prior)[:, None], weights.pose_prior[:, None])
+    strength = jnp.where(is_shape, weights.shape_prior[:, None], of_pose)
     limits = terms.outside_limits(tail, prior.low, prior.high, prior.limit_spread)
     return terms.gaussian(tail, prior.mean, prior.spread) * strength, limits * weights.joint_limits[:, None]

@@ -83,6 +83,8 @@ class PartPrior:
     """Of all components together."""
     entries: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     """Where the part stands among the entries of the pose."""
+    is_hand: bool = dataclasses.field(default=False, metadata={"static": True})
+    """Whether it is the fingers of a hand."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,13 +111,13 @@ def nearest(part: PartPrior, pose: Float[Array, "B Q"]) -> Nearest:
         return jnp.take_along_axis(array, component.reshape(-1, *[1] * (array.ndim - 1)), 1)[:, 0]
 
     own = chosen(whitened)
-    # U^T (U d): the factor of the component once more, without an inverse covariance a person.
-    gradient = jnp.einsum("kij,bki->bkj", part.factors, whitened, precision=_HIGHEST)
+    # U^T (U d), by the factor of the one component.
+    factor = jnp.asarray(part.factors)[component]
     return Nearest(
         component=component,
         whitened=own,
         constant=jnp.asarray(part.constants)[component],
-        gradient=chosen(gradient),
+        gradient=jnp.einsum("bij,bi->bj", factor, own, precision=_HIGHEST),
     )
 
 
@@ -137,11 +139,11 @@ def part_priors(mixtures: dict[str, Mixture], joint_names: tuple[str, ...], dtyp
                 continue
             mixture = mixtures[part].mirrored() if side == "right" else mixtures[part]
             entries = tuple(3 * places[name] + axis for name in names for axis in range(3))
-            found.append(_part_prior(mixture, entries, dtype))
+            found.append(_part_prior(mixture, entries, dtype, is_hand=part == "hand"))
     return tuple(found)
 
 
-def _part_prior(mixture: Mixture, entries: tuple[int, ...], dtype: np.dtype) -> PartPrior:
+def _part_prior(mixture: Mixture, entries: tuple[int, ...], dtype: np.dtype, *, is_hand: bool) -> PartPrior:
     precisions = np.linalg.inv(mixture.covariances)
     factors = np.swapaxes(np.linalg.cholesky(precisions), -1, -2)
     constants = -np.log(mixture.weights) - np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(-1)
@@ -152,6 +154,7 @@ def _part_prior(mixture: Mixture, entries: tuple[int, ...], dtype: np.dtype) -> 
         constants=(constants - constants.min()).astype(dtype),
         mean=mixture.as_one().means[0].astype(dtype),
         entries=entries,
+        is_hand=is_hand,
     )
 
 
@@ -202,10 +205,18 @@ def read_mixtures(data: bytes, *, source: str) -> dict[str, Mixture]:
             size, width = len(mixture.weights), 3 * len(joints)
             if mixture.means.shape != (size, width) or mixture.covariances.shape != (size, width, width):
                 raise ValueError(f"{part!r} has means {mixture.means.shape}, expected ({size}, {width})")
+            if not np.isfinite(mixture.means).all():
+                raise ValueError(f"{part!r} must have finite means")
+            if not np.allclose(mixture.covariances, mixture.covariances.swapaxes(-1, -2), atol=1e-6):
+                raise ValueError(f"{part!r} must have symmetric covariances")
             if not (size and mixture.weights.min() > 0 and np.linalg.eigvalsh(mixture.covariances).min() > 0):
                 raise ValueError(f"{part!r} must have positive weights and covariances")
+            if abs(mixture.weights.sum() - 1) > 1e-3:
+                raise ValueError(f"{part!r} has weights that add up to {mixture.weights.sum():g}, not to 1")
             mixtures[part] = mixture
-    except (BodyFileError, KeyError, ValueError, np.linalg.LinAlgError) as error:
+        if not mixtures:
+            raise ValueError(f"it holds none of {', '.join(PARTS)}")
+    except (BodyFileError, KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
         raise PosePriorError(f"{source}: not a pose prior ({error}); `python -m tools.train` makes one") from error
     return mixtures
 

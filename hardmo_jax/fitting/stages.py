@@ -26,6 +26,8 @@ class Stage:
     """Further factor on finger points. Two hands have 42 of them: until the body is in place they would outvote it."""
     pose_prior: float = 1.0
     """Weight of the pose prior."""
+    hand_prior: float = 1.0
+    """Further factor on the pose prior of fingers."""
     shape_prior: float = 1.0
     """Weight of the shape prior."""
     joint_limits: float = 1.0

@@ -186,7 +186,9 @@ class LabelRow:
     principal_point: Real[Any, "2"]
     """(cx, cy) in pixels."""
     camera_source: str
-    """Where the camera comes from, such as `diagonal` or `calibration`."""
+    """Where the camera comes from: `exif`, `field_of_view`, `diagonal`, `solved`, or a word of another tool's."""
+    vertical_field_of_view_degrees: float | None = None
+    """Angle that this camera sees from the top of the picture to its bottom; None in labels older than this column."""
     status: str
     """Outcome of the fit, one of `STATUSES`."""
     error_by_part: Mapping[str, float | None]
@@ -318,6 +320,9 @@ def _number_problems(row: LabelRow) -> Any:
         yield f"`fps` must be positive, got {row.fps}"
     if row.time_seconds is not None and not (math.isfinite(row.time_seconds) and row.time_seconds >= 0):
         yield f"`time_seconds` must be finite and not negative, got {row.time_seconds}"
+    angle = row.vertical_field_of_view_degrees
+    if angle is not None and not 0 < angle < 180:
+        yield f"`vertical_field_of_view_degrees` must be in (0, 180), got {angle}"
     if row.person_score is not None and not _in_unit(row.person_score):
         yield f"`person_score` must be in [0, 1], got {row.person_score}"
     if not (row.focal_length > 0).all():
@@ -387,6 +392,7 @@ _UNITS = {
     "body_pose": "rad", "left_hand_pose": "rad", "right_hand_pose": "rad", "smpl_hand_pose": "rad",
     "transl": "m", "focal_length": "px", "principal_point": "px", "created_utc": "UTC",
     "error_by_part": "fraction of the box", "score_by_part": "fraction of the keypoints",
+    "vertical_field_of_view_degrees": "degrees",
 }  # fmt: skip
 #: What a reader of the file must know and a unit does not tell.
 _DESCRIPTIONS = {
@@ -401,6 +407,8 @@ _DESCRIPTIONS = {
     "smpl_hand_pose": "axis-angle of SMPL's joints 22 and 23; null for other bodies",
     "transl": "added after posing; the pelvis is at transl plus its place in the rest pose",
     "person_score": "the detector's score",
+    "camera_source": "exif; field_of_view: given; solved: from people of a clip; diagonal: assumed focal length",
+    "vertical_field_of_view_degrees": "of the whole picture, by focal_length and image_height",
     "track_id": "person within a video; in photos the number from left to right",
     "status": "CONVERGED and MAX_STEPS are usable; DIVERGED, NONFINITE and NO_EVIDENCE are not",
     "error_by_part": "median distance of the part's confident keypoints over the longer side of bbox",
@@ -409,6 +417,7 @@ _DESCRIPTIONS = {
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
     "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
+    "vertical_field_of_view_degrees",
 )  # fmt: skip
 _LEAST_INTEGERS = {
     "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
@@ -419,7 +428,10 @@ _TEXTS = (
     "body_model", "body_model_sha256", "gender", "camera_source", "status", "origin", "review", "code_version",
     "config_sha256", "label_id",
 )  # fmt: skip
-_FLOATS = {"time_seconds": pa.float64(), "fps": pa.float64(), "person_score": pa.float32()}
+_FLOATS = {
+    "time_seconds": pa.float64(), "fps": pa.float64(), "person_score": pa.float32(),
+    "vertical_field_of_view_degrees": pa.float64(),
+}  # fmt: skip
 _PART_PREFIXES = {"error_by_part": "error_", "score_by_part": "score_"}
 
 

@@ -24,9 +24,13 @@ _PER_POINT = 4
 NUM_FEATURES = _PER_POINT * len(layouts.get_layout(LAYOUT)) + 3
 #: Coordinates beyond this many sizes are outliers of the detector, wherever exactly they are.
 _FARTHEST = 6.0
+#: Points of damaged files may be anywhere: rays are kept within this tangent (89.4 degrees), whose square is finite.
+_STEEPEST = 100.0
 #: Sizes of people over the focal length are about 0.1, within a factor of two.
 _USUAL_LOG_SIZE, _LOG_SIZE_SPREAD = -2.3, 0.5
 _LEAST_SIZE = 1e-4
+#: Sizes beyond these look like these, in spreads: from farther than training has shown, perspective hardly matters.
+_SMALLEST, _LARGEST = -2.0, 1.9
 _IS_BODY = np.array(
     [not (layouts.part_of(point) or "body").endswith("hand") for point in layouts.get_layout(LAYOUT).points]
 )
@@ -94,7 +98,7 @@ def encode(
     middle = jnp.asarray(camera.principal_point)[..., None, :]
     # Wherever a missing point is said to be: zero times a number that overflows is none.
     seen = jnp.where(confidence[..., None] > 0, jnp.asarray(keypoints_2d), middle)
-    plane = (seen - middle) / focal_length
+    plane = jnp.clip((seen - middle) / focal_length, -_STEEPEST, _STEEPEST)
     # Fingers are many and small: they count where there is nothing else.
     weight = confidence * jnp.where(_IS_BODY, 1.0, 1e-3)
     total = jnp.matmul(weight, jnp.ones(len(_IS_BODY)), precision=lax.Precision.HIGHEST)
@@ -109,7 +113,8 @@ def encode(
     is_there = (confidence > 0).astype(plane.dtype)
     scaled = jnp.clip(plane / size[..., None, None], -_FARTHEST, _FARTHEST) * is_there[..., None]
     per_point = jnp.concatenate([scaled, confidence[..., None], is_there[..., None]], -1)
-    whole = jnp.stack([(jnp.log(size) - _USUAL_LOG_SIZE) / _LOG_SIZE_SPREAD, centre[..., 0], centre[..., 1]], -1)
+    seen_size = jnp.clip((jnp.log(size) - _USUAL_LOG_SIZE) / _LOG_SIZE_SPREAD, _SMALLEST, _LARGEST)
+    whole = jnp.stack([seen_size, centre[..., 0], centre[..., 1]], -1)
     features = jnp.concatenate([per_point.reshape(*per_point.shape[:-2], -1), whole], -1)
     return LifterInput(features=features, rotation=rotation, size=size)
 

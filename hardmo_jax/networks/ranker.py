@@ -22,7 +22,7 @@ _ASSET = "ranker.npz"
 #: Features of one fit: names for people, the order for the network.
 FEATURES = (
     "body_misfit", "ends_misfit", "cost", "root_from_lifter", "pose_from_lifter", "log_weight", "lifter_uncertainty",
-    "root_uncertainty", "shape", "overstep",
+    "root_uncertainty", "shape", "overstep", "strain",
 )  # fmt: skip
 #: Features of the person.
 CONTEXT = ("seen_body", "seen_ends", "log_size")
@@ -43,6 +43,8 @@ class Ranker:
     hypotheses: tuple[str, ...]
     """Names of starts that it knows, the first one that of the lifter's first guess."""
     layers: tuple[tuple[Float[np.ndarray, "I O"], Float[np.ndarray, "O"]], ...]
+    caution: float = 0.0
+    """Added to the logarithmic odds of the first fit: people met later are not those of training."""
 
     def __call__(
         self,
@@ -61,7 +63,8 @@ class Ranker:
             hidden = hidden @ kernel + bias
             if place + 1 < len(self.layers):
                 hidden = np.maximum(hidden, 0)
-        score = np.where(is_there, hidden[..., 0], -np.inf)
+        is_first = np.array(names) == self.hypotheses[0]
+        score = np.where(is_there, hidden[..., 0] + self.caution * is_first, -np.inf)
         score = np.exp(score - score.max(-1, keepdims=True))
         return score / score.sum(-1, keepdims=True)
 
@@ -105,6 +108,7 @@ def save_ranker(path: str | os.PathLike[str], ranker: Ranker, record: str) -> st
     arrays = {
         "record": np.array(record),
         "hypotheses": np.array(ranker.hypotheses),
+        "caution": np.array(ranker.caution),
         **{name: getattr(ranker, name) for name in ("mean", "spread", "context_mean", "context_spread")},
     }
     for place, (kernel, bias) in enumerate(ranker.layers):
@@ -150,9 +154,16 @@ def read_ranker(data: bytes, *, source: str) -> Ranker:
             context_spread=arrays["context_spread"],
             hypotheses=names,
             layers=layers,
+            caution=_finite(arrays["caution"]),
         )
     except (BodyFileError, KeyError, ValueError, TypeError) as error:
         raise RankerFileError(f"{source}: not a ranker ({error}); `python -m tools.train` makes one") from error
+
+
+def _finite(value: np.ndarray) -> float:
+    if value.shape or not np.isfinite(value):
+        raise ValueError("`caution` must be one finite number")
+    return float(value)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Reading one photo as an upright 8-bit RGB picture: EXIF orientation, 16 bits, transparency, CMYK.
+"""Reading one photo as an upright 8-bit RGB picture: EXIF orientation and lens, 16 bits, transparency, CMYK.
 
 Sizes are read from the header and bounded before anything is decoded, and a photo whose end is missing is
 refused: half a picture would be taken for a whole one. `video` opens files and folders; it shares the limits
@@ -6,8 +6,10 @@ and the error of this module.
 """
 
 import dataclasses
+import math
 import pathlib
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -23,6 +25,22 @@ _EXIF_TURNS = {
     1: (False, 0), 2: (True, 0), 3: (False, 180), 4: (True, 180),
     5: (True, 270), 6: (False, 90), 7: (True, 90), 8: (False, 270),
 }  # fmt: skip
+#: Tags of EXIF 2.32 (CIPA DC-008), sections 4.6.3 and 4.6.5.
+_ORIENTATION, _CAMERA_DIRECTORY = 274, 0x8769
+_FOCAL_LENGTH, _FOCAL_LENGTH_35MM = 0x920A, 0xA405
+_TAKEN_WIDTH, _TAKEN_HEIGHT = 0xA002, 0xA003
+_SENSOR_DENSITY, _SENSOR_UNIT = 0xA20E, 0xA210
+_FRACTIONS = (_FOCAL_LENGTH, _SENSOR_DENSITY)
+#: Units of the density in millimetres; 4 and 5 are no part of EXIF but written.
+_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+#: Diagonal of the film that focal lengths are compared on, millimetres.
+FILM_DIAGONAL = math.hypot(36, 24)
+#: Lenses outside of these are slips of who wrote the note; 35 mm equivalents, millimetres.
+_LEAST_LENS, _LONGEST_LENS = 6.0, 1200.0
+#: Diagonals of the sensors behind interchangeable lenses (four thirds, APS-C, APS-H, full frame), millimetres.
+_SENSORS = ((20.8, 22.4), (26.0, 29.0), (33.5, 35.5), (42.0, 45.0))
+#: Aspect ratios that differ by a larger share are of a picture that was cropped after it was taken.
+_SAME_ASPECT = 0.02
 
 
 class MediaError(ValueError):
@@ -47,6 +65,9 @@ class PhotoHeader:
     """Whether the file is a TIFF."""
     is_complete: bool = True
     """Whether the end of the file is there, where the format tells."""
+    focal_length_35mm: float | None = None
+    """Focal length by EXIF in millimetres, as if the picture's diagonal were that of 35 mm film (`FILM_DIAGONAL`);
+    None where there is no note of it, or none that can hold for this picture."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -136,7 +157,7 @@ def _over_white(colour: UInt8[np.ndarray, "H W 3"], alpha: UInt8[np.ndarray, "H 
 
 
 def read_photo_header(data: bytes, path: pathlib.Path) -> PhotoHeader:
-    """Size and orientation without decoding.
+    """Size, orientation and lens without decoding.
 
     Args:
         data: The whole file.
@@ -154,10 +175,10 @@ def read_photo_header(data: bytes, path: pathlib.Path) -> PhotoHeader:
             return _webp_header(data)
         if data.startswith(b"BM"):
             width, height = struct.unpack_from("<ii", data, 18)
-            return _header(abs(width), abs(height), 1)
+            return _header(abs(width), abs(height), {})
         if data[:4] in (b"II*\0", b"MM\0*"):
             tags = _tiff_tags(data)
-            return _header(tags[256], tags[257], tags.get(274, 1), is_tiff=True)
+            return _header(int(tags[256]), int(tags[257]), tags | _exif_tags(data), is_tiff=True)
     except (struct.error, KeyError, IndexError) as error:
         raise MediaError(f"{path}: its header is damaged; copy or download it again") from error
     if data[4:8] == b"ftyp":
@@ -167,28 +188,66 @@ def read_photo_header(data: bytes, path: pathlib.Path) -> PhotoHeader:
     )
 
 
-def _header(width: int, height: int, orientation: int, **extra: bool) -> PhotoHeader:
-    is_mirrored, rotation = _EXIF_TURNS.get(orientation, (False, 0))
-    return PhotoHeader(width=width, height=height, is_mirrored=is_mirrored, rotation_degrees=rotation, **extra)
+def _header(width: int, height: int, tags: Mapping[int, float | int], **extra: bool) -> PhotoHeader:
+    is_mirrored, rotation = _EXIF_TURNS.get(int(tags.get(_ORIENTATION, 1)), (False, 0))
+    return PhotoHeader(
+        width=width,
+        height=height,
+        is_mirrored=is_mirrored,
+        rotation_degrees=rotation,
+        focal_length_35mm=_focal_length_35mm(tags, width, height),
+        **extra,
+    )
+
+
+def _focal_length_35mm(tags: Mapping[int, float | int], width: int, height: int) -> float | None:
+    """The lens as EXIF tells it, in millimetres before 35 mm film; None if it tells nothing that can be true.
+
+    Equivalence is by the diagonal of the picture (CIPA DCG-001), which scaling leaves alone and cropping does not.
+    """
+    if min(width, height) < 1:
+        return None
+    size = (tags.get(_TAKEN_WIDTH) or width, tags.get(_TAKEN_HEIGHT) or height)
+    # Software that turns a picture upright often leaves the size as it was taken, so only the longer over the
+    # shorter side counts.
+    aspect, aspect_taken = (max(sides) / min(sides) for sides in ((width, height), size))
+    if abs(aspect / aspect_taken - 1) > _SAME_ASPECT:
+        return None
+    equivalent = tags.get(_FOCAL_LENGTH_35MM) or _by_sensor(tags, math.hypot(*size))
+    return float(equivalent) if _LEAST_LENS <= equivalent <= _LONGEST_LENS else None
+
+
+def _by_sensor(tags: Mapping[int, float | int], diagonal_pixels: float) -> float:
+    """The same from the focal length itself and the density of pixels on the sensor; 0 where these do not tell.
+
+    Software that scales a picture keeps the density as it was and notes the new size as the one that was taken. The
+    sensor then seems to be smaller than any that is built, and with it the angle: only known sensors count.
+    """
+    unit = _MILLIMETRES.get(int(tags.get(_SENSOR_UNIT, 2)), 0.0)
+    density = tags.get(_SENSOR_DENSITY, 0.0)
+    sensor = diagonal_pixels * unit / density if density else 0.0
+    if not any(low <= sensor <= high for low, high in _SENSORS):
+        return 0.0
+    return tags.get(_FOCAL_LENGTH, 0.0) / sensor * FILM_DIAGONAL
 
 
 def _png_header(data: bytes) -> PhotoHeader:
     width, height = struct.unpack_from(">II", data, 16)
-    orientation, is_complete, offset = 1, False, 8
+    tags, is_complete, offset = {}, False, 8
     while offset + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, offset)
         if kind == b"eXIf":
-            orientation = _exif_orientation(data[offset + 8 : offset + 8 + length])
+            tags = _exif_tags(data[offset + 8 : offset + 8 + length])
         if kind == b"IEND":
             is_complete = True
             break
         offset += 12 + length
-    return _header(width, height, orientation, is_complete=is_complete)
+    return _header(width, height, tags, is_complete=is_complete)
 
 
 def _jpeg_header(data: bytes) -> PhotoHeader:
     """Walk the marker segments up to the start of the scan (ITU-T T.81, annex B)."""
-    offset, orientation, size = 2, 1, None
+    offset, tags, size = 2, {}, None
     while True:
         while data[offset] != 0xFF:
             offset += 1
@@ -202,7 +261,7 @@ def _jpeg_header(data: bytes) -> PhotoHeader:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             size = struct.unpack_from(">HH", data, offset + 3)
         elif marker == 0xE1 and data[offset + 2 : offset + 8] == b"Exif\0\0":
-            orientation = _exif_orientation(data[offset + 8 : offset + length])
+            tags = _exif_tags(data[offset + 8 : offset + length])
         elif marker in (0xDA, 0xD9):
             break
         offset += max(length, 2)
@@ -210,12 +269,12 @@ def _jpeg_header(data: bytes) -> PhotoHeader:
         raise KeyError("no frame header")
     # Entropy-coded data never contains the end marker, so finding it means that the scan is whole.
     is_complete = data.find(b"\xff\xd9", offset) >= 0
-    return _header(size[1], size[0], orientation, is_jpeg=True, is_complete=is_complete)
+    return _header(size[1], size[0], tags, is_jpeg=True, is_complete=is_complete)
 
 
 def _webp_header(data: bytes) -> PhotoHeader:
     (riff_bytes,) = struct.unpack_from("<I", data, 4)
-    size, orientation, offset = None, 1, 12
+    size, tags, offset = None, {}, 12
     while offset + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, offset)
         body = offset + 8
@@ -227,32 +286,51 @@ def _webp_header(data: bytes) -> PhotoHeader:
             (bits,) = struct.unpack_from("<I", data, body + 1)
             size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
         elif kind == b"EXIF":
-            orientation = _exif_orientation(data[body : body + length].removeprefix(b"Exif\0\0"))
+            tags = _exif_tags(data[body : body + length].removeprefix(b"Exif\0\0"))
         offset = body + length + length % 2
     if size is None:
         raise KeyError("no picture chunk")
-    return _header(size[0], size[1], orientation, is_complete=len(data) >= riff_bytes + 8)
+    return _header(size[0], size[1], tags, is_complete=len(data) >= riff_bytes + 8)
 
 
-def _exif_orientation(data: bytes) -> int:
-    """Orientation noted in a block of EXIF; damaged notes count as upright."""
+def _exif_tags(data: bytes) -> dict[int, float | int]:
+    """Numbers of a block of EXIF: of its first directory and of the one about the camera; damaged ones are left out."""
     try:
-        return _tiff_tags(data).get(274, 1)
+        tags = _tiff_tags(data)
     except (struct.error, KeyError):
-        return 1
+        return {}
+    try:
+        # Not followed any further, so directories that point at each other end here.
+        return _directory(data, int(tags[_CAMERA_DIRECTORY])) | tags
+    except (struct.error, KeyError):
+        return tags
 
 
-def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Short and long integer tags of the first directory (TIFF 6.0, section 2)."""
-    order = {b"II": "<", b"MM": ">"}[data[:2]]
-    (offset,) = struct.unpack_from(order + "I", data, 4)
+def _tiff_tags(data: bytes) -> dict[int, float | int]:
+    """Numbers of the first directory (TIFF 6.0, section 2)."""
+    (offset,) = struct.unpack_from(_byte_order(data) + "I", data, 4)
+    return _directory(data, offset)
+
+
+def _directory(data: bytes, offset: int) -> dict[int, float | int]:
+    """Whole numbers of a directory (places of others among them), and those of its fractions that are of use."""
+    order = _byte_order(data)
     (count,) = struct.unpack_from(order + "H", data, offset)
-    tags = {}
+    tags: dict[int, float | int] = {}
     for entry in range(offset + 2, offset + 2 + 12 * count, 12):
         tag, kind, _ = struct.unpack_from(order + "HHI", data, entry)
-        if kind in (3, 4):
+        if kind in (3, 4, 13):
             (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+        elif kind == 5 and tag in _FRACTIONS:
+            (place,) = struct.unpack_from(order + "I", data, entry + 8)
+            if place + 8 <= len(data):
+                above, below = struct.unpack_from(order + "II", data, place)
+                tags[tag] = above / below if below else 0.0
     return tags
+
+
+def _byte_order(data: bytes) -> str:
+    return {b"II": "<", b"MM": ">"}[data[:2]]
 
 
 def check_pixels(width: int, height: int, path: pathlib.Path, max_pixels: int) -> None:

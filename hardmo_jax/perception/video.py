@@ -63,6 +63,8 @@ class Frame:
     """Number of the frame inside the `Media`, from 0."""
     time_seconds: float | None
     """Presentation time since the first frame of the video; None for a photo."""
+    focal_length_35mm: float | None = None
+    """See `photos.PhotoHeader`; None for frames of a video, which note no lens."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,8 @@ class SourceFile:
     """Clockwise turn that makes the stored picture upright and that `Media.frames` applies."""
     is_mirrored: bool
     """Whether the stored picture is also mirrored left to right, before the turn."""
+    focal_length_35mm: float | None = None
+    """See `photos.PhotoHeader`; None for videos and keypoint files."""
 
 
 class Media:
@@ -183,6 +187,7 @@ class Media:
             try:
                 data = photos.read_photo_file(path)
                 image = photos.decode_photo(data, path, self._max_pixels)
+                header = photos.read_photo_header(data, path)
             except (MediaError, OSError) as error:
                 if on_error == "raise":
                     raise
@@ -195,6 +200,7 @@ class Media:
                 frame_index=0,
                 position=position,
                 time_seconds=None,
+                focal_length_35mm=header.focal_length_35mm,
             )
 
     def _video_frames(self, start: int, stop: int | None, stride: int) -> Iterator[Frame]:
@@ -238,7 +244,7 @@ class Media:
             self._warn(f"{self.path.name}: cut off after {position + 1} frames; {end}")
 
     def _describe(self, path: pathlib.Path) -> SourceFile:
-        width = height = None
+        width = height = focal_length_35mm = None
         is_mirrored, rotation = False, 0
         if self._video:
             width, height = self._video.width, self._video.height
@@ -252,6 +258,7 @@ class Media:
             header = photos.read_photo_header(data, path)
             width, height = header.upright_size
             is_mirrored, rotation = header.is_mirrored, header.rotation_degrees
+            focal_length_35mm = header.focal_length_35mm
         return SourceFile(
             path=path,
             sha256=digest,
@@ -260,6 +267,7 @@ class Media:
             height=height,
             rotation_degrees=rotation,
             is_mirrored=is_mirrored,
+            focal_length_35mm=focal_length_35mm,
         )
 
     def _warn(self, message: str) -> None:

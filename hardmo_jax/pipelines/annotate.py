@@ -8,12 +8,13 @@ import collections
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -30,13 +31,15 @@ from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.observations import Observations
-from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.perception import estimate, keypoint_files, model_files, photos, video
+from hardmo_jax.recovery import focal_length
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.viz import overlay
 
+CameraSource = Literal["auto", "exif", "field_of_view", "diagonal", "solve"]
 #: People fitted between two reports of progress.
 _PEOPLE_A_REPORT = 256
 #: Called as work goes on: stage, units done, units in all (None if unknown).
@@ -68,15 +71,28 @@ class BodyOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CameraOptions:
-    """What is assumed of a camera nobody calibrated."""
+    """Where the focal length of a camera nobody calibrated comes from."""
 
+    source: CameraSource = "auto"
+    """`field_of_view` is the given one; `exif` what the photo notes of its lens; `diagonal` a focal length equal to the
+    diagonal; `solve` that of a video, from how the people in it look; `auto` the given one, else EXIF, else the
+    diagonal. A photo without a note that can be used, and a video that does not tell, have the diagonal."""
     field_of_view_degrees: float | None = None
-    """Angle across the image diagonal; None takes the focal length equal to the diagonal."""
+    """Angle across the image diagonal, if it is known."""
 
     def __post_init__(self) -> None:
         angle = self.field_of_view_degrees
+        if self.source not in get_args(CameraSource):
+            raise ValueError(f"unknown `source` {self.source!r}; known: {', '.join(get_args(CameraSource))}")
         if angle is not None and not 0 < angle < 180:
             raise ValueError(f"`field_of_view_degrees` must be in (0, 180), got {angle}")
+        if angle is not None and self.source not in ("auto", "field_of_view"):
+            raise ValueError(
+                f"`field_of_view_degrees` {angle:g} and `source` {self.source!r} contradict each other: leave the "
+                "angle out, or set `source` to 'field_of_view'"
+            )
+        if angle is None and self.source == "field_of_view":
+            raise ValueError("`source` 'field_of_view' needs `field_of_view_degrees`, the angle across the diagonal")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +122,7 @@ class AnnotateOptions:
     body: BodyOptions = BodyOptions()
     """Which body is fitted."""
     camera: CameraOptions = CameraOptions()
-    """The camera assumed."""
+    """Where the focal length comes from."""
     perception: estimate.PerceptionOptions = estimate.PerceptionOptions()
     """Detection and keypoints."""
     start: StartOptions = StartOptions()
@@ -130,6 +146,22 @@ class Picture:
     time_seconds: float | None
     width: int
     height: int
+    focal_length_35mm: float | None = None
+    """By EXIF, millimetres before 35 mm film; see `photos.PhotoHeader`."""
+    field_of_view_degrees: float | None = None
+    """Across the diagonal, by the camera that was chosen; None is a focal length equal to the diagonal."""
+    camera_source: str = "diagonal"
+    """Where that camera comes from, as the label says it."""
+
+    @property
+    def camera(self) -> cameras.Camera:
+        """The camera of fit, label and drawing."""
+        return cameras.camera_from_image_size(self.width, self.height, field_of_view_degrees=self.field_of_view_degrees)
+
+    @property
+    def vertical_field_of_view_degrees(self) -> float:
+        """Angle from the top of the picture to its bottom."""
+        return math.degrees(2 * math.atan(0.5 * self.height / float(self.camera.focal_length[1])))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,6 +180,17 @@ class Sighting:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraUse:
+    """The cameras of one source."""
+
+    source: str
+    """`exif`, `field_of_view`, `diagonal` or `solved`."""
+    num_pictures: int
+    vertical_field_of_view_degrees: tuple[float, float]
+    """Narrowest and widest."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AnnotateSummary:
     """What the job did, for the table at its end."""
 
@@ -159,6 +202,8 @@ class AnnotateSummary:
     """Who to look at first: the people whose body is farthest from its keypoints, and the failed fits."""
     median_error_by_part: dict[str, float | None]
     """Box sides; over the people with a usable fit; None without evidence."""
+    cameras: tuple[CameraUse, ...]
+    """Which cameras were taken, the most used first."""
     seconds_by_stage: dict[str, float]
     warnings: tuple[str, ...]
 
@@ -236,6 +281,7 @@ def _annotate_into(
             warnings += media.warnings
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
+    pictures, sightings = _with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
     with record.stage("fit"):
         recovered = _fit_all(body, sightings, options, report) if sightings else None
         result = None
@@ -258,6 +304,7 @@ def _annotate_into(
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
     summary = _summarise(pictures, sightings, rows, record, tuple(warnings))
+    record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     record.add("summary", {"people": summary.num_people, "status": summary.status_counts})
     record.write(output / "run.json")
     return summary
@@ -273,11 +320,91 @@ def load_body_option(options: BodyOptions) -> BodyModel:
     return body
 
 
-def to_observations(sightings: list[Sighting], options: AnnotateOptions) -> Observations:
+def _with_cameras(
+    media: video.Media,
+    pictures: list[Picture],
+    sightings: list[Sighting],
+    body: BodyModel,
+    options: CameraOptions,
+    record: provenance.RunRecord,
+    warnings: list[str],
+) -> tuple[list[Picture], list[Sighting]]:
+    """Pictures, and people in them, with the camera that everything after this takes from the picture."""
+    source: str = options.source
+    if source == "solve" and media.kind != "video":
+        warnings.append(
+            "one photo does not tell its focal length, so `camera.source` 'solve' is for videos; 'auto' was taken"
+        )
+        source = "auto"
+    if source == "solve":
+        with record.stage("camera"):
+            angle = _solved_field_of_view(sightings, body, record, warnings)
+        chosen = {picture.position: (angle, "diagonal" if angle is None else "solved") for picture in pictures}
+    else:
+        chosen = {picture.position: _noted_field_of_view(picture, options, source) for picture in pictures}
+    num_without = sum(found == "diagonal" for _, found in chosen.values())
+    if source == "exif" and num_without:
+        warnings.append(
+            f"{num_without} of {len(pictures)} pictures have no EXIF focal length that can be used; their focal length "
+            "is assumed to be the diagonal"
+        )
+
+    def with_camera(picture: Picture) -> Picture:
+        angle, found = chosen[picture.position]
+        return dataclasses.replace(picture, field_of_view_degrees=angle, camera_source=found)
+
+    known = {picture.position: with_camera(picture) for picture in pictures}
+    return list(known.values()), [
+        dataclasses.replace(sighting, picture=known[sighting.picture.position]) for sighting in sightings
+    ]
+
+
+def _noted_field_of_view(picture: Picture, options: CameraOptions, source: str) -> tuple[float | None, str]:
+    """Angle across the diagonal that the user or the photo tells, or None, and where it comes from."""
+    if options.field_of_view_degrees is not None:
+        return options.field_of_view_degrees, "field_of_view"
+    if source in ("auto", "exif") and picture.focal_length_35mm is not None:
+        return _diagonal_angle(picture.focal_length_35mm / photos.FILM_DIAGONAL), "exif"
+    return None, "diagonal"
+
+
+def _solved_field_of_view(
+    sightings: list[Sighting], body: BodyModel, record: provenance.RunRecord, warnings: list[str]
+) -> float | None:
+    """Angle across the diagonal that the people of a video tell; None if they do not. They have the diagonal so far."""
+    if not sightings:
+        return None
+    # Frames of one person within a second err alike.
+    moments = [(sighting.track_id, int(sighting.picture.time_seconds or 0)) for sighting in sightings]
+    numbers = {moment: number for number, moment in enumerate(dict.fromkeys(moments))}
+    solved = focal_length.solve_focal_length(
+        body, to_observations(sightings), groups=np.array([numbers[moment] for moment in moments])
+    )
+    record.add(
+        "solved_focal_length",
+        {
+            "is_determined": solved.is_determined,
+            "reason": solved.reason,
+            "estimate_over_diagonal": solved.estimate,
+            "log_spread": solved.log_spread if math.isfinite(solved.log_spread) else None,
+            "distance": solved.distance if math.isfinite(solved.distance) else None,
+            "num_people": solved.num_people,
+        },
+    )
+    if not solved.is_determined:
+        warnings.append(f"the focal length is assumed to be the diagonal: {solved.reason}")
+        return None
+    return _diagonal_angle(solved.scale)
+
+
+def _diagonal_angle(share: float) -> float:
+    """Degrees that a focal length of this share of the diagonal sees across it."""
+    return math.degrees(2 * math.atan(0.5 / share))
+
+
+def to_observations(sightings: list[Sighting]) -> Observations:
     """All people of a job as one batch."""
-    pictures = [sighting.picture for sighting in sightings]
-    angle = options.camera.field_of_view_degrees
-    views = [cameras.camera_from_image_size(p.width, p.height, field_of_view_degrees=angle) for p in pictures]
+    views = [sighting.picture.camera for sighting in sightings]
     has_3d = all(sighting.keypoints_3d is not None for sighting in sightings)
     return Observations(
         keypoints_2d=np.stack([sighting.keypoints_2d for sighting in sightings]),
@@ -299,7 +426,7 @@ def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOption
     report("fit", 0, len(sightings))
     pieces = []
     for first in range(0, len(sightings), size):
-        observations = to_observations(sightings[first : first + size], options)
+        observations = to_observations(sightings[first : first + size])
         recovered = lift_and_fit(body, observations, start=options.start, options=options.fit)
         pieces.append(jax.block_until_ready(recovered))
         report("fit", min(first + size, len(sightings)), len(sightings))
@@ -327,6 +454,7 @@ def _perceive(
                     time_seconds=frame.time_seconds,
                     width=width,
                     height=height,
+                    focal_length_35mm=frame.focal_length_35mm,
                 )
             )
             yield frame.image
@@ -384,6 +512,7 @@ def _from_keypoint_files(
                     time_seconds=None,
                     width=_known(file.width),
                     height=_known(file.height),
+                    focal_length_35mm=file.focal_length_35mm,
                 )
             picture = pictures[photo]
             counts[photo] = counts.get(photo, 0) + 1
@@ -430,7 +559,6 @@ def to_labels(
     code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
     arrays = jax.tree.map(np.asarray, recovered.result)
     others = None if recovered.hypotheses is None else jax.tree.map(np.asarray, recovered.hypotheses)
-    camera_source = "diagonal" if options.camera.field_of_view_degrees is None else "field_of_view"
     rows = []
     for index, sighting in enumerate(sightings):
         picture = sighting.picture
@@ -461,7 +589,8 @@ def to_labels(
                 **_pose_columns(params),
                 focal_length=arrays.camera.focal_length[index],
                 principal_point=arrays.camera.principal_point[index],
-                camera_source=camera_source,
+                camera_source=picture.camera_source,
+                vertical_field_of_view_degrees=picture.vertical_field_of_view_degrees,
                 status=FitStatus(int(arrays.status[index])).name,
                 error_by_part={part: _value(values[index]) for part, values in arrays.error_by_part.items()},
                 score_by_part=_scores(sighting, arrays.keypoints_2d[index]),
@@ -615,13 +744,11 @@ def _draw(
             for index, posed in zip(ids, vertices, strict=True)
             if result is not None
         ]
-        angle = options.camera.field_of_view_degrees
-        camera = cameras.camera_from_image_size(picture.width, picture.height, field_of_view_degrees=angle)
         return overlay.draw_overlay(
             image,
             people,
-            focal_length=np.asarray(camera.focal_length),
-            principal_point=np.asarray(camera.principal_point),
+            focal_length=np.asarray(picture.camera.focal_length),
+            principal_point=np.asarray(picture.camera.principal_point),
             renderer=renderer,
             style=style,
         )
@@ -694,6 +821,18 @@ def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
     return tuple(phrases)
 
 
+def _camera_uses(pictures: list[Picture]) -> tuple[CameraUse, ...]:
+    """Pictures counted by where their camera comes from, the most frequent first."""
+    counts = collections.Counter(picture.camera_source for picture in pictures)
+    uses = []
+    for source, count in counts.most_common():
+        angles = [p.vertical_field_of_view_degrees for p in pictures if p.camera_source == source]
+        uses.append(
+            CameraUse(source=source, num_pictures=count, vertical_field_of_view_degrees=(min(angles), max(angles)))
+        )
+    return tuple(uses)
+
+
 def _summarise(
     pictures: list[Picture],
     sightings: list[Sighting],
@@ -718,6 +857,7 @@ def _summarise(
         status_counts=counts,
         worst=_worst(rows),
         median_error_by_part=medians,
+        cameras=_camera_uses(pictures),
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
     )

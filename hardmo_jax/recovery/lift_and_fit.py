@@ -19,11 +19,12 @@ from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import evidence, priors
 from hardmo_jax.fitting.fit import fit
 from hardmo_jax.fitting.result import FitResult, FitStatus
-from hardmo_jax.fitting.stages import FitOptions, Stage
+from hardmo_jax.fitting.stages import FitOptions, PartWeights, Stage
 from hardmo_jax.geometry import rotations
 from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.networks.ranker import FEATURES, Ranker, packaged_ranker
 from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.recovery import lift as lifting
 from hardmo_jax.recovery import starts as starting
 from hardmo_jax.recovery.starts import StartOptions, Starts
 from hardmo_jax.skeleton import layouts
@@ -31,12 +32,22 @@ from hardmo_jax.skeleton import layouts
 #: Scale of image errors in the ranker's features, box sides.
 _MISFIT_SCALE = 0.05
 _LEAST = 1e-6
+#: Points farther than this from the fit, in box sides, are filled in for the second look, with this confidence.
+_TRUSTED, _FILLED_CONFIDENCE = 0.04, 0.7
 
-#: A fit from the lifter's guess: near the goal from the first step, so one stage is enough.
+#: A fit from the lifter's guess: near the goal from the first step, so one stage is enough. Chosen on the validation
+#: split. The guess knows hands and shapes already, so that the priors over them would count twice.
 FROM_LIFTER = FitOptions(
     explore=(Stage(iterations=1),),
-    refine=(Stage(iterations=8, hands=0.4, pose_prior=0.5, robust_scale=0.1, converged_below=1e-3),),
-)
+    refine=(
+        Stage(
+            iterations=5, hands=0.5, pose_prior=0.5, hand_prior=0.0, shape_prior=0.25, guess=0.9, robust_scale=0.25,
+            converged_below=1e-3,
+        ),
+    ),
+    keypoints_2d_spread=0.008,
+    part_weights=PartWeights(hips=0.7, face=0.7, feet=0.8, hands=1.2),
+)  # fmt: skip
 
 
 @jax.tree_util.register_dataclass
@@ -125,9 +136,21 @@ def lift_and_fit(
     def shaped(leaf: np.ndarray) -> np.ndarray:
         return np.asarray(leaf).reshape(*batch, *np.shape(leaf)[1:])
 
-    result = jax.tree.map(lambda leaf: shaped(leaf[taken]), fits)
+    result = jax.tree.map(lambda leaf: leaf[taken], fits)
+    params = jax.tree.map(lambda leaf: leaf[filled], fits.params)
+    if start.second_look:
+        read = starting.read_as(flat, np.arange(count), starts.order[taken])
+        result = _second_look(body, read, result, options or FROM_LIFTER, trained)
+        # The fit that was taken is among the hypotheses as it was taken.
+        is_taken = np.arange(filled.shape[1])[None] == np.asarray(chosen)[:, None]
+        params = jax.tree.map(
+            lambda every, own: np.where(_like(is_taken, every), own[:, None], every),
+            params,
+            result.params,
+        )
+    result = jax.tree.map(shaped, result)
     hypotheses = Hypotheses(
-        params=jax.tree.map(lambda leaf: shaped(leaf[filled]), fits.params),
+        params=jax.tree.map(shaped, params),
         probability=shaped(probability),
         status=shaped(fits.status[filled]),
         body_error=shaped(fits.error_by_part["body"][filled]),
@@ -135,6 +158,30 @@ def lift_and_fit(
         names=start.hypotheses,
     )
     return Recovered(result=result, keypoint_order=shaped(starts.order[taken]), hypotheses=hypotheses)
+
+
+def _second_look(
+    body: BodyModel, observations: Observations, result: FitResult, options: FitOptions, trained: TrainedLifter | None
+) -> FitResult:
+    """Fits from what the lifter says once outliers and gaps are filled in; those before where the new ones fail."""
+    measured, confidence = np.asarray(observations.keypoints_2d), np.nan_to_num(_confidence(observations))
+    fitted = np.asarray(result.keypoints_2d)
+    apart = np.linalg.norm(np.nan_to_num(fitted - measured, nan=np.inf), axis=-1)
+    side = _box_sides(observations, confidence)
+    is_trusted = (confidence > 0) & (apart < _TRUSTED * side[:, None])
+    can_fill = np.isfinite(fitted).all(-1)
+    filled = dataclasses.replace(
+        observations,
+        keypoints_2d=np.where(np.expand_dims(is_trusted | ~can_fill, -1), measured, fitted),
+        confidence=np.where(is_trusted, confidence, np.where(can_fill, _FILLED_CONFIDENCE, confidence)),
+    )
+    lifted, precision = lifting.lift(body, filled, trained=trained)
+    again = fit(body, observations, options=options, initial=lifting.guess_of(lifted, precision))
+    again = jax.tree.map(np.asarray, again)
+    failed = (FitStatus.DIVERGED, FitStatus.NONFINITE)
+    is_taken = np.isin(again.status, failed, invert=True) | np.isin(result.status, failed)
+
+    return jax.tree.map(lambda new, old: np.where(_like(is_taken, new), new, old), again, result)
 
 
 def ranker_features(
@@ -172,10 +219,16 @@ def ranker_features(
     pose = np.linalg.norm(difference, axis=-1).mean(-1)
     usual = priors.pose_prior(_body_joints(fits.params))
     overstep = np.maximum(fits.params.body_pose - usual.high, usual.low - fits.params.body_pose).max((-1, -2))
+    spread = np.asarray(starts.guess.spread)
+    body_spread = spread[:, _pose_entries(fits.params)].reshape(difference.shape)
+    bent = np.asarray(fits.params.body_pose) - np.asarray(starts.guess.params.body_pose)
+    turned = _angles(np.asarray(fits.params.global_orient), np.asarray(starts.guess.params.global_orient))
+    strain = np.square(bent / body_spread).mean((-1, -2)) + np.square(turned / spread[:, 3:6].mean(-1))
     cost = np.log(np.maximum(np.nan_to_num(fits.loss_history[:, -1], nan=1e6, posinf=1e6), _LEAST))
     columns = [
         misfit(is_body), misfit(is_end), cost, turn, pose, starts.log_weight, starts.uncertainty[:, 0],
         starts.uncertainty[:, 1], np.abs(np.asarray(fits.params.betas)).max(-1), np.maximum(overstep, 0),
+        np.log1p(strain),
     ]  # fmt: skip
     features = np.nan_to_num(np.stack(columns, -1), nan=0.0, posinf=1e3, neginf=-1e3)[np.maximum(rows, 0)]
     if features.shape[-1] != len(FEATURES):
@@ -185,6 +238,17 @@ def ranker_features(
     size = np.log(_box_sides(observations, _confidence(observations)) / focal_length.mean(-1))
     context = np.stack([(seen & is_body).sum(-1), (seen & is_end).sum(-1), size], -1)
     return features, context.astype(np.float64)
+
+
+def _pose_entries(params: BodyParams) -> slice:
+    """Entries of `body_pose` in the vector of a fit."""
+    first = 6 + np.shape(params.betas)[-1]
+    return slice(first, first + 3 * np.shape(params.body_pose)[-2])
+
+
+def _like(is_taken: Bool[np.ndarray, "*batch"], array: np.ndarray) -> Bool[np.ndarray, "..."]:
+    """A mask with axes for everything that one entry holds."""
+    return is_taken.reshape(*is_taken.shape, *[1] * (array.ndim - is_taken.ndim))
 
 
 def hypothesis_rows(starts: Starts, count: int) -> Int[np.ndarray, "N H"]:

@@ -38,6 +38,9 @@ class StartOptions:
     """`headings` is SMPLify: several headings at rest, no network, 3D keypoints if there are any."""
     hypotheses: tuple[StartName, ...] = ("guess_1",)
     """Starts of the lifter that are fitted side by side, of which the ranker chooses."""
+    second_look: bool = True
+    """Points that were missing, or far from where the fit has them, are filled in, the lifter is asked again, and the
+    fit that was chosen is made anew from there: a little better, for one fit more a person."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("lifter", "headings"):
@@ -140,16 +143,20 @@ def make_starts(
 
 def reread(observations: Observations, starts: Starts) -> Observations:
     """Observations of every start: those of its person, with the points that its reading takes."""
+    return read_as(observations, starts.person, starts.order)
+
+
+def read_as(observations: Observations, person: Int[np.ndarray, "S"], order: Int[np.ndarray, "S K"]) -> Observations:
+    """Observations of persons in any number, with the measured keypoint that is taken for each point of the layout."""
 
     def rows(value: np.ndarray | None) -> np.ndarray | None:
-        return None if value is None else np.asarray(value)[starts.person]
+        return None if value is None else np.asarray(value)[person]
 
     def points(value: np.ndarray | None) -> np.ndarray | None:
         if value is None:
             return None
-        taken = np.asarray(value)[starts.person]
-        order = starts.order if taken.ndim == 2 else starts.order[..., None]
-        return np.take_along_axis(taken, order, 1)
+        taken = np.asarray(value)[person]
+        return np.take_along_axis(taken, order if taken.ndim == 2 else order[..., None], 1)
 
     return dataclasses.replace(
         observations,

@@ -65,7 +65,7 @@ Loss = Callable[[Any, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
 def make_optimizer(options: LoopOptions) -> optax.GradientTransformation:
     """AdamW with a warm-up and a cosine, gradients cut at a norm; only matrices decay."""
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, options.learning_rate, min(options.warmup_steps, options.steps), options.steps
+        0.0, options.learning_rate, min(options.warmup_steps, options.steps - 1), options.steps
     )
     return optax.chain(
         optax.clip_by_global_norm(options.clip_norm),
@@ -137,15 +137,21 @@ def train(
             state, found = step_once(state, batch)
             reports.append(found)
             is_last = step + 1 == options.steps
-            if (step + 1) % options.report_every == 0 or is_last:
-                means = {name: float(np.mean([float(part[name]) for part in reports])) for name in reports[0]}
+            is_report = (step + 1) % options.report_every == 0 or is_last
+            is_checkpoint = (step + 1) % options.checkpoint_every == 0 or is_last
+            if not (is_report or is_checkpoint):
+                continue
+            means = {name: float(np.mean([float(part[name]) for part in reports])) for name in reports[0]}
+            # The gradient too: it spoils the weights a step before the loss shows it, and they would be kept.
+            if not np.isfinite([means["loss"], means["gradient_norm"]]).all():
+                raise TrainingError(
+                    f"the loss of steps up to {step + 1} is {means['loss']}, the norm of its gradient "
+                    f"{means['gradient_norm']}; {folder} holds the last good state: lower `learning_rate` and run the "
+                    "same command again"
+                )
+            if is_report:
                 reports = []
-                if not np.isfinite(means["loss"]):
-                    raise TrainingError(
-                        f"the loss of steps up to {step + 1} is {means['loss']}; {folder} holds the last good state: "
-                        "lower `learning_rate` and run the same command again"
-                    )
                 on_report(step + 1, means, state.average)
-            if (step + 1) % options.checkpoint_every == 0 or is_last:
+            if is_checkpoint:
                 manager.save(step + 1, args=ocp.args.StandardSave(state))
     return state

@@ -34,7 +34,8 @@ def fit_mixture(
         shares = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         # A component that nobody is near starts again where samples are unlikely.
         for empty in np.flatnonzero(shares.sum(0) < 2 * width):
-            lonely = rng.choice(count, size=max(4 * width, count // 100), replace=False)
+            fair = max(1, count // components)
+            lonely = rng.choice(count, size=min(fair, max(4 * width, count // 100)), replace=False)
             shares[lonely] = 0
             shares[lonely, empty] = 1
         mixture = _maximised(values, shares, least_spread)
@@ -77,5 +78,7 @@ def _spread_out(rng: np.random.Generator, values: np.ndarray, components: int) -
     distance = np.full(len(values), np.inf)
     while len(chosen) < components:
         distance = np.minimum(distance, np.square(values - values[chosen[-1]]).sum(-1))
-        chosen.append(int(rng.choice(len(values), p=distance / distance.sum())))
+        total = distance.sum()
+        # All samples may lie where one has been chosen.
+        chosen.append(int(rng.choice(len(values), p=distance / total if total > 0 else None)))
     return chosen

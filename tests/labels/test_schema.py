@@ -66,6 +66,8 @@ def make_full_row(seed: int = 0):
         origin="human",
         review="accepted",
         gender="female",
+        camera_source="exif",
+        vertical_field_of_view_degrees=39.6,
     )
 
 
@@ -108,6 +110,7 @@ def test_schema_names_version_units_and_shapes():
     assert found.metadata[b"body_pose_names"].split()[0] == b"left_hip"
     assert len(found.metadata[b"keypoint_names"].split()) == 67
     assert found.field("keypoints_2d").metadata[b"unit"] == b"px"
+    assert found.field("vertical_field_of_view_degrees").metadata[b"unit"] == b"degrees"
     assert all(b"unit" in field.metadata for field in found)
     assert found.field("body_pose").type.list_size == 63
 
@@ -153,6 +156,9 @@ def test_label_id_depends_on_place_content_frame_and_person():
         ({"time_seconds": -1.0}, "time_seconds"),
         ({"person_score": 1.5}, "person_score"),
         ({"focal_length": np.array([0, 100])}, "focal_length.*positive"),
+        ({"vertical_field_of_view_degrees": 0.0}, "vertical_field_of_view_degrees.*\\(0, 180\\)"),
+        ({"vertical_field_of_view_degrees": 180.0}, "vertical_field_of_view_degrees.*180"),
+        ({"vertical_field_of_view_degrees": float("nan")}, "vertical_field_of_view_degrees.*nan"),
         ({"bbox": np.array([10, 10, 5, 20])}, "bbox.*x_min"),
         ({"status": "OK"}, "status.*CONVERGED"),
         ({"origin": "robot"}, "origin.*machine, human"),

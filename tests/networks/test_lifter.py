@@ -18,9 +18,7 @@ COUNT = 6
 
 def untrained(options=SMALL, seed=0):
     precision = np.eye(lifter.NUM_SPREAD, dtype=np.float32)
-    return TrainedLifter(
-        weights=lifter_file.initial_weights(options, seed), error_precision=precision, options=options
-    )
+    return TrainedLifter(weights=lifter_file.initial_weights(options, seed), error_precision=precision, options=options)
 
 
 @jax.jit
@@ -121,7 +119,7 @@ def test_the_spread_is_learnt_without_pulling_at_the_guess(trained, features):
 
 def test_joints_are_those_of_smplh():
     assert lifter.BODY_JOINTS + lifter.HAND_JOINTS == layouts.SMPLH_JOINTS
-    assert lifter.BODY_JOINTS == layouts.SMPL_JOINTS[:22]
+    assert layouts.SMPL_JOINTS[:22] == lifter.BODY_JOINTS
 
 
 @pytest.mark.parametrize("name", ["width", "blocks", "guesses"])

@@ -1,4 +1,4 @@
-"""What the lifter sees: against NumPy, under turns of the camera, scales of the picture, and points that are missing."""
+"""What the lifter sees: against NumPy, under turns of the camera and scales of the picture, and with points missing."""
 
 import jax
 import jax.numpy as jnp
@@ -259,9 +259,7 @@ def test_derivative_by_keypoints_is_that_of_finite_differences(people, confidenc
     @jax.jit
     def slope(pixels):
         def features(pixels):
-            return lifter_input.encode(
-                pixels, confidence, Camera(focal_length=FOCAL, principal_point=MIDDLE)
-            ).features
+            return lifter_input.encode(pixels, confidence, Camera(focal_length=FOCAL, principal_point=MIDDLE)).features
 
         return jax.jvp(features, (pixels,), (direction,))[1]
 

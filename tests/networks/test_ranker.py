@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def make_ranker(seed=0, hidden=7):
                 rng.normal(size=(before, after)).astype(np.float32),
                 rng.normal(size=after).astype(np.float32),
             )
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in itertools.pairwise(sizes)
         ),
     )
 
@@ -134,9 +135,7 @@ def test_what_was_saved_comes_back(ranker, data, people):
         np.testing.assert_array_equal(ours[0], theirs[0])
         np.testing.assert_array_equal(ours[1], theirs[1])
     features, context, is_there = people
-    np.testing.assert_array_equal(
-        again(features, context, NAMES, is_there), ranker(features, context, NAMES, is_there)
-    )
+    np.testing.assert_array_equal(again(features, context, NAMES, is_there), ranker(features, context, NAMES, is_there))
 
 
 @pytest.mark.parametrize(

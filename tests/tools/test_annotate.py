@@ -158,6 +158,8 @@ def test_keypoint_file_is_labelled_with_the_photo_beside_it(reference_data, tmp_
     assert done.returncode == 0, done.stderr
     label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
     assert label.keypoint_source.startswith("file:")
+    angle = round(label.vertical_field_of_view_degrees)
+    assert f"camera: 1 picture {label.camera_source} (vertical field of view {angle} degrees)" in done.stdout
     assert label.error_by_part["body"] < BODY_BOUND
 
 

@@ -8,7 +8,8 @@ at a time; `smoke`, a few people, for tests.
 
 Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: starts at rest, facing the camera and away, the
 written prior; `lifter` is the network's first guess, untouched; `lifter_fit` a fit that starts there and is drawn
-there; `multi_start`, the default of `tools.annotate` (configs/normal.py), several starts of which the ranker takes one.
+there; `multi_start`, the default of `tools.annotate` (configs/normal.py), several starts of which the ranker takes one,
+and a second look.
 """
 
 from typing import Any
@@ -48,6 +49,7 @@ def _method(name: str) -> config_dict.ConfigDict:
         start.hypotheses = tuple(start for start in normal.HYPOTHESES if not start.startswith(left_out))
     elif start.kind == "lifter":
         start.hypotheses = ("guess_1",)
+        start.second_look = name == "second_look"
     if name == "lifter":
         fit.refine = (config_dict.create(iterations=1, free=()),)  # nothing moves
     for stage in fit.refine:
@@ -69,7 +71,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     if variant == "ablation":
         names = (
             *_METHODS[:2], "headings", *(f"prior_{prior}" for prior in _PRIORS), *_ABLATIONS,
-            "multi_start_without_swaps", "multi_start_without_plain", *_METHODS[2:],
+            "second_look", "multi_start_without_swaps", "multi_start_without_plain", *_METHODS[2:],
         )  # fmt: skip
     config.methods = tuple(_method(name) for name in names)
     config.sets = ("test", "foot_p1") if is_smoke else ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")

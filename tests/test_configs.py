@@ -9,24 +9,34 @@ import pytest
 from ml_collections import config_dict
 
 from hardmo_jax import options as options_module
-from hardmo_jax.pipelines import annotate, evaluate, prepare
+from hardmo_jax.pipelines import annotate, evaluate, prepare, train_lifter, train_prior, train_ranker
+from hardmo_jax.recovery import lift_and_fit
 from tools import _cli
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = {
-    "normal": ("full", "smoke"),
+    "normal": ("full", "smoke", "headings"),
     "mocap_hard": ("full", "synth_hard", "smoke", "synth_smoke"),
-    "eval": ("full", "everything", "smoke"),
+    "eval": ("full", "everything", "ablation", "smoke"),
+    "train_lifter": ("full", "smoke"),
+    "train_prior": ("full", "smoke"),
+    "train_ranker": ("full", "smoke"),
 }
 OPTIONS = {
     "normal": annotate.AnnotateOptions,
     "mocap_hard": prepare.PrepareOptions,
     "eval": evaluate.EvaluateOptions,
+    "train_lifter": train_lifter.TrainLifterOptions,
+    "train_prior": train_prior.TrainPriorOptions,
+    "train_ranker": train_ranker.TrainRankerOptions,
 }
 
 
 def config_of(name, variant):
-    return importlib.import_module(f"configs.{name}").get_config(variant)
+    config = importlib.import_module(f"configs.{name}").get_config(variant)
+    if name.startswith("train_"):
+        del config.kind  # which of the options the others are for
+    return config
 
 
 def test_every_config_file_is_tested():
@@ -68,15 +78,42 @@ def test_the_numbers_of_the_benchmark_are_those_that_the_options_have_by_themsel
     assert _cli.build_options(prepare.PrepareOptions, config_of("mocap_hard", "full")) == prepare.PrepareOptions()
 
 
-def test_rows_of_the_evaluation_differ_in_their_starts_only():
-    zero_start, default = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "full")).methods
-    normal_fit = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full")).fit
-    assert default.fit == normal_fit
-    assert dataclasses.replace(zero_start.fit, yaw_starts=normal_fit.yaw_starts) == normal_fit
-    assert zero_start.fit.yaw_starts == 2
+def test_rows_of_the_evaluation_are_what_they_are_called():
+    methods = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "full")).methods
+    zero_start, lifter, lifter_fit, multi_start = methods
+    normal = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
+    headings = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "headings"))
+    # The last row is what users get.
+    assert (multi_start.start, multi_start.fit) == (normal.start, normal.fit)
+    assert lifter_fit.fit == normal.fit
+    assert lifter_fit.start.hypotheses == lifter.start.hypotheses == ("guess_1",)
+    assert [stage.free for stage in lifter.fit.refine] == [()]
+    assert zero_start.start.kind == headings.start.kind == "headings"
+    assert dataclasses.replace(zero_start.fit, yaw_starts=4, prior="mixture") == headings.fit
+    assert (zero_start.fit.yaw_starts, zero_start.fit.prior) == (2, "written")
+
+
+def test_the_fit_of_the_config_is_that_of_the_library():
+    options = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
+    # BlazePose's 3D landmarks are a guess; those of others may be better.
+    assert dataclasses.replace(options.fit, keypoints_3d_spread=0.01) == lift_and_fit.FROM_LIFTER
+
+
+def test_each_row_of_the_ablation_changes_one_thing():
+    rows = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "ablation")).methods
+    whole = next(row for row in rows if row.name == "lifter_fit")
+    for row in rows:
+        if not row.name.startswith(("without", "half", "double", "prior")):
+            continue
+        changed = [
+            field.name
+            for field in dataclasses.fields(row.fit.refine[0])
+            if getattr(row.fit.refine[0], field.name) != getattr(whole.fit.refine[0], field.name)
+        ]
+        assert len(changed) + (row.fit.prior != whole.fit.prior) == 1, row.name
 
 
 def test_sections_are_those_of_the_house():
     config = config_of("normal", "full")
     assert isinstance(config, config_dict.ConfigDict)
-    assert set(config) == {"seed", "body", "camera", "perception", "fit", "output"}
+    assert set(config) == {"seed", "body", "camera", "perception", "start", "fit", "output"}

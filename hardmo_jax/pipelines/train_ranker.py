@@ -60,8 +60,9 @@ class TrainRankerOptions:
     steps: int = 3_000
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
-    caution: float = 1.0
-    """See `Ranker.caution`; chosen on the validation split of the benchmark."""
+    caution: float = 6.0
+    """See `Ranker.caution`. On the validation split of the benchmark nobody whose sides are right is exchanged from here
+    on, and of those whose sides are wrong one in twenty fewer is found."""
     held_out_share: float = 0.2
     frames_per_second: float = 30.0
     seed: int = 0

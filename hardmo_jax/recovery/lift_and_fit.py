@@ -137,23 +137,20 @@ def lift_and_fit(
         return np.asarray(leaf).reshape(*batch, *np.shape(leaf)[1:])
 
     result = jax.tree.map(lambda leaf: leaf[taken], fits)
-    params = jax.tree.map(lambda leaf: leaf[filled], fits.params)
+    every = jax.tree.map(lambda leaf: leaf[filled], (fits.params, fits.status, fits.error_by_part["body"]))
     if start.second_look:
         read = starting.read_as(flat, np.arange(count), starts.order[taken])
         result = _second_look(body, read, result, options or FROM_LIFTER, trained)
-        # The fit that was taken is among the hypotheses as it was taken.
-        is_taken = np.arange(filled.shape[1])[None] == np.asarray(chosen)[:, None]
-        params = jax.tree.map(
-            lambda every, own: np.where(_like(is_taken, every), own[:, None], every),
-            params,
-            result.params,
-        )
+        # The fit that was taken is among the hypotheses as it was taken, and wherever it is repeated.
+        is_taken, own = filled == taken[:, None], (result.params, result.status, result.error_by_part["body"])
+        every = jax.tree.map(lambda old, new: np.where(_like(is_taken, old), new[:, None], old), every, own)
     result = jax.tree.map(shaped, result)
+    params, status, body_error = jax.tree.map(shaped, every)
     hypotheses = Hypotheses(
-        params=jax.tree.map(shaped, params),
+        params=params,
         probability=shaped(probability),
-        status=shaped(fits.status[filled]),
-        body_error=shaped(fits.error_by_part["body"][filled]),
+        status=status,
+        body_error=body_error,
         chosen=shaped(chosen),
         names=start.hypotheses,
     )

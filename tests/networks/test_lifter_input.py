@@ -165,7 +165,10 @@ def test_size_is_that_of_the_person_over_the_distance(people, confidence):
     far = encode(project(people * np.array([1, 1, 2.0])), confidence)
     ratio = far[3] / near[3]
     assert np.all(np.abs(ratio - 0.5) < 0.06)
-    np.testing.assert_allclose(far[1][:, 0] - near[1][:, 0], np.log(ratio) / 0.5, atol=1e-12)
+    # Sizes that nobody has are kept at the ends of those that people have.
+    is_usual = np.abs(far[1][:, 0]) < 1.9
+    assert is_usual.sum() > 5
+    np.testing.assert_allclose((far[1] - near[1])[is_usual, 0], np.log(ratio[is_usual]) / 0.5, atol=1e-12)
 
 
 # ---- turns of the camera ----------------------------------------------------------------------------------------

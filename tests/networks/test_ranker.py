@@ -9,6 +9,7 @@ import pytest
 
 from hardmo_jax.networks import ranker as ranker_module
 from hardmo_jax.networks.ranker import CONTEXT, FEATURES, Ranker, RankerFileError, read_ranker, save_ranker
+from hardmo_jax.recovery.starts import START_NAMES
 
 NAMES = ("guess_1", "guess_2", "swapped")
 WIDTH = 2 * len(FEATURES) + len(NAMES) + len(CONTEXT)
@@ -25,6 +26,7 @@ def make_ranker(seed=0, hidden=7):
         context_mean=rng.normal(size=C),
         context_spread=rng.uniform(0.5, 2, C),
         hypotheses=NAMES,
+        caution=0.25,
         layers=tuple(
             (
                 rng.normal(size=(before, after)).astype(np.float32),
@@ -61,7 +63,7 @@ def test_probabilities_are_those_of_the_network_written_out(ranker, people):
             hidden = np.concatenate([scaled[place], scaled[place] - scaled[0], start, around])
             for kernel, bias in ranker.layers[:-1]:
                 hidden = np.maximum(kernel.T @ hidden + bias, 0)
-            scores.append(float(ranker.layers[-1][0][:, 0] @ hidden + ranker.layers[-1][1][0]))
+            scores.append(float(ranker.layers[-1][0][:, 0] @ hidden + ranker.layers[-1][1][0]) + 0.25 * (place == 0))
         chances = np.where(is_there[person], np.exp(np.array(scores) - max(scores)), 0)
         np.testing.assert_allclose(found[person], chances / chances.sum(), rtol=1e-5, atol=1e-12)
 
@@ -107,6 +109,21 @@ def test_unknown_starts_and_a_missing_first_guess_are_refused(ranker, people, na
         ranker(features[:, :2], context, names, is_there[:, :2])
 
 
+def test_caution_raises_the_odds_of_the_first_fit_by_its_exponential(ranker, people):
+    features, context, is_there = people
+    order = [1, 0, 2]
+    names = tuple(NAMES[place] for place in order)
+    careful = dataclasses.replace(ranker, caution=0.25 + 0.7)
+    bold, found = (given(features[:, order], context, names, is_there[:, order]) for given in (ranker, careful))
+    both = is_there[:, order][:, [0, 2]].all(-1)
+    open_minded = (bold[:, 1] > 1e-6) & (bold[:, 1] < 1 - 1e-6)
+    assert open_minded.sum() > 10
+    odds, before = (given[open_minded, 1] / (1 - given[open_minded, 1]) for given in (found, bold))
+    np.testing.assert_allclose(odds, np.exp(0.7) * before, rtol=1e-6)
+    # The odds among the others are as they were.
+    np.testing.assert_allclose((found[:, 0] * bold[:, 2])[both], (found[:, 2] * bold[:, 0])[both], rtol=1e-6)
+
+
 # ---- files ------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +146,7 @@ def rewritten(data, **changes):
 def test_what_was_saved_comes_back(ranker, data, people):
     again = read_ranker(data, source="ranker.npz")
     assert again.hypotheses == ranker.hypotheses
+    assert again.caution == ranker.caution
     for name in ("mean", "spread", "context_mean", "context_spread"):
         np.testing.assert_array_equal(getattr(again, name), getattr(ranker, name))
     for ours, theirs in zip(again.layers, ranker.layers, strict=True):
@@ -147,6 +165,10 @@ def test_what_was_saved_comes_back(ranker, data, people):
         {"spread": np.zeros(F)},
         {"context_spread": np.full(C, -1.0)},
         {"context_mean": np.array("text")},
+        {"caution": None},
+        {"caution": np.array(np.nan)},
+        {"caution": np.zeros(2)},
+        {"caution": np.array("text")},
         {"hypotheses": None},
         {"hypotheses": np.array("guess_1")},
         {"hypotheses": np.array([], "U8")},
@@ -169,6 +191,15 @@ def test_what_does_not_fit_is_refused_in_words(data, changes):
 def test_cut_off_and_foreign_files_are_refused(data, spoil):
     with pytest.raises(RankerFileError, match=r"mine\.npz"):
         read_ranker(spoil(data), source="mine.npz")
+
+
+def test_packaged_ranker_knows_every_start_and_is_read_once():
+    found = ranker_module.packaged_ranker()
+    assert found is ranker_module.packaged_ranker()
+    assert found.hypotheses == START_NAMES
+    features = np.random.default_rng(0).normal(size=(20, len(START_NAMES), F))
+    chances = found(features, np.zeros((20, C)), START_NAMES, np.ones((20, len(START_NAMES)), bool))
+    np.testing.assert_allclose(chances.sum(-1), 1, rtol=1e-6)
 
 
 def test_without_the_asset_the_message_says_how_to_make_it(monkeypatch):

@@ -173,7 +173,7 @@ def test_saved_weights_are_the_average_of_the_run(trained):
 
 # ---- prior ------------------------------------------------------------------------------------------------------
 
-PRIOR = TrainPriorOptions(components=2, people=700, held_out_people=300)
+PRIOR = TrainPriorOptions(components=2, people=150, held_out_people=80)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def learnt(table):
-    options = TrainRankerOptions(steps=400, hidden=16)
+    options = TrainRankerOptions(steps=400, hidden=16, caution=0.0)
     steps = []
     found = train_ranker._learn(tuple(part[:450] for part in table), options, lambda *step: steps.append(step))
     return found, steps
@@ -279,6 +279,12 @@ def test_features_are_standardised_by_fits_that_are_there(table, learnt):
     np.testing.assert_allclose(learnt[0].mean, features[is_there].mean(0))
     np.testing.assert_allclose(learnt[0].spread, features[is_there].std(0), rtol=1e-4)
     np.testing.assert_allclose(learnt[0].context_mean, context.mean(0))
+
+
+def test_the_caution_of_the_options_is_that_of_the_ranker(table):
+    options = TrainRankerOptions(steps=1, hidden=2, caution=2.5)
+    found = train_ranker._learn(tuple(part[:50] for part in table), options, lambda *step: None)
+    assert found.caution == 2.5
 
 
 def test_ranker_is_trained_on_batches_of_its_own():

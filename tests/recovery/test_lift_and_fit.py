@@ -14,6 +14,7 @@ from hardmo_jax.networks.ranker import CONTEXT, FEATURES, Ranker
 from hardmo_jax.observations import ObservationError
 from hardmo_jax.recovery import lift_and_fit as recovery
 from hardmo_jax.recovery import starts as starting
+from hardmo_jax.recovery.lift import guess_of, lift
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, lift_and_fit
 from hardmo_jax.recovery.starts import START_NAMES, StartOptions
 from hardmo_jax.skeleton import layouts
@@ -23,7 +24,7 @@ from tests.fitting import synthetic_people
 COUNT, LAYOUT = 4, "openpose67"
 POINTS = layouts.get_layout(LAYOUT).points
 NAMES = ("guess_1", "guess_2", "swapped", "ends_flipped")
-START = StartOptions(hypotheses=NAMES)
+START = StartOptions(hypotheses=NAMES, second_look=False)
 #: Row of a start in every batch of people.
 FIRST, SECOND, SWAPPED, FLIPPED = range(4)
 
@@ -225,7 +226,7 @@ def test_the_first_guess_alone_needs_no_ranker_and_is_the_first_hypothesis(body,
     many = dataclasses.replace(
         observed, keypoints_2d=observed.keypoints_2d[crowd], confidence=observed.confidence[crowd]
     )
-    found = in_numpy(lift_and_fit(body, many))
+    found = in_numpy(lift_and_fit(body, many, start=StartOptions(second_look=False)))
     assert found.hypotheses.names == ("guess_1",)
     np.testing.assert_array_equal(found.hypotheses.probability, np.ones((16, 1)))
     np.testing.assert_array_equal(found.hypotheses.chosen, 0)
@@ -245,6 +246,85 @@ def test_headings_fit_3d_keypoints_alone():
     assert np.isin(found.result.status, (FitStatus.CONVERGED, FitStatus.MAX_STEPS)).mean() > 0.9
     errors = synthetic_people.joint_errors(people.body, found.result.params, people.params)
     assert np.median(errors) < 0.02
+
+
+# ---- the second look --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def noisy(people):
+    """Sixteen people (as many as the starts above fill) of whom a hand is somewhere else, and a foot is not found."""
+    crowd = np.arange(16) % COUNT
+    pixels, confidence = people.pixels[crowd].copy(), people.confidence[crowd].copy()
+    rng = np.random.default_rng(3)
+    pixels[:, POINTS.index("left_wrist")] += rng.uniform(60, 120, (16, 2))
+    confidence[:, [POINTS.index(f"right_{point}") for point in ("ankle", "big_toe", "small_toe", "heel")]] = 0
+    return people.observe("2d", keypoints_2d=pixels, confidence=confidence)
+
+
+@pytest.fixture(scope="module")
+def looks(body, noisy):
+    """Recovered without and with a second look."""
+    return [in_numpy(lift_and_fit(body, noisy, start=StartOptions(second_look=again))) for again in (False, True)]
+
+
+def test_a_second_look_asks_the_lifter_about_what_was_filled_in(body, noisy, looks):
+    """Written out: outliers and gaps are where the first fit has them, and the fit sees what was measured."""
+    first, second = looks
+    fitted = first.result.keypoints_2d
+    shown = noisy.confidence > 0
+    seen = np.where(shown[..., None], noisy.keypoints_2d, np.nan)
+    side = (np.nanmax(seen, 1) - np.nanmin(seen, 1)).max(-1)
+    apart = np.linalg.norm(fitted - noisy.keypoints_2d, axis=-1) / side[:, None]
+    has = np.isfinite(fitted).all(-1)
+    kept = shown & (apart < 0.04) & has
+    asked = dataclasses.replace(
+        noisy,
+        keypoints_2d=np.where((kept | ~has)[..., None], noisy.keypoints_2d, fitted),
+        confidence=np.where(kept, noisy.confidence, np.where(has, 0.7, noisy.confidence)),
+    )
+    expected = in_numpy(fit(body, noisy, options=FROM_LIFTER, initial=guess_of(*lift(body, asked))))
+    usable = ~np.isin(expected.status, (FitStatus.DIVERGED, FitStatus.NONFINITE))
+    assert usable.any()
+    assert_params(rows_of(second.result.params, usable), rows_of(expected.params, usable), 2e-3)
+    assert not kept[:, POINTS.index("left_wrist")].all(), "the case must have outliers that are noticed"
+
+
+def test_after_a_second_look_the_hypothesis_that_was_taken_is_the_result(looks):
+    second = looks[1]
+    rows = (np.arange(16), second.hypotheses.chosen)
+    assert_params(rows_of(second.hypotheses.params, rows), second.result.params, 0.0)
+    np.testing.assert_array_equal(second.hypotheses.status[rows], second.result.status)
+    np.testing.assert_array_equal(second.hypotheses.body_error[rows], second.result.error_by_part["body"])
+
+
+def test_a_second_look_at_swapped_sides_reads_them_as_the_first_did(body, people, observed):
+    swapped_first = make_ranker((0.0, 0.0, 5.0, 0.0))
+    start = dataclasses.replace(START, second_look=True)
+    found = in_numpy(lift_and_fit(body, exchanged(observed), start=start, ranker=swapped_first))
+    is_swapped = found.hypotheses.chosen == SWAPPED
+    assert is_swapped.any()
+    error = np.linalg.norm(found.result.keypoints_2d - people.pixels, axis=-1)[is_swapped]
+    assert np.nanmedian(error[observed.confidence[is_swapped] > 0]) < 20
+
+
+def test_a_second_look_that_fails_is_not_taken(body, noisy, looks, monkeypatch):
+    calls = []
+
+    def failing(*arguments, **settings):
+        result = in_numpy(fit(*arguments, **settings))
+        calls.append(None)
+        status = np.full(16, FitStatus.MAX_STEPS if len(calls) == 1 else FitStatus.DIVERGED, np.int32)
+        status[5] = FitStatus.DIVERGED
+        return dataclasses.replace(result, status=status)
+
+    monkeypatch.setattr(recovery, "fit", failing)
+    found = in_numpy(lift_and_fit(body, noisy))
+    assert len(calls) == 2
+    kept = np.arange(16) != 5
+    assert_params(rows_of(found.result.params, kept), rows_of(looks[0].result.params, kept), 1e-4)
+    assert_params(rows_of(found.result.params, ~kept), rows_of(looks[1].result.params, ~kept), 1e-4)
+    np.testing.assert_array_equal(found.result.status, np.where(kept, FitStatus.MAX_STEPS, FitStatus.DIVERGED))
 
 
 # ---- what the ranker is told ------------------------------------------------------------------------------------
@@ -305,6 +385,11 @@ def test_features_are_those_of_numpy(told, people):
         np.testing.assert_allclose(column["log_weight"][person, place], starts.log_weight[row], rtol=1e-6)
         np.testing.assert_allclose(column["shape"][person, place], np.abs(fits.params.betas[row]).max(), rtol=1e-6)
         assert column["overstep"][person, place] >= 0
+        guess = rows_of(starts.guess.params, row)
+        bent = (fits.params.body_pose[row] - guess.body_pose).ravel() / starts.guess.spread[row, 16 : 16 + 69]
+        turn = Rotation.from_rotvec(fits.params.global_orient[row]) * Rotation.from_rotvec(guess.global_orient).inv()
+        strain = np.mean(bent**2) + (turn.magnitude() / starts.guess.spread[row, 3:6].mean()) ** 2
+        np.testing.assert_allclose(column["strain"][person, place], np.log1p(strain), rtol=2e-3, atol=1e-3)
     is_body = parts == "body"
     shown = flat.confidence > 0
     np.testing.assert_array_equal(context[:, 0], (shown & is_body).sum(-1))

@@ -52,7 +52,9 @@ def user(reference_data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lifter(user):
     """What was printed, and the lifter."""
-    return run(config("lifter"), cwd=user, data=user / "data"), user / "out" / "train_lifter" / "lifter.npz"
+    short = ("--config.loop.steps=24", "--config.loop.report_every=8", "--config.calibration_people=128")
+    done = run(config("lifter"), *short, cwd=user, data=user / "data")
+    return done, user / "out" / "train_lifter" / "lifter.npz"
 
 
 def assert_done(done, path):
@@ -65,7 +67,7 @@ def assert_done(done, path):
 def test_a_lifter_is_trained_and_says_what_it_has_seen(lifter):
     done, path = lifter
     assert_done(done, path)
-    assert "7680 people in" in done.stdout
+    assert "3072 people in" in done.stdout
     _, record = read_lifter(path.read_bytes(), source=path.name)
     assert sorted(record["takes"]) == sorted(f"{style}/{take}" for style, takes in TAKES.items() for take in takes)
     losses = [float(line.partition("loss ")[2].partition(",")[0]) for line in done.stderr.splitlines()
@@ -78,7 +80,7 @@ def test_a_lifter_is_trained_and_says_what_it_has_seen(lifter):
 def test_a_prior_is_trained_from_the_poses_of_the_lifter(lifter, user):
     folder = lifter[1].parent
     stored = [path.stat().st_mtime_ns for path in folder.glob("poses-*.npz")]
-    done = run(config("prior"), f"--output_dir={folder}", cwd=user, data=user / "data")
+    done = run(config("prior"), "--config.people=300", f"--output_dir={folder}", cwd=user, data=user / "data")
     path = folder / "pose_prior.npz"
     assert [path.stat().st_mtime_ns for path in folder.glob("poses-*.npz")] == stored
     assert_done(done, path)
@@ -94,8 +96,8 @@ def test_a_prior_is_trained_from_the_poses_of_the_lifter(lifter, user):
 def test_a_ranker_is_trained_on_fits_of_a_lifter_of_ones_own(lifter, user):
     folder = lifter[1].parent
     done = run(
-        config("ranker"), f"--lifter={lifter[1]}", f"--mocap={user / 'data'}", f"--output_dir={folder}",
-        cwd=user, data=user,
+        config("ranker"), "--config.people=32", "--config.batch=32", f"--lifter={lifter[1]}",
+        f"--mocap={user / 'data'}", f"--output_dir={folder}", cwd=user, data=user,
     )  # fmt: skip
     path = folder / "ranker.npz"
     assert_done(done, path)

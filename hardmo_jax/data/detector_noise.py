@@ -15,7 +15,6 @@ from hardmo_jax.skeleton import flips, layouts
 _CONFIDENCE_REACH = 0.06
 _CONFIDENCE_SPREAD = 0.15
 _LOWEST_CONFIDENCE = 0.05
-_LEG = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
 #: Points that are lost when a limb is: what lies beyond shoulder or hip.
 _LIMBS = ("left_arm", "right_arm", "left_leg", "right_leg")
 
@@ -165,8 +164,7 @@ def _swapped_order(
     """(N, T, K) which point is reported in each place: the other side's, where sides are exchanged in that frame."""
     own = np.arange(len(layout))
     mirrored = np.array(flips.flip_permutation(layout))
-    is_leg = np.array([point.partition("_")[2] in _LEG for point in layout.points])
-    legs = np.where(is_leg, mirrored, own)
+    legs = np.array(flips.leg_permutation(layout))
     draw = rng.random((num_people, num_frames, 1))
     order = np.where(draw < noise.swap_all, mirrored, own)
     return np.where((draw >= noise.swap_all) & (draw < noise.swap_all + noise.swap_legs), legs, order)

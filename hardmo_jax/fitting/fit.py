@@ -2,9 +2,8 @@
 
 Staged optimisation: short fits from several headings, then a full fit from the best of them. The objective is that of
 SMPLify (Bogo et al., ECCV 2016) with these deviations: errors are in box sides, so weights mean the same at every
-resolution; feet and hands take part; the pose prior is a wide diagonal Gaussian with joint limits instead of a
-mixture; and Levenberg-Marquardt with an exact Jacobian replaces dog-leg and L-BFGS. People of a batch never influence
-each other.
+resolution; feet and hands take part; the pose prior has a mixture for each part of the body, and joint limits; and
+Levenberg-Marquardt with an exact Jacobian replaces dog-leg and L-BFGS. People of a batch never influence each other.
 """
 
 import concurrent.futures
@@ -419,26 +418,34 @@ def _fit_piece(
         vector, orient = (pad(leaf) for leaf in start)
     refined = _solve(job, weighted, "refine", vector, orient, count, serving, num_starts=1)
     refined = jax.tree.map(lambda leaf: leaf[:size], refined)
-    is_start = np.zeros(size, bool)
-    if start is not None and len(options.refine) > 1:
-        # Within a stage no step is taken that does not help; the weights of an earlier one may lead away.
-        last = jax.tree.map(lambda leaf: leaf[-1:], job.schedules["refine"])
-        cost = _compiled(_cost, cpu_level=0, platform=platform)
-        before = np.asarray(cost(job.solved, job.prior, weighted, last, orient, vector))
-        is_start = before < np.asarray(refined.cost)
+    is_start, is_lost = np.zeros(size, bool), np.zeros(size, bool)
+    if start is not None:
+        before, after = np.asarray(refined.history)[:, 0], np.asarray(refined.cost)
+        if len(options.refine) > 1:
+            # Within a stage no step is taken that does not help; the weights of an earlier one may lead away.
+            last = jax.tree.map(lambda leaf: leaf[-1:], job.schedules["refine"])
+            cost = _compiled(_cost, cpu_level=0, platform=platform)
+            before = np.asarray(cost(job.solved, job.prior, weighted, last, orient, vector))
+        is_start = np.isfinite(before) & ~(after < before)
+        is_lost = is_start & (after != before)
         refined = dataclasses.replace(
             refined,
             vector=jnp.asarray(np.where(is_start[:, None], vector, refined.vector)),
-            cost=jnp.asarray(np.where(is_start, before, refined.cost)),
+            cost=jnp.asarray(np.where(is_start, before, after)),
         )
     points = keypoints(job.model, orient[:size], refined.vector)
     finish = _compiled(_finish, "layout", cpu_level=0, platform=platform)
     result = finish(job.model, job.prior, seen, refined, points, orient[:size], *judged, layout=job.layout)
     result = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result)
-    is_kept = is_start[:count] & (result["status"] <= FitStatus.MAX_STEPS)
+    # Who is at an optimum from the beginning has converged.
+    is_kept = (is_lost[:count] & (result["status"] <= FitStatus.MAX_STEPS)) | (
+        is_start[:count] & (result["status"] == FitStatus.MAX_STEPS)
+    )
     result["status"] = np.where(is_kept, FitStatus.NO_BETTER, result["status"])
     history = np.asarray(refined.history)[:count, : _num_rows(options.refine)]
-    return {**result, "loss_history": _filled(history)}
+    history = _filled(history)
+    history[is_lost[:count], -1] = np.asarray(refined.cost)[:count][is_lost[:count]]
+    return {**result, "loss_history": history}
 
 
 def _cost(

@@ -410,7 +410,7 @@ _DESCRIPTIONS = {
     "camera_source": "exif; field_of_view: given; solved: from people of a clip; diagonal: assumed focal length",
     "vertical_field_of_view_degrees": "of the whole picture, by focal_length and image_height",
     "track_id": "person within a video; in photos the number from left to right",
-    "status": "CONVERGED and MAX_STEPS are usable; DIVERGED, NONFINITE and NO_EVIDENCE are not",
+    "status": "CONVERGED, MAX_STEPS and NO_BETTER are usable; DIVERGED, NONFINITE and NO_EVIDENCE are not",
     "error_by_part": "median distance of the part's confident keypoints over the longer side of bbox",
     "score_by_part": "share of the part's confident keypoints within 5 % of the longer side of bbox",
 }

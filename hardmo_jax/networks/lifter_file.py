@@ -35,7 +35,8 @@ class TrainedLifter:
     weights: Any
     """State of the network."""
     error_precision: Float[AnyArray, "P P"]
-    """Inverse covariance of the first guess's error over its predicted spread, of people never seen."""
+    """Inverse covariance of the first guess's error over its predicted spread, of people drawn anew from the takes of
+    training."""
     options: LifterOptions = dataclasses.field(metadata={"static": True})
 
     def __call__(self, features: Float[Array, "*batch F"]) -> LifterOutput:
@@ -98,8 +99,10 @@ def read_lifter(data: bytes, *, source: str) -> tuple[TrainedLifter, dict[str, A
             raise LifterFileError(
                 f"{source}: format {meta['format_version']}, this version reads {FORMAT_VERSION}; train it again"
             )
-        options = LifterOptions(**{key: int(value) for key, value in meta["options"].items()})
-        if max(options.width, options.blocks, options.guesses) > 4096:
+        if not all(type(value) is int for value in meta["options"].values()):
+            raise ValueError("its options must be whole numbers")
+        options = LifterOptions(**meta["options"])
+        if options.width > 8192 or max(options.blocks, options.guesses) > 64:
             raise ValueError(f"{options} is no lifter")
         expected = nnx.split(nnx.eval_shape(lambda: Lifter(options, rngs=nnx.Rngs(0))))[1]
         leaves = {}
@@ -111,6 +114,8 @@ def read_lifter(data: bytes, *, source: str) -> tuple[TrainedLifter, dict[str, A
         precision = arrays["error_precision"].astype(np.float32)
         if precision.shape != (lifter.NUM_SPREAD,) * 2 or not np.isfinite(precision).all():
             raise ValueError(f"`error_precision` must be finite and square, got {precision.shape}")
+        if np.linalg.eigvalsh(0.5 * (precision + precision.T).astype(np.float64))[0] <= 0:
+            raise ValueError("`error_precision` must be positive definite")
         order = jax.tree.structure(expected)
         weights = jax.tree.unflatten(order, [leaves[name] for name in _named(expected)])
         record = meta["record"]

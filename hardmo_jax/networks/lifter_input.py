@@ -15,7 +15,7 @@ from jax import lax
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.geometry import rotations
 from hardmo_jax.geometry.cameras import MIN_DEPTH, Camera
-from hardmo_jax.skeleton import layouts
+from hardmo_jax.skeleton import layouts, regressors
 
 #: Keypoints that the lifter reads; others are given by name (`from_layout`), and may be missing.
 LAYOUT = "coco_wholebody65"
@@ -29,6 +29,8 @@ _STEEPEST = 100.0
 #: Sizes of people over the focal length are about 0.1, within a factor of two.
 _USUAL_LOG_SIZE, _LOG_SIZE_SPREAD = -2.3, 0.5
 _LEAST_SIZE = 1e-4
+#: Body points below which a person has the usual size.
+_LEAST_POINTS = 4
 #: Sizes beyond these look like these, in spreads: from farther than training has shown, perspective hardly matters.
 _SMALLEST, _LARGEST = -2.0, 1.9
 _IS_BODY = np.array(
@@ -65,7 +67,10 @@ def from_layout(
     given, wanted = layouts.get_layout(layout).points, layouts.get_layout(LAYOUT).points
     keypoints_2d, confidence = np.asarray(keypoints_2d), np.asarray(confidence)
     is_number = np.isfinite(keypoints_2d).all(-1) & np.isfinite(confidence)
-    places = {point: index for index, point in enumerate(given)}
+    # Annotators' points (`left_hip_h36m`) stand for the place that they mark, where the layout has no plain one.
+    places: dict[str, int] = {}
+    for index, point in [*enumerate(given), *enumerate(map(regressors.place_of, given))]:
+        places.setdefault(point, index)
     columns = np.array([places.get(_same_place(point, places), -1) for point in wanted])
     points = np.where(is_number[..., None], keypoints_2d, 0)[..., columns, :]
     return points, np.where(
@@ -110,6 +115,9 @@ def encode(
     plane = turned[..., :2] / jnp.maximum(turned[..., 2:], MIN_DEPTH)
     squared = plane[..., 0] ** 2 + plane[..., 1] ** 2
     size = jnp.sqrt(jnp.maximum(_weighted(weight, squared[..., None])[..., 0], _LEAST_SIZE**2))
+    # One or two points have no size, and would stand for somebody kilometres away.
+    count = jnp.matmul((confidence > 0) * _IS_BODY * 1.0, jnp.ones(len(_IS_BODY)), precision=lax.Precision.HIGHEST)
+    size = jnp.where(count < _LEAST_POINTS, np.exp(_USUAL_LOG_SIZE).astype(size.dtype), size)
     is_there = (confidence > 0).astype(plane.dtype)
     scaled = jnp.clip(plane / size[..., None, None], -_FARTHEST, _FARTHEST) * is_there[..., None]
     per_point = jnp.concatenate([scaled, confidence[..., None], is_there[..., None]], -1)

@@ -8,6 +8,7 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from hardmo_jax.array_types import Array, Float
 from hardmo_jax.geometry import rotation_formats
@@ -17,9 +18,13 @@ from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.skeleton import flips, joint_limits, layouts
 
 _LAYOUT = layouts.get_layout(lifter_input.LAYOUT)
-_POINTS = np.array(flips.flip_permutation(_LAYOUT))
+_HIGHEST = lax.Precision.HIGHEST
+#: Trace of the rotation between two orientations that are 60 degrees apart.
+_LEAST_TRACE = 2.0
+#: Small integers: a table of larger ones cannot serve both precisions of floats in one process (jax 0.10.2).
+_POINTS = np.array(flips.flip_permutation(_LAYOUT), np.int32)
 _JOINTS = layouts.SMPLH_JOINTS
-_OTHER_SIDE = np.array([_JOINTS.index(flips.mirrored_point(joint)) for joint in _JOINTS])
+_OTHER_SIDE = np.array([_JOINTS.index(flips.mirrored_point(joint)) for joint in _JOINTS], np.int32)
 _NUM_BODY = len(lifter.BODY_JOINTS)
 _SIGNS = np.array(joint_limits.MIRROR_SIGNS, np.float32)
 _MIRROR = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
@@ -32,7 +37,8 @@ _FIRST_JOINT = 6 + lifter.NUM_BETAS
 
 
 def lifted_twice(trained: TrainedLifter, features: Float[Array, "B F"]) -> LifterOutput:
-    """Mean of what a lifter says of people and of their mirror images; only the first guess is a mean.
+    """Mean of what a lifter says of people and of their mirror images; the guesses after the first are those of the
+    people alone.
 
     Args:
         trained: The lifter.
@@ -41,6 +47,10 @@ def lifted_twice(trained: TrainedLifter, features: Float[Array, "B F"]) -> Lifte
     own, other = trained(features), mirrored_output(trained(mirrored_features(features)))
     total = own.rotations[:, 0] + other.rotations[:, 0]
     first = rotation_formats.rot6d_hmr2_to_matrix(rotation_formats.matrix_to_rot6d_hmr2(total))
+    # Between two answers that contradict each other there is a third, which neither gave.
+    cosine = jnp.einsum("bij,bij->b", own.rotations[:, 0, 0], other.rotations[:, 0, 0], precision=_HIGHEST)
+    agrees = (cosine > _LEAST_TRACE)[:, None, None, None]
+    first = jnp.where(agrees, first, own.rotations[:, 0])
     return dataclasses.replace(
         own,
         rotations=own.rotations.at[:, 0].set(first),

@@ -132,6 +132,8 @@ def read_ranker(data: bytes, *, source: str) -> Ranker:
     try:
         arrays = read_npz(data, source=source)
         names = tuple(str(name) for name in arrays["hypotheses"])
+        if not names or len(set(names)) != len(names):
+            raise ValueError("`hypotheses` must be there, each once")
         widths = {"mean": len(FEATURES), "spread": len(FEATURES), "context_mean": len(CONTEXT)}
         widths["context_spread"] = len(CONTEXT)
         for name, width in widths.items():

@@ -33,7 +33,7 @@ from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import estimate, keypoint_files, model_files, photos, video
 from hardmo_jax.recovery import focal_length
-from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, lift_and_fit
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, check_stages, lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
@@ -133,6 +133,9 @@ class AnnotateOptions:
     """What is written."""
     limit_frames: int | None = None
     """Frames (or photos) looked at; None looks at all."""
+
+    def __post_init__(self) -> None:
+        check_stages(self.start, self.fit)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -298,6 +301,7 @@ def _annotate_into(
         if renderer.reason:
             warnings.append(f"drawn without OpenGL: {renderer.reason}")
     record.add("body_model", {"name": body.name, "sha256": body.checksum})
+    record.add("learnt", {path.name: provenance.file_sha256(path) for path in learnt_files()})
     if estimator is not None:
         pinned = model_files.MODEL_FILES.values()
         for file in pinned:
@@ -308,6 +312,13 @@ def _annotate_into(
     record.add("summary", {"people": summary.num_people, "status": summary.status_counts})
     record.write(output / "run.json")
     return summary
+
+
+def learnt_files() -> list[pathlib.Path]:
+    """What the package has learnt and labels depend on."""
+    package = pathlib.Path(hardmo_jax.__file__).parent
+    places = ("networks/assets/lifter.npz", "networks/assets/ranker.npz", "fitting/assets/pose_prior.npz")
+    return [package / place for place in places if (package / place).is_file()]
 
 
 def load_body_option(options: BodyOptions) -> BodyModel:

@@ -24,7 +24,7 @@ from hardmo_jax.metrics import protocols
 from hardmo_jax.pipelines import label_predictions, prepare
 from hardmo_jax.pipelines.prepare import PrepareOptions
 from hardmo_jax.pipelines.scoring import SetScore, protocol_for, score
-from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, lift_and_fit
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, check_stages, lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 
 Progress = Callable[[str, int, int | None], None]
@@ -39,6 +39,9 @@ class MethodOptions:
     name: str
     start: StartOptions = StartOptions()
     fit: FitOptions = FROM_LIFTER
+
+    def __post_init__(self) -> None:
+        check_stages(self.start, self.fit)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,8 @@ def train_prior(
         progress: Told the stage, what is done, and of how much.
 
     Returns:
-        The file, its SHA-256, and by part the mean logarithm of the density of poses that were not learnt from, under
-        one Gaussian and under the mixture.
+        The file, its SHA-256, and by part the mean logarithm of the density of poses drawn anew from the same takes,
+        under one Gaussian and under the mixture.
 
     Raises:
         PrepareError: If there is no motion capture.
@@ -67,10 +67,11 @@ def train_prior(
         scores.append((part, mixture.mean_log_density(found.as_one(), unseen), mixture.mean_log_density(found, unseen)))
     report("mixtures", len(pose_mixture.PARTS), len(pose_mixture.PARTS))
     record = {
-        "command": sys.argv,
+        "command": ["python", "-m", "tools.train", *sys.argv[1:]],
         "config": dataclasses.asdict(options),
         "poses_sha256": provenance.file_sha256(pool_path),
         "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
+        "held_out": training_poses.held_out_names(),
         "held_out_log_density": {part: [one, many] for part, one, many in scores},
     }
     path = output_dir / "pose_prior.npz"

@@ -61,8 +61,8 @@ class TrainRankerOptions:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     caution: float = 6.0
-    """See `Ranker.caution`. On the validation split of the benchmark nobody whose sides are right is exchanged from here
-    on, and of those whose sides are wrong one in twenty fewer is found."""
+    """See `Ranker.caution`. On the validation split nobody whose sides are right is exchanged from here
+    on, and one in twenty fewer of those whose sides are wrong is found."""
     held_out_share: float = 0.2
     frames_per_second: float = 30.0
     seed: int = 0
@@ -86,8 +86,8 @@ def train_ranker(
         progress: Told the stage, what is done, and of how much.
 
     Returns:
-        The file, its SHA-256, and mean errors (mm) of people that were not learnt from: of the first guess, of the fit
-        with the lowest image error, of the one that the ranker takes, and of the best one.
+        The file, its SHA-256, and mean errors (mm) of people set aside (other people, the same takes): of the first
+        guess, of the fit with the lowest image error, of the one that the ranker takes, and of the best one.
 
     Raises:
         PrepareError: If there is no motion capture.
@@ -108,9 +108,11 @@ def train_ranker(
     found = _learn(tuple(column[~held_out] for column in (features, context, errors, is_there)), options, report)
     summary = _summary(found, *(column[held_out] for column in (features, context, errors, is_there)))
     record = {
-        "command": sys.argv,
+        "command": ["python", "-m", "tools.train", *sys.argv[1:]],
         "config": dataclasses.asdict(options),
         "poses_sha256": provenance.file_sha256(pool_path),
+        "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
+        "held_out": training_poses.held_out_names(),
         "held_out_mm": summary,
     }
     path = output_dir / "ranker.npz"

@@ -51,6 +51,15 @@ def training_files(mocap: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     return files
 
 
+def held_out_names() -> dict[str, list[str]]:
+    """Takes that no training may see, by split."""
+    held_out: tuple[splits.Split, ...] = ("test", "validation")
+    return {
+        split: [f"{style}/{take}" for style in splits.STYLES for take in splits.held_out_takes(split, style)]
+        for split in held_out
+    }
+
+
 def collect_poses(
     mocap: pathlib.Path, cache: pathlib.Path, *, frames_per_second: float = 30.0, progress: Progress | None = None
 ) -> tuple[PosePool, pathlib.Path]:

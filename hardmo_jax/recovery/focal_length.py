@@ -18,6 +18,7 @@ from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, lift_and_fit
+from hardmo_jax.recovery.starts import StartOptions
 
 #: Focal lengths that are tried, over the assumed one. Before the diagonal of a picture, these are the widest lenses of
 #: action cameras (10 mm before 35 mm film) to portrait lenses (105 mm).
@@ -209,7 +210,7 @@ def _fits(
             principal_point=np.tile(middle[people], (steps, 1)).astype(np.float32),
         ),
     )
-    fits = lift_and_fit(body, tried, options=options, trained=trained).result
+    fits = lift_and_fit(body, tried, start=StartOptions(second_look=False), options=options, trained=trained).result
     costs = np.asarray(fits.loss_history, np.float64)[:, -1]
     costs = np.where(np.isin(np.asarray(fits.status), _UNUSABLE), np.nan, costs)
     depths = np.asarray(fits.params.transl, np.float64)[:, 2]

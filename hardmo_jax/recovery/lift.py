@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body.model import BodyModel
@@ -19,7 +20,7 @@ from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
 
-#: People lifted at once; one program serves any number.
+#: People lifted at once: one program for few people, one for many.
 _PEOPLE_AT_ONCE = 1024
 #: The translation follows from the keypoints, shape and pose; a guess of it would only be their error once more.
 _NUM_PLACE, _NUM_ROOT = 3, 6
@@ -130,7 +131,9 @@ def _lifted(
     betas = jnp.zeros((count, body.num_betas), dtype)
     if knows_shape:
         betas = betas.at[:, : lifter.NUM_BETAS].set(found.betas[:, : body.num_betas])
-    root = body.joint_template[0] + jnp.matmul(betas, body.joint_shape_basis[: body.num_betas, 0])
+    root = body.joint_template[0] + jnp.matmul(
+        betas, body.joint_shape_basis[: body.num_betas, 0], precision=lax.Precision.HIGHEST
+    )
     depth = jnp.exp(found.places[..., 2]) / seen.size[:, None]
     plane = found.places[..., :2] * seen.size[:, None, None]
     pelvis = jnp.concatenate([plane, jnp.ones_like(depth[..., None])], -1) * depth[..., None]
@@ -165,7 +168,10 @@ def _entries(joint_names: tuple[str, ...], num_betas: int, knows_shape: bool) ->
 
 def _spread_for(body: BodyModel, spread: Float[Array, "B L"], knows_shape: bool) -> Float[Array, "B P"]:
     entries = _entries(body.joint_names, body.num_betas, knows_shape)
-    return jnp.where(entries >= 0, spread[:, np.maximum(entries, 0)], jnp.inf)
+    # Shapes of other bodies are guessed to be the mean, as by a prior.
+    is_shape = (np.arange(len(entries)) >= _NUM_ROOT) & (np.arange(len(entries)) < _NUM_ROOT + body.num_betas)
+    unknown = np.where(is_shape, 1.0, np.inf).astype(spread.dtype)
+    return jnp.where(entries >= 0, spread[:, np.maximum(entries, 0)], unknown)
 
 
 def _precision_for(body: BodyModel, precision: Float[np.ndarray, "L L"]) -> Float[np.ndarray, "P P"]:

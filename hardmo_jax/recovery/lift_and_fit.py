@@ -34,6 +34,8 @@ _MISFIT_SCALE = 0.05
 _LEAST = 1e-6
 #: Points farther than this from the fit, in box sides, are filled in for the second look, with this confidence.
 _TRUSTED, _FILLED_CONFIDENCE = 0.04, 0.7
+#: A second look is taken unless its error in the picture is larger by more than this factor and this much.
+_LOOSER, _LOOSER_BY = 1.15, 0.005
 
 #: A fit from the lifter's guess: near the goal from the first step, so one stage is enough. Chosen on the validation
 #: split. The guess knows hands and shapes already, so that the priors over them would count twice.
@@ -80,6 +82,19 @@ class Recovered:
     taken for exchanged."""
     hypotheses: Hypotheses | None
     """None without a lifter."""
+
+
+def check_stages(start: StartOptions, options: FitOptions) -> None:
+    """Refuse the stages of a fit from the lifter for starts that know nothing.
+
+    Raises:
+        ValueError: If both are given together.
+    """
+    if start.kind == "headings" and options.refine == FROM_LIFTER.refine:
+        raise ValueError(
+            "starts of kind `headings` begin at rest and need stages for that: take configs/normal.py:headings, or "
+            "`FitOptions()`, instead of the one stage that begins at the lifter's guess"
+        )
 
 
 def lift_and_fit(
@@ -160,7 +175,11 @@ def lift_and_fit(
 def _second_look(
     body: BodyModel, observations: Observations, result: FitResult, options: FitOptions, trained: TrainedLifter | None
 ) -> FitResult:
-    """Fits from what the lifter says once outliers and gaps are filled in; those before where the new ones fail."""
+    """Fits from what the lifter says once outliers and gaps are filled in, where these overlap the picture as well.
+
+    Costs of the two do not compare, as each pays for leaving a guess of its own. The error in the picture does: wrong
+    points that were filled in cannot talk a fit away from what was measured.
+    """
     measured, confidence = np.asarray(observations.keypoints_2d), np.nan_to_num(_confidence(observations))
     fitted = np.asarray(result.keypoints_2d)
     apart = np.linalg.norm(np.nan_to_num(fitted - measured, nan=np.inf), axis=-1)
@@ -176,9 +195,29 @@ def _second_look(
     again = fit(body, observations, options=options, initial=lifting.guess_of(lifted, precision))
     again = jax.tree.map(np.asarray, again)
     failed = (FitStatus.DIVERGED, FitStatus.NONFINITE)
-    is_taken = np.isin(again.status, failed, invert=True) | np.isin(result.status, failed)
-
+    before, after = (_image_misfit(observations, fits) for fits in (result, again))
+    is_taken = np.isin(again.status, failed, invert=True) & (after <= _LOOSER * before + _LOOSER_BY)
+    is_taken |= np.isin(result.status, failed)
     return jax.tree.map(lambda new, old: np.where(_like(is_taken, new), new, old), again, result)
+
+
+def _image_misfit(observations: Observations, fits: FitResult) -> Float[np.ndarray, "N"]:
+    """Mean robust error of the keypoints, 0 to 1, weighted by squared confidence."""
+    robust, weight = _robust_errors(observations, fits)
+    return (robust * weight).sum(-1) / np.maximum(weight.sum(-1), _LEAST)
+
+
+def _robust_errors(
+    observations: Observations, fits: FitResult
+) -> tuple[Float[np.ndarray, "N K"], Float[np.ndarray, "N K"]]:
+    """Geman-McClure function of each keypoint's error, 0 to 1, and its weight."""
+    measured, confidence = np.asarray(observations.keypoints_2d), _confidence(observations)
+    fitted = np.asarray(fits.keypoints_2d)
+    is_number = np.isfinite(measured).all(-1) & np.isfinite(fitted).all(-1)
+    weight = np.where(is_number, np.nan_to_num(confidence), 0) ** 2
+    apart = np.where(is_number, np.linalg.norm(np.nan_to_num(fitted - measured), axis=-1), 0)
+    squared = np.square(apart / _box_sides(observations, confidence)[:, None] / _MISFIT_SCALE)
+    return squared / (1 + squared), weight
 
 
 def ranker_features(
@@ -195,14 +234,7 @@ def ranker_features(
     own = starting.reread(observations, starts)
     layout = layouts.get_layout(observations.layout)
     parts = evidence.parts_of(layout)
-    keypoints_2d, confidence = np.asarray(own.keypoints_2d), np.asarray(_confidence(own))
-    fitted = np.asarray(fits.keypoints_2d)
-    is_number = np.isfinite(keypoints_2d).all(-1) & np.isfinite(fitted).all(-1)
-    weight = np.where(is_number, np.nan_to_num(confidence), 0) ** 2
-    side = _box_sides(own, confidence)
-    apart = np.where(is_number, np.linalg.norm(np.nan_to_num(fitted - keypoints_2d), axis=-1), 0)
-    squared = np.square(apart / side[:, None] / _MISFIT_SCALE)
-    robust = squared / (1 + squared)
+    robust, weight = _robust_errors(own, fits)
 
     def misfit(is_part: Bool[np.ndarray, "K"]) -> Float[np.ndarray, "S"]:
         mass = (weight * is_part).sum(-1)
@@ -224,7 +256,7 @@ def ranker_features(
     cost = np.log(np.maximum(np.nan_to_num(fits.loss_history[:, -1], nan=1e6, posinf=1e6), _LEAST))
     columns = [
         misfit(is_body), misfit(is_end), cost, turn, pose, starts.log_weight, starts.uncertainty[:, 0],
-        starts.uncertainty[:, 1], np.abs(np.asarray(fits.params.betas)).max(-1), np.maximum(overstep, 0),
+        starts.uncertainty[:, 1], np.abs(np.asarray(fits.params.betas)).max(-1, initial=0), np.maximum(overstep, 0),
         np.log1p(strain),
     ]  # fmt: skip
     features = np.nan_to_num(np.stack(columns, -1), nan=0.0, posinf=1e3, neginf=-1e3)[np.maximum(rows, 0)]
@@ -261,7 +293,18 @@ def _flat(observations: Observations) -> Observations:
     count = int(np.prod(batch, dtype=int))
 
     def rows(width: tuple[int, ...]) -> Callable[[Any], Any]:
-        return lambda value: None if value is None else np.broadcast_to(value, (*batch, *width)).reshape(count, *width)
+        def flattened(value: Any) -> Any:
+            if value is None:
+                return None
+            try:
+                return np.broadcast_to(value, (*batch, *width)).reshape(count, *width)
+            except ValueError:
+                raise ObservationError(
+                    f"an array of observations of shape {np.shape(value)} does not fit the batch axes {batch} with "
+                    f"{width} a person"
+                ) from None
+
+        return flattened
 
     points = len(layouts.get_layout(observations.layout))
     if observations.keypoints_2d is None or observations.camera is None:

@@ -5,6 +5,7 @@ a pose. Each brings a guess that the fit is drawn to, or none.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -18,7 +19,7 @@ from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.observations import Observations
 from hardmo_jax.recovery import lift as lifting
-from hardmo_jax.skeleton import flips, layouts
+from hardmo_jax.skeleton import flips, layouts, regressors
 
 #: `guess_k` are those of the lifter; `plain` is the usual pose before the camera as the lifter turned it, without its
 #: pull; `swapped` and `swapped_legs` take left for right; `ends_flipped` turns the feet and hands the other way
@@ -27,7 +28,8 @@ StartName = Literal[
     "guess_1", "guess_2", "guess_3", "guess_4", "plain", "swapped", "swapped_legs", "ends_flipped"
 ]  # fmt: skip
 START_NAMES: tuple[StartName, ...] = get_args(StartName)
-_LEG = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
+#: Of fingers of which nothing is known, radians.
+_FINGER_SPREAD = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def make_starts(
 
     Args:
         body: Whole body.
-        observations: 2D keypoints with a camera, one batch axis.
+        observations: 2D keypoints with a camera, one batch axis, everything one row a person.
         names: Which starts; `guess_1` among them.
         trained: None takes the lifter of the package.
 
@@ -96,7 +98,10 @@ def make_starts(
     straight = np.arange(len(layout))
     lifted, precision = lifting.lift(body, observations, trained=trained)
     variable_layout = variables.Layout.of(body)
-    readings = {"swapped": np.array(flips.flip_permutation(layout)), "swapped_legs": _exchanged_legs(layout)}
+    readings: dict[str, Callable[[layouts.KeypointLayout], tuple[int, ...]]] = {
+        "swapped": flips.flip_permutation,
+        "swapped_legs": flips.leg_permutation,
+    }
     parts: list[tuple[int, np.ndarray, Guess, np.ndarray, np.ndarray, lifting.Lifted]] = []
     everybody = np.arange(count)
     for hypothesis, name in enumerate(names):
@@ -108,7 +113,7 @@ def make_starts(
             guess = lifting.guess_of(lifted, precision, number)
             log_weight = np.log(np.maximum(lifted.weights[:, number], 1e-9))
         elif name in readings:
-            order = readings[name]
+            order = np.array(readings[name](layout))
             own, _ = lifting.lift(body, _reread(observations, order), trained=trained)
             guess = lifting.guess_of(own, precision)
         elif name == "plain":
@@ -181,12 +186,6 @@ def _reread(observations: Observations, order: Int[np.ndarray, "K"]) -> Observat
     )
 
 
-def _exchanged_legs(layout: layouts.KeypointLayout) -> Int[np.ndarray, "K"]:
-    mirrored = np.array(flips.flip_permutation(layout))
-    is_leg = np.array([point.partition("_")[2] in _LEG for point in layout.points])
-    return np.where(is_leg, mirrored, np.arange(len(layout)))
-
-
 def _plain(body: BodyModel, guess: Guess) -> Guess:
     """The usual pose and shape where the lifter sees the person, without any pull."""
     usual = priors.pose_prior(body.joint_names).mean
@@ -198,7 +197,11 @@ def _plain(body: BodyModel, guess: Guess) -> Guess:
         body, full_pose, betas=np.zeros_like(guess.params.betas), transl=np.asarray(guess.params.transl)
     )
     params = jax.tree.map(lambda leaf, like: np.asarray(leaf, like.dtype), params, guess.params)
-    return dataclasses.replace(guess, params=params, spread=np.full_like(guess.spread, np.inf))
+    # Shape and fingers have a wide pull of their own: the fit from a guess leaves their priors out.
+    layout, spread = variables.Layout.of(body), np.full_like(guess.spread, np.inf)
+    spread[:, layout.group_mask(("betas",))] = 1.0
+    spread[:, layout.group_mask(("hand_pose",))] = _FINGER_SPREAD
+    return dataclasses.replace(guess, params=params, spread=spread)
 
 
 def _with_ends_flipped(
@@ -208,14 +211,16 @@ def _with_ends_flipped(
     layout = layouts.get_layout(observations.layout)
     confidence = observations.confidence
     shape = np.asarray(observations.keypoints_2d).shape[:-1]
-    is_seen = (np.ones(shape) if confidence is None else np.asarray(confidence)) > 0
+    is_seen = (np.ones(shape) if confidence is None else np.nan_to_num(np.asarray(confidence))) > 0
+    is_seen &= np.isfinite(np.asarray(observations.keypoints_2d)).all(-1)
     full_pose = np.asarray(guess.params.full_pose()).copy()
     usual = np.concatenate([np.zeros((1, 3)), priors.pose_prior(body.joint_names).mean])
     is_flippable = np.zeros(len(full_pose), bool)
     for side in layouts.SIDES:
         for joint, part in (("ankle", "foot"), ("wrist", "hand")):
             points = [layouts.part_of(point) == f"{side}_{part}" and "root" not in point for point in layout.points]
-            is_hidden = ~is_seen[:, np.array(points)].any(-1)
+            is_base = np.array([regressors.place_of(point) == f"{side}_{joint}" for point in layout.points])
+            is_hidden = ~is_seen[:, np.array(points)].any(-1) & is_seen[:, is_base].any(-1)
             place = body.joint_names.index(f"{side}_{joint}")
             full_pose[is_hidden, place] = 2 * usual[place] - full_pose[is_hidden, place]
             is_flippable |= is_hidden

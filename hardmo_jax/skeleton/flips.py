@@ -1,5 +1,6 @@
 """Which keypoint a keypoint becomes in the mirror image, by name."""
 
+from hardmo_jax.skeleton import layouts, regressors
 from hardmo_jax.skeleton.layouts import KeypointLayout
 
 #: Rows of face points that run from the person's right to the left, so that the mirror reverses each: contour,
@@ -46,3 +47,21 @@ def flip_permutation(layout: KeypointLayout) -> tuple[int, ...]:
     if lonely:
         raise ValueError(f"layout {layout.name!r} cannot be mirrored: it lacks the other side of {', '.join(lonely)}")
     return layout.indices(mirrored)
+
+
+def leg_permutation(layout: KeypointLayout) -> tuple[int, ...]:
+    """Order of the keypoints where left and right leg, from the hips to the toes, are taken for each other.
+
+    Raises:
+        ValueError: As `flip_permutation`.
+    """
+    mirrored = flip_permutation(layout)
+    return tuple(
+        other if _is_of_leg(point) else own
+        for own, (point, other) in enumerate(zip(layout.points, mirrored, strict=True))
+    )
+
+
+def _is_of_leg(point: str) -> bool:
+    part, place = layouts.part_of(point) or "", regressors.place_of(point)
+    return part.endswith("_foot") or place.partition("_")[2] in ("hip", "knee", "ankle", "foot", "foot_index")

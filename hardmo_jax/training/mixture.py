@@ -32,7 +32,7 @@ def fit_mixture(
     for _ in range(iterations):
         logs = component_log_densities(mixture, values)
         shares = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
-        # A component that nobody is near starts again where samples are unlikely.
+        # A component that nobody is near starts again somewhere else.
         for empty in np.flatnonzero(shares.sum(0) < 2 * width):
             fair = max(1, count // components)
             lonely = rng.choice(count, size=min(fair, max(4 * width, count // 100)), replace=False)

@@ -113,7 +113,7 @@ def step(problem):
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, None, None))
     def damped_step(equations, free, reach):
-        return normal_equations.damped_step(equations, problem.model, jnp.asarray(DAMPING), free, reach)
+        return normal_equations.damped_step(equations, problem.model, None, jnp.asarray(DAMPING), free, reach)
 
     def stepped(freed, reach=FAR):
         with jax.enable_x64(True):
@@ -168,6 +168,6 @@ def test_direction_that_nothing_measures_does_not_move(problem):
         blind = jax.tree.map(jnp.zeros_like, problem.equations)
         one = synthetic_people.rows_of(blind, 0)
         ones = jnp.ones_like(one.diagonal)
-        change, predicted = normal_equations.damped_step(one, problem.model, jnp.asarray(1e-6), ones, ones)
+        change, predicted = normal_equations.damped_step(one, problem.model, None, jnp.asarray(1e-6), ones, ones)
     np.testing.assert_array_equal(change, 0)
     np.testing.assert_array_equal(predicted, 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tools.benchmarks import timing
 
-_PEOPLE = {"lifter": 1024, "lifter_fit": 1024, "multi_start": 256, "headings": 64}
+_PEOPLE = {"lifter": 1024, "lifter_with_mirror_image": 1024, "lifter_fit": 1024, "multi_start": 256, "headings": 64}
 _ROUNDS = 7
 
 
@@ -50,7 +50,7 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
         config: Any = normal.get_config(variant)
         start = options.from_mapping(StartOptions, _plain(config.start))
         if name == "lifter_fit":
-            start = dataclasses.replace(start, hypotheses=("guess_1",))
+            start = dataclasses.replace(start, hypotheses=("guess_1",), second_look=False)
         fit = options.from_mapping(FitOptions, _plain(config.fit))
         some = people.select(np.arange(_PEOPLE[name])).observations()
         settings[name] = {"hypotheses": len(start.hypotheses), "steps": sum(stage.iterations for stage in fit.refine)}
@@ -60,7 +60,8 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
 
         calls[name] = call
     everybody = people.select(np.arange(_PEOPLE["lifter"])).observations()
-    calls["lifter"] = lambda: lifting.lift(body, everybody)
+    calls["lifter"] = lambda: lifting.lift(body, everybody, mirror=False)
+    calls["lifter_with_mirror_image"] = lambda: lifting.lift(body, everybody)
     found = timing.interleave(calls, rounds=_ROUNDS)
     return [
         {

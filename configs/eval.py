@@ -8,8 +8,8 @@ at a time; `smoke`, a few people, for tests.
 
 Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: starts at rest, facing the camera and away, the
 written prior; `lifter` is the network's first guess, untouched; `lifter_fit` a fit that starts there and is drawn
-there; `multi_start`, the default of `tools.annotate` (configs/normal.py), several starts of which the ranker takes one,
-and a second look.
+there; `multi_start` several starts of which the ranker takes one, and a second look; `second_look`, the default of
+`tools.annotate` (configs/normal.py), the lifter's first guess and a second look.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ _ABLATIONS: dict[str, dict[str, Any]] = {
     "double_guess": {"guess": 1.4},
 }
 _PRIORS = ("gaussian", "written")
-_METHODS = ("zero_start", "lifter", "lifter_fit", "multi_start")
+_METHODS = ("zero_start", "lifter", "lifter_fit", "multi_start", "second_look")
 
 
 def _method(name: str) -> config_dict.ConfigDict:
@@ -71,12 +71,13 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     if variant == "ablation":
         names = (
             *_METHODS[:2], "headings", *(f"prior_{prior}" for prior in _PRIORS), *_ABLATIONS,
-            "second_look", "multi_start_without_swaps", "multi_start_without_plain", *_METHODS[2:],
+            "multi_start_without_swaps", "multi_start_without_plain", *_METHODS[2:],
         )  # fmt: skip
     config.methods = tuple(_method(name) for name in names)
     config.sets = ("test", "foot_p1") if is_smoke else ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")
     if variant == "ablation":
         config.sets = ("test",)
+    config.last_methods = 2
     config.last_method_sets = (*_STRESS, "video", "video_correlated") if variant == "everything" else ()
     config.limit = config_dict.placeholder(int)  # samples of each set at most
     config.num_resamples = 10_000

@@ -3,9 +3,11 @@
 Command:  python -m tools.annotate --config=configs/normal.py --input=clip.mp4
 Hardware: a laptop; 2 cores label about one frame a second, most of it perception.
 Expected: median reprojection error of confident keypoints about 1 % of the person's box for the body.
-Variants: `full`; `headings`, SMPLify without the lifter; and `smoke` (one search scale, one hypothesis) for tests.
+Variants: `full`; `multi_start`, eight starts side by side of which the ranker takes one, for keypoints whose left and
+right may be exchanged, and to keep what else a person might be in the label; `headings`, SMPLify without the lifter;
+and `smoke` (one search scale, no second look) for tests.
 
-The lifter says where people may be, fits start there side by side, and the ranker takes one. The stages of `headings`
+The lifter says where people are, and the fit starts there. The stages of `headings`
 follow SMPLify (Bogo et al., ECCV 2016): camera and heading first, then pose and shape under a prior that is relaxed.
 Spreads are about those of BlazePose keypoints against annotators.
 """
@@ -22,8 +24,8 @@ def _stage(iterations: int, **weights: object) -> config_dict.ConfigDict:
 
 def get_config(variant: str = "full") -> config_dict.ConfigDict:
     """Configuration of `tools.annotate`."""
-    if variant not in ("full", "smoke", "headings"):
-        raise ValueError(f"unknown variant {variant!r} of configs/normal.py; known: full, smoke, headings")
+    if variant not in ("full", "smoke", "headings", "multi_start"):
+        raise ValueError(f"unknown variant {variant!r} of configs/normal.py; known: full, smoke, headings, multi_start")
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
     config.seed = 0
@@ -47,7 +49,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     )
     config.start = config_dict.create(
         kind="headings" if variant == "headings" else "lifter",
-        hypotheses=("guess_1",) if is_smoke else HYPOTHESES,  # fitted side by side
+        hypotheses=HYPOTHESES if variant == "multi_start" else ("guess_1",),  # fitted side by side
         second_look=not is_smoke,  # ask the lifter again with outliers and gaps filled in
     )
     headings = {

@@ -15,7 +15,7 @@ from tools import _cli
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = {
-    "normal": ("full", "smoke", "headings"),
+    "normal": ("full", "smoke", "headings", "multi_start"),
     "mocap_hard": ("full", "synth_hard", "smoke", "synth_smoke"),
     "eval": ("full", "everything", "ablation", "smoke"),
     "train_lifter": ("full", "smoke"),
@@ -80,11 +80,13 @@ def test_the_numbers_of_the_benchmark_are_those_that_the_options_have_by_themsel
 
 def test_rows_of_the_evaluation_are_what_they_are_called():
     methods = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "full")).methods
-    zero_start, lifter, lifter_fit, multi_start = methods
+    zero_start, lifter, lifter_fit, multi_start, second_look = methods
     normal = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
     headings = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "headings"))
     # The last row is what users get.
-    assert (multi_start.start, multi_start.fit) == (normal.start, normal.fit)
+    assert (second_look.start, second_look.fit) == (normal.start, normal.fit)
+    several = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "multi_start"))
+    assert (multi_start.start, multi_start.fit) == (several.start, several.fit)
     assert lifter_fit.fit == normal.fit
     assert lifter_fit.start.hypotheses == lifter.start.hypotheses == ("guess_1",)
     assert [stage.free for stage in lifter.fit.refine] == [()]

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     if compared == ["all"]:
         compared = [method.name for method in options.methods]
     if len(compared) == 1:
-        return _cli.fail("--compare takes two names or more, got 1; e.g. --compare=zero_start,multi_start")
+        return _cli.fail("--compare takes two names or more, got 1; e.g. --compare=zero_start,second_look")
     console = rich.console.Console(stderr=True)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=tuple(sys.argv))
     with _cli.ProgressBar(console, units="people") as progress:

@@ -37,7 +37,7 @@ from hardmo_jax.fitting.evidence import Evidence, GuessRows, UserResidual
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
-from hardmo_jax.fitting.stages import FitOptions, Stage
+from hardmo_jax.fitting.stages import FitOptions, PosePriorName, Stage
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
@@ -161,13 +161,8 @@ def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions, g
         layout=layout,
         solved_layout=solved_layout,
         options=options,
-        prior=objective.make_prior(
-            variable_layout,
-            body.joint_names,
-            options.joint_limit_spread,
-            dtype,
-            mixtures=_mixtures(options),
-            guess_precision=None if guess is None else _precision(guess, variable_layout.size),
+        prior=_with_guess(
+            _prior(variable_layout, body.joint_names, options.joint_limit_spread, np.dtype(dtype), options.prior), guess
         ),
         schedules={
             name: objective.stage_schedule(given, variable_layout, np.dtype(dtype), num_rows=num_rows)
@@ -177,14 +172,27 @@ def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions, g
     )
 
 
-def _mixtures(options: FitOptions) -> dict[str, pose_mixture.Mixture]:
-    """The learnt prior that the options name; nothing for the written one."""
-    if options.prior == "written":
-        return {}
-    mixtures = pose_mixture.packaged_mixtures()
-    if options.prior == "gaussian":
-        return {part: mixture.as_one() for part, mixture in mixtures.items()}
-    return mixtures
+@functools.lru_cache(maxsize=16)
+def _prior(
+    layout: variables.Layout, joint_names: tuple[str, ...], limit_spread: float, dtype: np.dtype, name: PosePriorName
+) -> objective.Prior:
+    """The prior that the options name, without a guess; its inverse covariances are made once."""
+    mixtures = {} if name == "written" else pose_mixture.packaged_mixtures()
+    if name == "gaussian":
+        mixtures = {part: mixture.as_one() for part, mixture in mixtures.items()}
+    return objective.make_prior(layout, joint_names, limit_spread, dtype, mixtures=mixtures)
+
+
+def _with_guess(prior: objective.Prior, guess: Guess | None) -> objective.Prior:
+    if guess is None:
+        return prior
+    precision = _precision(guess, 6 + np.shape(prior.mean)[0])
+    dtype = np.asarray(prior.mean).dtype
+    return dataclasses.replace(
+        prior,
+        guess_precision=precision.astype(dtype),
+        guess_factor=np.linalg.cholesky(precision).T.astype(dtype),
+    )
 
 
 def _precision(guess: Guess, size: int) -> Float[np.ndarray, "P P"]:

@@ -56,8 +56,10 @@ class EvaluateOptions:
     """Rows of the tables; the last one is what users get."""
     sets: tuple[str, ...] = ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")
     """Sets that every method is scored on."""
+    last_methods: int = 1
+    """How many of the last methods are scored on further sets."""
     last_method_sets: tuple[str, ...] = ()
-    """Sets that the last method alone is scored on, such as `stress_swaps` or `video`."""
+    """Those sets, such as `stress_swaps` or `video`."""
     limit: int | None = None
     """Samples of each set at most, evenly spaced; None takes all."""
     num_resamples: int = 10_000
@@ -71,6 +73,8 @@ class EvaluateOptions:
             protocols.get_protocol(self.protocol)
         except KeyError as error:
             raise ValueError(error.args[0]) from error
+        if not 1 <= self.last_methods <= len(self.methods):
+            raise ValueError(f"`last_methods` must be 1 to {len(self.methods)}, got {self.last_methods}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` must be at least 1, got {self.limit}")
 
@@ -161,7 +165,7 @@ def evaluate_methods(
     body = load.open_body(view="smplh")
     protocol = protocol_for(body, options.protocol)
     jobs = [(method, name) for method in options.methods for name in options.sets]
-    jobs += [(options.methods[-1], name) for name in options.last_method_sets]
+    jobs += [(method, name) for name in options.last_method_sets for method in options.methods[-options.last_methods :]]
     sets = {name: load_set(folder, name, limit=options.limit) for _, name in jobs}
     total, done = sum(len(sets[name]) for _, name in jobs), 0
     results = []

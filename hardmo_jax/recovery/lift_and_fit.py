@@ -129,12 +129,13 @@ def lift_and_fit(
         result = fit(body, observations, options=options)
         straight = np.broadcast_to(np.arange(count_points), (*batch, count_points))
         return Recovered(result=result, keypoint_order=straight, hypotheses=None)
-    flat = _flat(observations)
+    options = options or FROM_LIFTER
+    flat = _seen_by_the_fit(_flat(observations), options.min_confidence)
     count = flat.batch_shape[0]
     if count == 0:
         raise ObservationError("the batch is empty: there is nobody to fit")
     starts = starting.make_starts(body, flat, start.hypotheses, trained=trained)
-    fits = fit(body, starting.reread(flat, starts), options=options or FROM_LIFTER, initial=starts.guess)
+    fits = fit(body, starting.reread(flat, starts), options=options, initial=starts.guess)
     fits = jax.tree.map(np.asarray, fits)
     rows = hypothesis_rows(starts, count)
     chosen, probability = np.zeros(count, np.int64), np.ones((count, 1))
@@ -155,7 +156,7 @@ def lift_and_fit(
     every = jax.tree.map(lambda leaf: leaf[filled], (fits.params, fits.status, fits.error_by_part["body"]))
     if start.second_look:
         read = starting.read_as(flat, np.arange(count), starts.order[taken])
-        result = _second_look(body, read, result, options or FROM_LIFTER, trained)
+        result = _second_look(body, read, result, options, trained)
         # The fit that was taken is among the hypotheses as it was taken, and wherever it is repeated.
         is_taken, own = filled == taken[:, None], (result.params, result.status, result.error_by_part["body"])
         every = jax.tree.map(lambda old, new: np.where(_like(is_taken, old), new[:, None], old), every, own)
@@ -278,6 +279,14 @@ def _pose_entries(params: BodyParams) -> slice:
 def _like(is_taken: Bool[np.ndarray, "*batch"], array: np.ndarray) -> Bool[np.ndarray, "..."]:
     """A mask with axes for everything that one entry holds."""
     return is_taken.reshape(*is_taken.shape, *[1] * (array.ndim - is_taken.ndim))
+
+
+def _seen_by_the_fit(observations: Observations, min_confidence: float) -> Observations:
+    """People without the keypoints that the fit does not use, which a detector may have made up."""
+    if observations.confidence is None:
+        return observations
+    confidence = np.asarray(observations.confidence)
+    return dataclasses.replace(observations, confidence=np.where(confidence < min_confidence, 0, confidence))
 
 
 def hypothesis_rows(starts: Starts, count: int) -> Int[np.ndarray, "N H"]:

@@ -9,7 +9,14 @@ import numpy as np
 
 from tools.benchmarks import timing
 
-_PEOPLE = {"lifter": 1024, "lifter_with_mirror_image": 1024, "lifter_fit": 1024, "multi_start": 256, "headings": 64}
+_PEOPLE = {
+    "lifter": 1024,
+    "lifter_with_mirror_image": 1024,
+    "lifter_fit": 1024,
+    "second_look": 1024,
+    "multi_start": 256,
+    "headings": 64,
+}
 _ROUNDS = 7
 
 
@@ -22,13 +29,13 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
     """Time the lifter alone, the fit from its first guess, the fit of all starts, and SMPLify's headings."""
     del cell, models
     from configs import normal
-    from hardmo_jax import options
     from hardmo_jax.body import load
     from hardmo_jax.data import staging, synthetic
     from hardmo_jax.fitting.stages import FitOptions
     from hardmo_jax.recovery import lift as lifting
     from hardmo_jax.recovery.lift_and_fit import lift_and_fit
     from hardmo_jax.recovery.starts import StartOptions
+    from tools import _cli
 
     body = load.open_body(view="smplh")
     count = max(_PEOPLE.values())
@@ -46,12 +53,17 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
     people = staging.stage(body, motion, staging.StagingOptions(), seed=0, name="bench")
 
     calls, settings = {}, {}
-    for name, variant in (("lifter_fit", "full"), ("multi_start", "full"), ("headings", "headings")):
+    for name, variant in (
+        ("lifter_fit", "full"),
+        ("second_look", "full"),
+        ("multi_start", "multi_start"),
+        ("headings", "headings"),
+    ):
         config: Any = normal.get_config(variant)
-        start = options.from_mapping(StartOptions, _plain(config.start))
+        start = _cli.build_options(StartOptions, config.start)
         if name == "lifter_fit":
             start = dataclasses.replace(start, hypotheses=("guess_1",), second_look=False)
-        fit = options.from_mapping(FitOptions, _plain(config.fit))
+        fit = _cli.build_options(FitOptions, config.fit)
         some = people.select(np.arange(_PEOPLE[name])).observations()
         settings[name] = {"hypotheses": len(start.hypotheses), "steps": sum(stage.iterations for stage in fit.refine)}
 
@@ -75,11 +87,3 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
         }
         for name, times in found.items()
     ]
-
-
-def _plain(section: Any) -> dict[str, Any]:
-    """A section of a config, with stages as mappings too."""
-    return {
-        key: [dict(stage) for stage in value] if key in ("explore", "refine") else value
-        for key, value in section.items()
-    }

@@ -89,7 +89,7 @@ class FitOptions:
         Stage(iterations=24, pose_prior=0.5, shape_prior=0.7, robust_scale=0.08),
     )
     """Stages run from the best start."""
-    prior: PosePriorName = "mixture"
+    prior: PosePriorName = "written"
     """`mixture` and `gaussian` are learnt from motion capture, with several Gaussians or one for each part of the body;
     `written` is a wide diagonal Gaussian read off anatomy."""
     keypoints_2d_spread: float = 0.005

@@ -40,6 +40,7 @@ _LOOSER, _LOOSER_BY = 1.15, 0.005
 #: A fit from the lifter's guess: near the goal from the first step, so one stage is enough. Chosen on the validation
 #: split. The guess knows hands and shapes already, so that the priors over them would count twice.
 FROM_LIFTER = FitOptions(
+    prior="mixture",
     explore=(Stage(iterations=1),),
     refine=(
         Stage(

@@ -64,6 +64,17 @@ GOLDEN = {
         "confidence": 0.5,
         "thresholds": (),
     },
+    "smpl14": {
+        "layout": ("smpl24", 24),
+        "sets": {"body": ([1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21, 12, 15], True, True, False)},
+        "root": [0],
+        "body_set": "body",
+        "parts": {},
+        "arms": {},
+        "box": (1.2, False),
+        "confidence": 0.5,
+        "thresholds": (),
+    },
     "smpl24": {
         "layout": ("smpl24", 24),
         "sets": {"joints": (list(range(24)), True, True, False)},

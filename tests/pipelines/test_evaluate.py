@@ -159,7 +159,11 @@ def test_a_better_method_is_found_better_and_an_equal_one_is_not(test_set, body,
     same = scoring.compare(small, dataclasses.replace(small, method="again"), num_resamples=500)["mpjpe/body_17"]
     assert same.mean == 0
     assert not same.is_significant
-    table = evaluation_report.comparison_table(scoring.compare(small, other, num_resamples=500), "a", "b", "test")
+    table = evaluation_report.comparison_table(
+        evaluation_report.Comparison(
+            first="a", second="b", set_name="test", differences=scoring.compare(small, other, num_resamples=500)
+        )
+    )
     assert len(table.rows) == sum(not name.startswith("joint_angle_degrees") for name in small.errors)
 
 
@@ -225,7 +229,7 @@ def test_reports_are_json_without_nan_and_equal_on_a_second_run(tmp_path, test_s
     for run in ("a", "b"):
         tables = evaluation_report.make_tables([result])
         paths = evaluation_report.write_reports(
-            tmp_path / run, tables, ["note"], evaluation_report.results_mapping([result], None, {"x": "y"}), title="T"
+            tmp_path / run, tables, ["note"], evaluation_report.results_mapping([result], [], {"x": "y"}), title="T"
         )
         texts.append([path.read_text() for path in paths])
     assert texts[0] == texts[1]
@@ -236,10 +240,10 @@ def test_reports_are_json_without_nan_and_equal_on_a_second_run(tmp_path, test_s
 
 def test_fits_are_scored_twice_alike(folder, body, protocol):
     found = evaluate.load_set(folder, "test", limit=4)
-    options = evaluate.MethodOptions(name="default").fit
+    method = evaluate.MethodOptions(name="default")
     results = []
     for _ in range(2):
-        predicted, status = evaluate.predict(found, body, options)
+        predicted, status = evaluate.predict(found, body, method)
         assert sum(status.values()) == 4
         results.append(scoring.score(found, body, protocol, predicted, method="default"))
     assert results[0].means == results[1].means

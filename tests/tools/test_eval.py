@@ -49,7 +49,14 @@ def truth_file(cwd, name, *, noise=0.0, scale=1.0, rows=slice(None)):
 def test_without_motion_capture_synth_hard_is_scored_and_named(synthetic):
     cwd, done = synthetic
     assert done.returncode == 0, done.stderr
-    for words in ("synth_hard: all", "This is SynthHard", "free for all uses", "zero_start", "P1 default", "Protocol"):
+    for words in (
+        "synth_hard: all",
+        "This is SynthHard",
+        "free for all uses",
+        "zero_start",
+        "P1 second_look",
+        "Protocol",
+    ):
         assert words in done.stdout, words
     for ending in ("json", "md", "png"):
         assert (cwd / "out" / "eval" / f"evaluation.{ending}").stat().st_size > 1000
@@ -115,7 +122,7 @@ def test_motion_capture_is_prepared_and_scored(tmp_path, reference_data):
     assert "mocap_hard: all" in done.stdout
     assert "NSF EIA-0196217" in done.stdout
     results = json.loads((tmp_path / "out" / "eval" / "evaluation.json").read_text())["results"]
-    default = next(entry for entry in results if entry["method"] == "default")
+    default = next(entry for entry in results if entry["method"] == "second_look")
     # 24 people of one frame each: a fit that lost its way altogether would be far beyond this.
     assert default["metrics"]["pa_mpjpe/body_17"] < 0.16
     assert default["pck"]["body_17"][1] > 0.8

@@ -5,7 +5,6 @@ camera frame (OpenCV axes, metres). Vertices are not stored: `truth_vertices` ma
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -19,6 +18,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.geometry.cameras import Camera
+from hardmo_jax.labels import provenance
 from hardmo_jax.observations import Observations
 from hardmo_jax.skeleton import layouts
 
@@ -127,7 +127,6 @@ class HardSet:
         Returns:
             SHA-256 of the file.
         """
-        path = pathlib.Path(path)
         meta = {
             "format_version": FORMAT_VERSION, "name": self.name, "layout": self.layout, "body": self.body,
             "body_checksum": self.body_checksum, "image_size": list(self.image_size),
@@ -147,14 +146,9 @@ class HardSet:
         for key in ("camera", "assumed_camera"):
             for part in ("focal_length", "principal_point"):
                 arrays[f"{key}.{part}"] = np.asarray(getattr(getattr(self, key), part), np.float32)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with provenance.replacing(path) as temporary:
+            np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+        return provenance.file_sha256(path)
 
 
 def body_name(body: BodyModel) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body.array_files import BodyFileError, read_npz
 from hardmo_jax.data import splits
+from hardmo_jax.labels import provenance
 from hardmo_jax.skeleton import layouts
 
 FORMAT_VERSION = 1
@@ -61,20 +62,14 @@ class PosePool:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pool whole or not at all."""
-        path = pathlib.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         meta = {"format_version": FORMAT_VERSION, "styles": self.styles, "takes": self.takes}
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("wb") as file:
+        with provenance.replacing(path) as temporary:
             np.savez(
-                file,
+                temporary,
                 meta=np.array(json.dumps(meta)),
                 body_pose=self.body_pose.astype(np.float32),
                 take_of=self.take_of.astype(np.int32),
             )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
 
 def load_pose_pool(path: str | os.PathLike[str]) -> PosePool:

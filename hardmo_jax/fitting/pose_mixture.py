@@ -12,9 +12,7 @@ References:
 
 import dataclasses
 import functools
-import hashlib
 import os
-import pathlib
 from importlib import resources
 
 import jax
@@ -24,6 +22,7 @@ from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body.array_files import BodyFileError, read_npz
+from hardmo_jax.labels import provenance
 from hardmo_jax.skeleton import joint_limits, layouts
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -169,19 +168,13 @@ def save_mixtures(path: str | os.PathLike[str], mixtures: dict[str, Mixture], re
     Returns:
         SHA-256 of the file.
     """
-    path = pathlib.Path(path)
     arrays = {"record": np.array(record)}
     for part, mixture in mixtures.items():
         for field in dataclasses.fields(mixture):
             arrays[f"{part}.{field.name}"] = np.asarray(getattr(mixture, field.name), np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with provenance.replacing(path) as temporary:
+        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+    return provenance.file_sha256(path)
 
 
 def read_mixtures(data: bytes, *, source: str) -> dict[str, Mixture]:

@@ -2,10 +2,8 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
-import pathlib
 from importlib import resources
 from typing import Any
 
@@ -16,6 +14,7 @@ from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.body.array_files import BodyFileError, read_npz
+from hardmo_jax.labels import provenance
 from hardmo_jax.networks import lifter
 from hardmo_jax.networks.lifter import Lifter, LifterOptions, LifterOutput
 
@@ -66,20 +65,14 @@ def save_lifter(path: str | os.PathLike[str], trained: TrainedLifter, record: di
     Returns:
         SHA-256 of the file.
     """
-    path = pathlib.Path(path)
     meta = {"format_version": FORMAT_VERSION, "options": dataclasses.asdict(trained.options), "record": record}
     arrays = {"meta": np.array(json.dumps(meta, sort_keys=True))}
     arrays["error_precision"] = np.asarray(trained.error_precision, np.float16)
     for name, leaf in _named(trained.weights).items():
         arrays[f"weights.{name}"] = np.asarray(leaf, np.float16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with provenance.replacing(path) as temporary:
+        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+    return provenance.file_sha256(path)
 
 
 def read_lifter(data: bytes, *, source: str) -> tuple[TrainedLifter, dict[str, Any]]:

@@ -7,16 +7,15 @@ where the fit started.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import os
-import pathlib
 from importlib import resources
 
 import numpy as np
 
 from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.array_files import BodyFileError, read_npz
+from hardmo_jax.labels import provenance
 
 _ASSET = "ranker.npz"
 #: Features of one fit: names for people, the order for the network.
@@ -104,7 +103,6 @@ def save_ranker(path: str | os.PathLike[str], ranker: Ranker, record: str) -> st
     Returns:
         SHA-256 of the file.
     """
-    path = pathlib.Path(path)
     arrays = {
         "record": np.array(record),
         "hypotheses": np.array(ranker.hypotheses),
@@ -113,14 +111,9 @@ def save_ranker(path: str | os.PathLike[str], ranker: Ranker, record: str) -> st
     }
     for place, (kernel, bias) in enumerate(ranker.layers):
         arrays[f"kernel_{place}"], arrays[f"bias_{place}"] = kernel.astype(np.float32), bias.astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with provenance.replacing(path) as temporary:
+        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+    return provenance.file_sha256(path)
 
 
 def read_ranker(data: bytes, *, source: str) -> Ranker:

@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate test lint fix docs clean
+.PHONY: annotate test test-all lint fix docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:
@@ -42,6 +42,11 @@ annotate: $(VENV)/.installed-annotate $(if $(filter out/sample_photos,$(INPUT)),
 	@$(BIN)/python -m tools.annotate --config='$(CONFIG)' --input='$(INPUT)' --output_dir='$(OUTPUT)'
 
 test: $(VENV)/.installed-test
+	@$(BIN)/python -m tools.fetch_models
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile -m "not slow"
+
+# Also the tests that repeat in another size or family what a quicker one shows.
+test-all: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 

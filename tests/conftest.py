@@ -1,10 +1,16 @@
 """Strictness and shared fixtures for every test."""
 
+import gc
 import os
 import pathlib
 
+# Programs of the tests run once on a few people: making them fast costs more than they ever save. An own XLA_FLAGS
+# wins. Set before jax is imported, and inherited by the tools that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import jax
 import numpy as np
+import psutil
 import pytest
 from absl import flags
 from jaxtyping import install_import_hook
@@ -13,7 +19,7 @@ from jaxtyping import install_import_hook
 # each of its millions of opcodes would make the tests against endless files endless themselves.
 _ROOMS = (
     "geometry", "skeleton", "body", "observations", "options", "labels", "rendering", "fitting", "perception", "data",
-    "metrics", "recovery", "viz", "pipelines",
+    "metrics", "networks", "recovery", "training", "viz", "pipelines",
 )  # fmt: skip
 _HOOK = install_import_hook([f"hardmo_jax.{room}" for room in _ROOMS], "beartype.beartype")
 
@@ -21,7 +27,7 @@ from hardmo_jax.perception import model_files  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-jax.config.update("jax_compilation_cache_dir", str(model_files.default_model_folder().parent / "compiled"))
+jax.config.update("jax_compilation_cache_dir", os.environ.get("TESTCACHE", os.environ.get("TESTCACHE", str(model_files.default_model_folder().parent / "compiled"))))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # Tools define flags when imported; a test that imports one has no command line.
@@ -49,6 +55,19 @@ def perception_models() -> pathlib.Path:
     if model_files.missing_models(folder):
         pytest.skip("no perception models; run `python -m tools.fetch_models`")
     return folder
+
+
+#: Resident memory of a test process from which its compiled programs are dropped, bytes. Thousands of them make
+#: gigabytes, and tens of thousands of memory maps, of which Linux allows a process 65,530: beyond, XLA aborts.
+_CROWDED = 3 << 30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs():
+    yield
+    if psutil.Process().memory_info().rss > _CROWDED:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

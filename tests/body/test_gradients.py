@@ -87,6 +87,7 @@ def test_value_gradient_and_hessian_product_are_finite_at_rest_alone_and_in_a_ba
             assert np.abs(getattr(gradient, name)).max() > 0, name
 
 
+@pytest.mark.slow
 def test_gradient_of_a_large_batch_of_a_large_mesh_is_that_of_its_people(rng, tmp_path):
     # 600 vertices and 70 people: two products in groups of 64, with a remainder.
     path = smpl_files.write_npz(tmp_path / "m.npz", smpl_files.make_model("smplh", num_vertices=600, seed=3))

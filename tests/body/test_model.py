@@ -276,8 +276,8 @@ def test_representation_of_a_body_is_one_line():
     )
 
 
-@pytest.mark.parametrize("batch", [(), (3,), (65,), (130,)])
-@pytest.mark.parametrize("family", ["smplx", "mano_right"])
+@pytest.mark.parametrize("batch", [(), (3,), (65,), pytest.param((130,), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", [pytest.param("smplx", marks=pytest.mark.slow), "mano_right"])
 def test_every_formulation_of_the_mesh_equals_the_oracle_and_each_other(family, batch, rng, tmp_path, stage_error):
     # More vertices than SMALL_MESH, and more people than CHUNK with a remainder.
     columns = 20 if family == "smplx" else 10

@@ -137,6 +137,7 @@ print("eight devices agree")
 """
 
 
+@pytest.mark.slow
 def test_eight_simulated_devices_agree_with_one():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     assert "eight devices agree" in run_alone(_EIGHT_DEVICES, XLA_FLAGS=flags, JAX_PLATFORMS="cpu")

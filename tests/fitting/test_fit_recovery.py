@@ -51,6 +51,7 @@ def test_every_easy_fit_ends_well(fit_people):
     assert (np.asarray(fit_people("2d", "3d").status) == hm.FitStatus.CONVERGED).all()
 
 
+@pytest.mark.slow
 def test_smpl_view_is_recovered_by_its_24_joints(figure):
     people = synthetic_people.draw(hm.open_body(view="smpl"), "smpl24")
     joints_mm, _ = figures(figure, "smpl smpl24 3D", people, hm.fit(people.body, people.observe("3d")))

@@ -298,6 +298,7 @@ def test_pull_on_a_body_with_fingers_is_made_of_the_blocks_of_its_parts():
         assert_close(found[person], expected)
 
 
+@pytest.mark.slow
 def test_hand_prior_is_a_further_factor_on_the_prior_of_fingers_and_of_nothing_else():
     with jax.enable_x64(True):
         body = hm.open_body(dtype=np.float64)

@@ -256,6 +256,7 @@ def test_lbfgs_comes_as_low_as_levenberg_marquardt(solved, figure):
 # ---- slots of Levenberg-Marquardt -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_neither_the_number_of_slots_nor_how_they_are_solved_matters(figure):
     # In float32 rounding alone sends people who are still far from a minimum on slightly different ways.
     with jax.enable_x64(True):

@@ -62,6 +62,7 @@ def test_without_motion_capture_synth_hard_is_scored_and_named(synthetic):
         assert (cwd / "out" / "eval" / f"evaluation.{ending}").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_second_run_gives_the_same_numbers_to_the_last_digit(synthetic):
     cwd, first = synthetic
     before = {path.name: path.read_bytes() for path in (cwd / "out" / "eval").glob("evaluation.*")}

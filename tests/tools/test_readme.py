@@ -67,7 +67,6 @@ def test_wheel_holds_the_library_and_the_body_and_nothing_else(wheel):
     assert "hardmo_jax/body/assets/open_body.npz" in names
 
 
-@pytest.mark.slow
 def test_body_example_runs_with_jax_numpy_and_jaxtyping_only(wheel, tmp_path):
     uv, path = wheel
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)

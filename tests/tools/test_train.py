@@ -63,7 +63,6 @@ def assert_done(done, path):
     assert f"sha256 {provenance.file_sha256(path)}" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_lifter_is_trained_and_says_what_it_has_seen(lifter):
     done, path = lifter
     assert_done(done, path)

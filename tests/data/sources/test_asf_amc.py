@@ -157,6 +157,7 @@ def test_bvh_of_cmu_lacks_the_length_of_the_thorax(take):
     np.testing.assert_array_equal(converted.offsets[converted.joint_names.index("Neck")], 0)
 
 
+@pytest.mark.slow
 def test_all_real_takes_stand_near_the_ground(reference_data):
     paths = sorted((reference_data / "mocap" / "cmu_amc").glob("*/*.amc"))
     if not paths:

@@ -27,7 +27,7 @@ from hardmo_jax.perception import model_files  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-jax.config.update("jax_compilation_cache_dir", os.environ.get("TESTCACHE", os.environ.get("TESTCACHE", str(model_files.default_model_folder().parent / "compiled"))))
+jax.config.update("jax_compilation_cache_dir", str(model_files.default_model_folder().parent / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # Tools define flags when imported; a test that imports one has no command line.

@@ -16,6 +16,10 @@ _HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
 STYLES = ("martial", "indian", "salsa")
 
 
+#: Performers of the styles as the CMU database numbers them: their takes elsewhere may be those that are held out.
+_SUBJECTS = {"martial": (135,), "indian": (94,), "salsa": (60, 61)}
+
+
 class SplitError(ValueError):
     """A take was asked for on the wrong side of the split."""
 
@@ -34,6 +38,12 @@ def split_of(style: str, take: str) -> Split:
         if take in _HELD_OUT[split][style]:
             return split
     return "train"
+
+
+def is_of_split_subject(name: str) -> bool:
+    """Whether a file named as the CMU database names takes (`94_08`) shows a performer of the three styles."""
+    number = re.match("0*([0-9]+)(?:[^0-9]|$)", name)
+    return number is not None and any(int(number[1]) in subjects for subjects in _SUBJECTS.values())
 
 
 def held_out_takes(split: Split, style: str) -> tuple[str, ...]:

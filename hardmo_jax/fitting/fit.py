@@ -225,8 +225,12 @@ def _guess_rows(guess: Guess, mean: Float[np.ndarray, "B P"], batch: tuple[int, 
             f"`spread` {np.shape(guess.spread)} and `axes` {axes.shape} of a guess do not broadcast to the batch axes "
             f"{batch} with {mean.shape[-1]} entries and 3 x 3"
         ) from None
-    if not (np.all(spread > 0) and np.isfinite(axes).all()):
-        raise ObservationError("`spread` of a guess must be positive (infinite where it says nothing), `axes` finite")
+    is_sound = (spread > 0).all(-1) & np.isfinite(axes).all((-1, -2))
+    if not is_sound.all():
+        raise ObservationError(
+            f"`spread` of a guess must be positive (infinite where it says nothing), `axes` finite: they are not for "
+            f"person {np.argmin(is_sound)}, and {np.sum(~is_sound)} of {len(is_sound)} in all"
+        )
     return GuessRows(mean=mean, inverse_spread=(1 / spread).astype(dtype), axes=axes.astype(dtype))
 
 

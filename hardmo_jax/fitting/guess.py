@@ -21,7 +21,9 @@ class Guess:
     params: BodyParams
     """Camera frame."""
     spread: Float[AnyArray, "*batch P"]
-    """Standard deviation of each entry of the error; infinite where the guess says nothing."""
+    """Standard deviation of each entry of the error; infinite where the guess says nothing. The entry then
+    drops out of the sum with its row and column of `precision`, as if its error were zero: for entries that others
+    depend on, give the inverse of the covariance of the rest."""
     precision: Float[AnyArray, "P P"]
     """Inverse covariance of errors over their spreads, the same for all people; the identity if they are
     independent. Symmetric and positive definite."""

@@ -31,7 +31,7 @@ def training_files(mocap: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
         mocap: Folder of motion capture, see `benchmark_motion.find_mocap`.
 
     Raises:
-        PrepareError: If it does not hold the three styles.
+        PrepareError: If it does not hold the three styles, or a performer of theirs is in another folder.
     """
     found = benchmark_motion.find_mocap(mocap)
     if found is None:
@@ -47,6 +47,11 @@ def training_files(mocap: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     ]
     for folder in _OTHER_FOLDERS:
         paths = sorted(path for path in (found.parent / folder).glob("*") if path.suffix in _SUFFIXES)
+        for path in paths:
+            if splits.is_of_split_subject(path.stem):
+                raise benchmark_motion.PrepareError(
+                    f"{path} shows a performer of the held-out takes, maybe in one of them: move it out of {folder}"
+                )
         files += [(folder, path) for path in paths]
     return files
 

@@ -342,6 +342,10 @@ def unchecked_guess(**given):
         (lambda size: {"spread": -np.ones(size)}, "must be positive"),
         (lambda size: {"spread": np.full(size, np.nan)}, "must be positive"),
         (lambda size: {"spread": np.where(np.arange(size) == 70, 0.0, 1.0)}, "must be positive"),
+        (
+            lambda size: {"spread": np.where(np.arange(COUNT)[:, None] == 1, np.nan, np.ones(size))},
+            f"not for person 1, and 1 of {COUNT}",
+        ),
         (lambda size: {"precision": np.eye(size - 1)}, "`precision` of a guess must be finite and of"),
         (lambda size: {"precision": np.eye(size)[0]}, "`precision` of a guess must be finite and of"),
         (lambda size: {"precision": with_corner(size, np.nan)}, "must be finite"),

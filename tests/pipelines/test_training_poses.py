@@ -63,6 +63,14 @@ def test_other_folders_are_those_that_are_named_and_only_their_motion(tree):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["135_07.amc", "94_8.amc", "060_10.amc", "61_10-30fps.amc"])
+def test_performers_of_the_held_out_takes_are_refused_in_other_folders(tree, name):
+    """The CMU database holds the same takes under the numbers of the performers."""
+    (tree / "mocap" / "cmu_amc" / "03" / name).touch()
+    with pytest.raises(PrepareError, match=f"{name} shows a performer"):
+        training_files(tree)
+
+
 def test_the_order_is_fixed_and_the_folder_may_be_given_from_above(tree):
     found = training_files(tree)
     assert found == training_files(tree / "mocap") == training_files(tree / "mocap" / "cmu_bvh_30fps")

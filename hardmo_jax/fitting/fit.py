@@ -229,7 +229,7 @@ def _guess_rows(guess: Guess, mean: Float[np.ndarray, "B P"], batch: tuple[int, 
     if not is_sound.all():
         raise ObservationError(
             f"`spread` of a guess must be positive (infinite where it says nothing), `axes` finite: they are not for "
-            f"person {np.argmin(is_sound)}, and {np.sum(~is_sound)} of {len(is_sound)} in all"
+            f"person {np.argmin(is_sound)}, and {np.sum(~is_sound)} of {mean.shape[0]} in all"
         )
     return GuessRows(mean=mean, inverse_spread=(1 / spread).astype(dtype), axes=axes.astype(dtype))
 

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.geometry import rotation_formats
 from hardmo_jax.networks import lifter_input
 from hardmo_jax.skeleton import layouts
@@ -55,17 +55,17 @@ class LifterOptions:
 class LifterOutput:
     """Guesses in the frame of `LifterInput`: axes of the camera that looks at the person, place in units of size."""
 
-    log_weights: Float[Array, "*batch H"]
+    log_weights: Float[AnyArray, "*batch H"]
     """Logarithm of the probability that a guess is the best one."""
-    rotations: Float[Array, "*batch H 22 3 3"]
+    rotations: Float[AnyArray, "*batch H 22 3 3"]
     """Of `BODY_JOINTS`, relative to the parent joint; the root in the axes of the camera."""
-    places: Float[Array, "*batch H 3"]
+    places: Float[AnyArray, "*batch H 3"]
     """Place of the pelvis: image point in sizes from the middle, logarithm of size times depth (metres)."""
-    hands: Float[Array, "*batch 30 3"]
+    hands: Float[AnyArray, "*batch 30 3"]
     """Axis-angle of `HAND_JOINTS`."""
-    betas: Float[Array, "*batch S"]
+    betas: Float[AnyArray, "*batch S"]
     """Shape."""
-    log_spread: Float[Array, "*batch P"]
+    log_spread: Float[AnyArray, "*batch P"]
     """Logarithm of the standard deviation of the first guess's error: place (in its own units), rotation vector of
     the root, shape, axis-angle of all other joints."""
 
@@ -88,7 +88,7 @@ class Lifter(nnx.Module):
             _SPREAD_WIDTH, NUM_SPREAD, kernel_init=small, precision=lax.Precision.HIGHEST, rngs=rngs
         )
 
-    def __call__(self, features: Float[Array, "*batch F"]) -> LifterOutput:
+    def __call__(self, features: Float[AnyArray, "*batch F"]) -> LifterOutput:
         """Guesses of people.
 
         Args:

@@ -38,7 +38,7 @@ class TrainedLifter:
     training."""
     options: LifterOptions = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, features: Float[Array, "*batch F"]) -> LifterOutput:
+    def __call__(self, features: Float[AnyArray, "*batch F"]) -> LifterOutput:
         """Guesses of people, see `Lifter`."""
         return nnx.merge(_structure(self.options), self.weights)(features)
 

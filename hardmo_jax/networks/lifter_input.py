@@ -43,11 +43,11 @@ _IS_BODY = np.array(
 class LifterInput:
     """Features of people, and the frame in which they were taken."""
 
-    features: Float[Array, "*batch F"]
+    features: Float[AnyArray, "*batch F"]
     """Coordinates, confidences and presence of all points, then size and direction."""
-    rotation: Float[Array, "*batch 3 3"]
+    rotation: Float[AnyArray, "*batch 3 3"]
     """From the axes of the real camera to those of the one that looks at the person."""
-    size: Float[Array, "*batch"]
+    size: Float[AnyArray, "*batch"]
     """Root mean square distance of the keypoints from their middle, at distance one from the camera."""
 
 

@@ -41,7 +41,7 @@ class Ranker:
     context_spread: Float[np.ndarray, "C"]
     hypotheses: tuple[str, ...]
     """Names of starts that it knows, the first one that of the lifter's first guess."""
-    layers: tuple[tuple[Float[np.ndarray, "I O"], Float[np.ndarray, "O"]], ...]
+    layers: tuple[tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_"]], ...]
     caution: float = 0.0
     """Added to the logarithmic odds of the first fit: people met later are not those of training."""
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import hardmo_jax as hm
-from hardmo_jax.fitting import evidence, objective, pose_mixture, variables
+from hardmo_jax.fitting import evidence, objective, variables
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.fitting.stages import GROUPS, Stage
@@ -24,6 +24,8 @@ NEAR = hm.FitOptions(
     explore=(Stage(iterations=1),),
     refine=(Stage(iterations=7), Stage(iterations=9, pose_prior=0.5, robust_scale=0.1)),
 )
+#: What the order of sums in two programs makes of people who have not converged, radians.
+SAME = 5e-3
 USABLE = (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER)
 
 
@@ -110,7 +112,7 @@ def test_a_guess_that_is_certain_comes_back(people, near, size, spread):
 
 def test_a_guess_that_knows_nothing_is_a_plain_start(people, near, size, plain):
     found = fit(people, make_guess(near, np.inf, size))
-    assert_params(found.params, plain.params, 1e-4)
+    assert_params(found.params, plain.params, SAME)
     np.testing.assert_array_equal(found.status, plain.status)
     # Two programs: on the way a step differs in the sixth digit, and a cost falls by a factor of fifteen in it.
     np.testing.assert_allclose(found.loss_history, plain.loss_history, rtol=2e-3)
@@ -119,7 +121,7 @@ def test_a_guess_that_knows_nothing_is_a_plain_start(people, near, size, plain):
 def test_a_guess_of_weight_zero_is_a_plain_start_too(people, near, size, plain):
     without = options_of(*(dataclasses.replace(stage, guess=0.0) for stage in NEAR.refine))
     found = fit(people, make_guess(near, 0.05, size), without)
-    assert_params(found.params, plain.params, 1e-4)
+    assert_params(found.params, plain.params, SAME)
 
 
 def test_the_more_certain_a_guess_the_nearer_to_it_a_fit_ends(people, near, size, plain):
@@ -225,9 +227,8 @@ def last_cost(people):
     variable_layout = variables.Layout.of(body)
     model = synthetic_people.point_model(body, LAYOUT)
     prior = objective.make_prior(
-        variable_layout, body.joint_names, NEAR.joint_limit_spread, np.dtype(np.float32),
-        mixtures=pose_mixture.packaged_mixtures(),
-    )  # fmt: skip
+        variable_layout, body.joint_names, NEAR.joint_limit_spread, np.dtype(np.float32)
+    )
     _, rows = evidence.flatten(people.observe("2d"))
     seen = evidence.prepare(rows, layout, np.ones(25, bool), NEAR, np.dtype(np.float32)).evidence
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.array_types import AnyArray, Float
 from hardmo_jax.body.array_files import BodyFileError, read_npz
 from hardmo_jax.labels import provenance
 from hardmo_jax.networks import lifter

@@ -226,9 +226,7 @@ def last_cost(people):
     body, layout = people.body, layouts.get_layout(LAYOUT)
     variable_layout = variables.Layout.of(body)
     model = synthetic_people.point_model(body, LAYOUT)
-    prior = objective.make_prior(
-        variable_layout, body.joint_names, NEAR.joint_limit_spread, np.dtype(np.float32)
-    )
+    prior = objective.make_prior(variable_layout, body.joint_names, NEAR.joint_limit_spread, np.dtype(np.float32))
     _, rows = evidence.flatten(people.observe("2d"))
     seen = evidence.prepare(rows, layout, np.ones(25, bool), NEAR, np.dtype(np.float32)).evidence
 

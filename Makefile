@@ -45,7 +45,7 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile -m "not slow"
 
-# Also the tests that repeat in another size or family what a quicker one shows.
+# Also the tests that are marked slow.
 test-all: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile

@@ -14,10 +14,8 @@ _HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "validation": {"indian": ("07",), "martial": ("04",), "salsa": ("09", "24")},
 }
 STYLES = ("martial", "indian", "salsa")
-
-
-#: Performers of the styles as the CMU database numbers them: their takes elsewhere may be those that are held out.
-_SUBJECTS = {"martial": (135,), "indian": (94,), "salsa": (60, 61)}
+#: Performers of martial arts, Indian dance and salsa as the CMU database numbers them: their takes elsewhere may be those that are held out.
+_SUBJECTS = (135, 94, 60, 61)
 
 
 class SplitError(ValueError):
@@ -43,7 +41,7 @@ def split_of(style: str, take: str) -> Split:
 def is_of_split_subject(name: str) -> bool:
     """Whether a file named as the CMU database names takes (`94_08`) shows a performer of the three styles."""
     number = re.match("0*([0-9]+)(?:[^0-9]|$)", name)
-    return number is not None and any(int(number[1]) in subjects for subjects in _SUBJECTS.values())
+    return number is not None and int(number[1]) in _SUBJECTS
 
 
 def held_out_takes(split: Split, style: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ NEAR = hm.FitOptions(
     refine=(Stage(iterations=7), Stage(iterations=9, pose_prior=0.5, robust_scale=0.1)),
 )
 #: What the order of sums in two programs makes of people who have not converged, radians.
-SAME = 5e-3
+SAME = 2e-3
 USABLE = (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER)
 
 

@@ -143,7 +143,6 @@ def test_video_gives_tracks_and_a_playable_overlay(reference_data, perception_mo
         assert sum(1 for _ in container.decode(video=0)) == 6
 
 
-@pytest.mark.slow
 def test_fists_do_not_pull_the_body_off_its_keypoints(reference_data, perception_models, tmp_path):
     # Found by a user: 42 finger points outvoted the body of the easiest of photos.
     source = reference_data / "media/images/expose/man-in-red-941693.png"

@@ -14,7 +14,8 @@ _HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "validation": {"indian": ("07",), "martial": ("04",), "salsa": ("09", "24")},
 }
 STYLES = ("martial", "indian", "salsa")
-#: Performers of martial arts, Indian dance and salsa as the CMU database numbers them: their takes elsewhere may be those that are held out.
+#: Performers of martial arts, Indian dance and salsa as the CMU database numbers them: their takes elsewhere may be
+#: those that are held out.
 _SUBJECTS = (135, 94, 60, 61)
 
 

@@ -67,7 +67,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config = config_dict.ConfigDict()
     config.prepare = mocap_hard.get_config("smoke" if is_smoke else "full")
     config.protocol = "hardmo"  # 4dhumans, 3dpw14, smpl24
-    names = _METHODS
+    names = ("zero_start", "second_look") if is_smoke else _METHODS
     if variant == "ablation":
         names = (
             *_METHODS[:2], "headings", *(f"prior_{prior}" for prior in _PRIORS), *_ABLATIONS,

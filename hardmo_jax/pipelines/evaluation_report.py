@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hardmo_jax.labels import provenance
 from hardmo_jax.metrics.bootstrap import PairedDifference
 from hardmo_jax.pipelines.scoring import CURVE, SetScore
@@ -45,6 +47,7 @@ def make_tables(results: Sequence[SetScore]) -> list[Table]:
             f"{benchmark}-Foot: P1 the hardest ankles (and toes, where the motion turns them), P2 the next",
             {"P1 ": by_set.get("foot_p1", []), "P2 ": by_set.get("foot_p2", [])},
         ),
+        _style_table(by_set.get("test", [])),
         _limb_table(results),
         _other_sets_table(by_set),
         _count_table(results),
@@ -178,6 +181,26 @@ def _poster_table(title: str, groups: Mapping[str, Sequence[SetScore]]) -> Table
             row.append(str(scored) if scored == result.num_samples else f"{scored} of {result.num_samples}")
             rows.append(tuple(row))
     return Table(title=title, columns=tuple(columns), rows=tuple(rows))
+
+
+def _style_table(results: Sequence[SetScore]) -> Table:
+    """Errors of the body by kind of motion; empty where there is one kind only."""
+    styles = sorted({style for result in results for style in result.styles})
+    rows = []
+    for result in results:
+        row = [result.method]
+        for style in styles:
+            is_style = np.array([own == style for own in result.styles])
+            for metric in ("mpjpe", "pa_mpjpe"):
+                errors = result.errors.get(f"{metric}/{result.protocol.point_set(result.protocol.body_set).label}")
+                values = np.zeros(0) if errors is None else errors[is_style & np.isfinite(errors)]
+                row.append(_millimetres(float(values.mean()) if values.size else None))
+        rows.append(tuple(row))
+    return Table(
+        title="By kind of motion: MPJPE and PA-MPJPE of the body, mm",
+        columns=("method", *(f"{style}{metric}" for style in styles for metric in ("", ", PA"))),
+        rows=tuple(rows) if len(styles) > 1 else (),
+    )
 
 
 def _limb_table(results: Sequence[SetScore]) -> Table:

@@ -67,6 +67,8 @@ class SetScore:
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     """Samples of one group depend on each other: frames of a dance within a second."""
+    styles: tuple[str, ...]
+    """Kind of motion of each sample."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers must know."""
 
@@ -175,6 +177,7 @@ def score(
         errors=errors,
         ids=found.ids,
         groups=found.groups,
+        styles=found.styles,
         notes=_notes(method, predicted),
     )
 

@@ -101,6 +101,18 @@ def test_missing_and_nan_people_are_counted_and_never_averaged_away(test_set, bo
     assert counts.rows[0][1:4] == (str(len(test_set)), "1", "1")
 
 
+def test_kinds_of_motion_are_reported_apart_and_make_up_the_whole(test_set, body, protocol, rng):
+    truth = truth_as_predictions(test_set)
+    turned = truth.params["body_pose"] + rng.normal(scale=0.2, size=truth.params["body_pose"].shape)
+    wrong = dataclasses.replace(truth, params=truth.params | {"body_pose": turned})
+    result = scoring.score(test_set, body, protocol, wrong, method="wrong")
+    table = next(t for t in evaluation_report.make_tables([result]) if t.title.startswith("By kind of motion"))
+    counts = [result.styles.count(style) for style in sorted(set(result.styles))]
+    mean = np.average([float(cell) for cell in table.rows[0][1::2]], weights=counts)
+    assert len(counts) > 1
+    assert mean == pytest.approx(1000 * result.means["mpjpe/body_17"], abs=0.1)
+
+
 def test_order_of_predictions_does_not_matter(test_set, body, protocol, rng):
     given = truth_as_predictions(test_set)
     noisy = {name: array + rng.normal(scale=0.1, size=array.shape) for name, array in given.params.items()}

@@ -21,6 +21,7 @@ _HOME = {
     "Observations": "hardmo_jax.observations",
     "StartOptions": "hardmo_jax.recovery.starts",
     "UserResidual": "hardmo_jax.fitting.evidence",
+    "add_layout": "hardmo_jax.skeleton.layouts",
     "fit": "hardmo_jax.fitting.fit",
     "lift_and_fit": "hardmo_jax.recovery.lift_and_fit",
     "load_body": "hardmo_jax.body.load",
@@ -40,6 +41,7 @@ __all__ = [
     "StartOptions",
     "UserResidual",
     "__version__",
+    "add_layout",
     "fit",
     "lift_and_fit",
     "load_body",
@@ -59,6 +61,7 @@ if typing.TYPE_CHECKING:
     from hardmo_jax.observations import Observations
     from hardmo_jax.recovery.lift_and_fit import lift_and_fit
     from hardmo_jax.recovery.starts import StartOptions
+    from hardmo_jax.skeleton.layouts import add_layout
 
 
 def __getattr__(name: str) -> object:

@@ -65,7 +65,10 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     for phrase in summary.worst:
         console.print(f"look at: {phrase}", soft_wrap=True)
     if not summary.num_people:
-        console.print("nobody was found; try --config.perception.turned=always, or crop closer to the people")
+        console.print(
+            "nobody was found; where a detector looked, try --config.perception.turned=always, or crop closer to the "
+            "people; files of keypoints held nobody with a confident point"
+        )
     for warning in summary.warnings:
         console.print(f"warning: {warning}")
     console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)

@@ -1,10 +1,11 @@
 """Train what the package learns from motion capture.
 
 python -m tools.train --config=configs/train_lifter.py         keypoints to bodies; an hour on two cores
+python -m tools.train --config=configs/train_motion.py         the same over time; an hour; after the lifter
 python -m tools.train --config=configs/train_prior.py          the pose prior; two minutes
 python -m tools.train --config=configs/train_ranker.py         which of several fits to take; after the lifter
 
-All need motion capture. A lifter's run that was stopped goes on where it was: the same command again.
+All need motion capture. A run of the first two that was stopped goes on where it was: the same command again.
 """
 
 import pathlib
@@ -16,16 +17,19 @@ from ml_collections import config_flags
 
 from hardmo_jax import options as options_module
 from hardmo_jax.networks import lifter_file
-from hardmo_jax.pipelines import train_lifter, train_prior, train_ranker
+from hardmo_jax.pipelines import train_lifter, train_motion, train_prior, train_ranker
 from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is trained; configs/train_*.")
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for checkpoints and results; default: out/train_<kind>.")
-_LIFTER = flags.DEFINE_string("lifter", None, "Lifter whose fits the ranker learns from; default: the package's.")
+_LIFTER = flags.DEFINE_string(
+    "lifter", None, "Lifter that the ranker or the motion lifter learns from; default: the package's."
+)
 
 _OPTIONS = {
     "lifter": train_lifter.TrainLifterOptions,
+    "motion_lifter": train_motion.TrainMotionOptions,
     "pose_prior": train_prior.TrainPriorOptions,
     "ranker": train_ranker.TrainRankerOptions,
 }
@@ -48,18 +52,24 @@ def main(argv: Sequence[str]) -> int:
     def tell(step: int, means: dict[str, float]) -> None:
         console.print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
 
+    given = None
+    if _LIFTER.value is not None:
+        given, _ = lifter_file.read_lifter(pathlib.Path(_LIFTER.value).read_bytes(), source=_LIFTER.value)
     with _cli.ProgressBar(console, units="steps") as progress:
         if isinstance(options, train_lifter.TrainLifterOptions):
             done = train_lifter.train_lifter(options, folder, mocap=mocap, progress=progress, on_report=tell)
             path, digest = done.path, done.sha256
             notes = [f"{done.people} people in {done.minutes:.1f} minutes"]
+        elif isinstance(options, train_motion.TrainMotionOptions):
+            done = train_motion.train_motion(
+                options, folder, mocap=mocap, trained=given, progress=progress, on_report=tell
+            )
+            path, digest = done.path, done.sha256
+            notes = [f"{done.clips} clips in {done.minutes:.1f} minutes"]
         elif isinstance(options, train_prior.TrainPriorOptions):
             path, digest, scores = train_prior.train_prior(options, folder, mocap=mocap, progress=progress)
             notes = [f"{part}: one Gaussian {one:.2f}, mixture {many:.2f} nats a pose" for part, one, many in scores]
         else:
-            given = None
-            if _LIFTER.value is not None:
-                given, _ = lifter_file.read_lifter(pathlib.Path(_LIFTER.value).read_bytes(), source=_LIFTER.value)
             path, digest, errors = train_ranker.train_ranker(
                 options, folder, mocap=mocap, trained=given, progress=progress
             )

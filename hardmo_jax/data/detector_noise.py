@@ -116,7 +116,7 @@ def detect(
     confidence = np.clip(confidence, _LOWEST_CONFIDENCE, 1.0)
 
     found = rng.random(confidence.shape) >= noise.missing
-    found &= ~_lost_limbs(rng, layout, noise.lose_limb, num_people)[:, None]
+    found &= ~lost_limbs(rng, layout, noise.lose_limb, num_people)[:, None]
     detected = keypoints_2d + error * side
     order = _swapped_order(rng, layout, noise, num_people, num_frames)
     detected = np.take_along_axis(detected, order[..., None], axis=2)
@@ -150,9 +150,10 @@ def _limb_points(layout: layouts.KeypointLayout, limb: str) -> Bool[np.ndarray, 
     return np.array([is_of_limb(point) for point in layout.points])
 
 
-def _lost_limbs(
+def lost_limbs(
     rng: np.random.Generator, layout: layouts.KeypointLayout, probability: float, num_people: int
 ) -> Bool[np.ndarray, "N K"]:
+    """Points of people that are not found because a whole arm or leg is not."""
     masks = np.stack([_limb_points(layout, limb) for limb in _LIMBS])
     is_hit = rng.random(num_people) < probability
     return masks[rng.integers(len(_LIMBS), size=num_people)] & is_hit[:, None]

@@ -16,14 +16,14 @@ from hardmo_jax.skeleton import joint_limits, layouts
 
 _NAMES = layouts.SMPLH_JOINTS
 _LIMITS = joint_limits.joint_limits(JOINTS[1:])
-_LIMBS = tuple(
+LIMBS = tuple(
     [JOINTS.index(f"{side}_{joint}") for joint in limb]
     for side in layouts.SIDES
     for limb in (("collar", "shoulder", "elbow"), ("hip", "knee", "ankle", "foot"))
 )
-_ANKLES = [JOINTS.index(f"{side}_ankle") for side in layouts.SIDES]
-_TOES = [JOINTS.index(f"{side}_foot") for side in layouts.SIDES]
-_WRISTS = [JOINTS.index(f"{side}_wrist") for side in layouts.SIDES]
+ANKLES = [JOINTS.index(f"{side}_ankle") for side in layouts.SIDES]
+TOES = [JOINTS.index(f"{side}_foot") for side in layouts.SIDES]
+WRISTS = [JOINTS.index(f"{side}_wrist") for side in layouts.SIDES]
 _HEAD = [JOINTS.index(joint) for joint in ("neck", "head")]
 #: Hands are drawn from this many.
 _HANDS_KEPT = 40_000
@@ -99,7 +99,7 @@ class PoseMixer:
         pose = self._pick(rng, count)
         between = rng.random((count, 1, 1)) * (rng.random((count, 1, 1)) < options.halfway)
         pose[:, 1:] += between * (self._pick(rng, count)[:, 1:] - pose[:, 1:])
-        for limb in _LIMBS:
+        for limb in LIMBS:
             is_other = rng.random(count) < options.other_limb
             pose[np.ix_(np.flatnonzero(is_other), np.array(limb))] = self._pick(rng, int(is_other.sum()))[:, limb]
         pose += self._noise(rng, count)
@@ -108,7 +108,7 @@ class PoseMixer:
         full_pose = np.zeros((count, len(_NAMES), 3))
         full_pose[:, : len(JOINTS)] = pose
         chosen = rng.integers(len(self._hands.wrists), size=(2, count))
-        full_pose[:, _WRISTS] = self._hands.wrists[chosen[0]]
+        full_pose[:, WRISTS] = self._hands.wrists[chosen[0]]
         full_pose[:, len(JOINTS) :] = self._hands.fingers[chosen[0]].reshape(count, -1, 3)
         is_mirrored = rng.random(count) < 0.5
         return np.where(is_mirrored[:, None, None], synthetic.mirror_pose(full_pose), full_pose)
@@ -131,11 +131,11 @@ class PoseMixer:
         noise = spread * factor * rng.standard_normal((count, len(JOINTS), 3))
         for joints, share, degrees in (
             (
-                _ANKLES,
+                ANKLES,
                 options.free_ankle,
                 (options.ankle_degrees, 0.6 * options.ankle_degrees, 0.6 * options.ankle_degrees),
             ),
-            (_TOES, options.free_toes, (options.toe_degrees, 2.0, 2.0)),
+            (TOES, options.free_toes, (options.toe_degrees, 2.0, 2.0)),
         ):
             is_free = rng.random((count, len(joints), 1)) < share
             noise[:, joints] += is_free * np.array(degrees) * rng.standard_normal((count, len(joints), 3))

@@ -97,7 +97,7 @@ class Lifter(nnx.Module):
         hidden = self.first(features)
         for block in self.blocks:
             hidden = block(hidden)
-        hidden = _normalised(hidden) * self.scale[...]
+        hidden = normalised(hidden) * self.scale[...]
         return self._read(self.last(hidden), self.spread_last(nnx.silu(self.spread_first(lax.stop_gradient(hidden)))))
 
     def _read(self, outputs: Float[Array, "*batch O"], spread: Float[Array, "*batch P"]) -> LifterOutput:
@@ -126,10 +126,10 @@ class _Block(nnx.Module):
         self.second = nnx.Linear(width, width, kernel_init=small, precision=lax.Precision.HIGHEST, rngs=rngs)
 
     def __call__(self, hidden: Float[Array, "*batch W"]) -> Float[Array, "*batch W"]:
-        return hidden + self.second(nnx.silu(self.first(_normalised(hidden) * self.scale[...])))
+        return hidden + self.second(nnx.silu(self.first(normalised(hidden) * self.scale[...])))
 
 
-def _normalised(hidden: Float[Array, "*batch W"]) -> Float[Array, "*batch W"]:
+def normalised(hidden: Float[Array, "*batch W"]) -> Float[Array, "*batch W"]:
     """Zhang & Sennrich, "Root mean square layer normalization", 2019.
 
     A matrix product, not a sum over an axis: those go wrong in jaxlib 0.10.2 (`rotations.rotate`).

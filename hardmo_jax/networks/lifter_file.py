@@ -15,7 +15,7 @@ from flax import nnx
 from hardmo_jax.array_types import AnyArray, Float
 from hardmo_jax.body.array_files import BodyFileError, read_npz
 from hardmo_jax.labels import provenance
-from hardmo_jax.networks import lifter
+from hardmo_jax.networks import lifter, weight_arrays
 from hardmo_jax.networks.lifter import Lifter, LifterOptions, LifterOutput
 
 FORMAT_VERSION = 1
@@ -65,11 +65,11 @@ def save_lifter(path: str | os.PathLike[str], trained: TrainedLifter, record: di
     Returns:
         SHA-256 of the file.
     """
-    meta = {"format_version": FORMAT_VERSION, "options": dataclasses.asdict(trained.options), "record": record}
-    arrays = {"meta": np.array(json.dumps(meta, sort_keys=True))}
-    arrays["error_precision"] = np.asarray(trained.error_precision, np.float16)
-    for name, leaf in _named(trained.weights).items():
-        arrays[f"weights.{name}"] = np.asarray(leaf, np.float16)
+    arrays = {
+        "meta": weight_arrays.description(FORMAT_VERSION, dataclasses.asdict(trained.options), record),
+        "error_precision": np.asarray(trained.error_precision, np.float16),
+        **weight_arrays.weights_to_arrays(trained.weights),
+    }
     with provenance.replacing(path) as temporary:
         np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
     return provenance.file_sha256(path)
@@ -98,19 +98,8 @@ def read_lifter(data: bytes, *, source: str) -> tuple[TrainedLifter, dict[str, A
         if options.width > 8192 or max(options.blocks, options.guesses) > 64:
             raise ValueError(f"{options} is no lifter")
         expected = nnx.split(nnx.eval_shape(lambda: Lifter(options, rngs=nnx.Rngs(0))))[1]
-        leaves = {}
-        for name, leaf in _named(expected).items():
-            array = arrays[f"weights.{name}"]
-            if array.shape != leaf.shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-                raise ValueError(f"weights {name!r} must be finite numbers of shape {leaf.shape}, got {array.shape}")
-            leaves[name] = jnp.asarray(array, jnp.float32)
-        precision = arrays["error_precision"].astype(np.float32)
-        if precision.shape != (lifter.NUM_SPREAD,) * 2 or not np.isfinite(precision).all():
-            raise ValueError(f"`error_precision` must be finite and square, got {precision.shape}")
-        if np.linalg.eigvalsh(0.5 * (precision + precision.T).astype(np.float64))[0] <= 0:
-            raise ValueError("`error_precision` must be positive definite")
-        order = jax.tree.structure(expected)
-        weights = jax.tree.unflatten(order, [leaves[name] for name in _named(expected)])
+        weights = weight_arrays.weights_from_arrays(arrays, expected)
+        precision = weight_arrays.checked_precision(arrays["error_precision"], lifter.NUM_SPREAD)
         record = meta["record"]
     except LifterFileError:
         raise
@@ -133,11 +122,3 @@ def packaged_lifter() -> TrainedLifter:
             "`python -m tools.train --config=configs/train_lifter.py`"
         )
     return read_lifter(asset.read_bytes(), source=_ASSET)[0]
-
-
-def _named(weights: Any) -> dict[str, Any]:
-    """Leaves by their path."""
-    return {
-        ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(weights)
-    }

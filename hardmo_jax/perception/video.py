@@ -286,7 +286,8 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     files and folders, linked folders and files of unknown suffix are left out.
 
     Args:
-        path: Photo, folder of photos, video, JSON keypoint file or folder of those.
+        path: Photo, folder of photos, video, JSON keypoint file or folder of those. In a folder of photos files of
+            OpenPose that are called after them (`photo_keypoints.json`) take the place of the detector.
         max_pixels: Largest number of pixels of one picture.
 
     Returns:
@@ -342,11 +343,25 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
         ):
             if suffix in suffixes:
                 by_kind[kind].append(entry)
+    if by_kind["image"] and (paths := _of_pictures(by_kind["keypoints"], by_kind["image"])):
+        # OpenPose's files beside its pictures: what was measured already is not measured again.
+        media = Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels)
+        if len(paths) < len(by_kind["image"]):
+            media._warn(
+                f"{folder.name}: {len(by_kind['image']) - len(paths)} photos without a file of keypoints are left out; "
+                "put them into a folder of their own"
+            )
+        return media
     if by_kind["image"]:
         paths = tuple(by_kind["image"])
         media = Media(path=folder, kind="folder", paths=paths, max_pixels=max_pixels)
         if by_kind["video"]:
             media._warn(f"{folder.name}: {len(by_kind['video'])} videos beside the photos are left out")
+        if by_kind["keypoints"]:
+            media._warn(
+                f"{folder.name}: {len(by_kind['keypoints'])} .json files beside the photos are not read, as they are "
+                "not called like a photo (`photo_keypoints.json`); pass a file of keypoints itself"
+            )
         return media
     if by_kind["keypoints"]:
         paths = tuple(by_kind["keypoints"])
@@ -359,6 +374,16 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
     found = f"{len(names)} other files" if names else "nothing"
     raise MediaError(
         f"{folder}: expected photos ({' '.join(IMAGE_SUFFIXES)}), found {found} in this folder and its subfolders"
+    )
+
+
+def _of_pictures(files: list[pathlib.Path], pictures: list[pathlib.Path]) -> tuple[pathlib.Path, ...]:
+    """The files of keypoints that OpenPose would have written of the pictures beside them."""
+    names = {(picture.parent, picture.stem) for picture in pictures}
+    return tuple(
+        path
+        for path in files
+        if path.stem.endswith("_keypoints") and (path.parent, path.stem.removesuffix("_keypoints")) in names
     )
 
 

@@ -96,10 +96,11 @@ def train_lifter(
 
     def loss(weights: Any, batch: LifterSamples) -> Any:
         seen = lifter_input.encode(batch.keypoints_2d, batch.confidence, batch.camera)
-        target = lifter_loss.make_target(skeleton, batch.params, seen)
+        target = lifter_loss.make_target(skeleton, batch.params, seen.rotation, seen.size)
         return lifter_loss.lifter_loss(skeleton, with_weights(weights)(seen.features), target, options.loss)
 
-    _check_same_run(output_dir / "run.txt", options, provenance.file_sha256(pool_path))
+    same = dataclasses.replace(options, calibration_people=0, shrinkage=0.0)
+    loop.check_same_run(output_dir / "run.txt", f"{same}\nposes {provenance.file_sha256(pool_path)}\n")
     last: dict[str, float] = {}
 
     def tell(step: int, means: dict[str, float], average: Any) -> None:
@@ -139,22 +140,6 @@ def train_lifter(
     )
 
 
-def _check_same_run(path: pathlib.Path, options: TrainLifterOptions, poses_sha256: str) -> None:
-    """Refuse to go on with checkpoints of another network, other samples or another schedule.
-
-    Raises:
-        TrainingError: If the folder holds the run of other options.
-    """
-    same = dataclasses.replace(options, calibration_people=0, shrinkage=0.0)
-    text = f"{same}\nposes {poses_sha256}\n"
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise loop.TrainingError(
-            f"{path.parent} holds a run with other options or other poses; give another --output_dir, or delete it"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
 def calibrated(
     trained: TrainedLifter, sampler: LifterSampler, skeleton: Skeleton, options: TrainLifterOptions
 ) -> TrainedLifter:
@@ -167,7 +152,9 @@ def calibrated(
     def errors(trained: TrainedLifter, batch: LifterSamples) -> Any:
         seen = lifter_input.encode(batch.keypoints_2d, batch.confidence, batch.camera)
         found = trained(seen.features)
-        error = lifter_loss.error_vector(found, lifter_loss.make_target(skeleton, batch.params, seen))
+        error = lifter_loss.error_vector(
+            found, lifter_loss.make_target(skeleton, batch.params, seen.rotation, seen.size)
+        )
         return error * jnp.exp(-found.log_spread)
 
     number = -(-options.calibration_people // options.loop.batch)

@@ -123,6 +123,7 @@ def lift_and_fit(
     Raises:
         ObservationError: As `hm.fit`, and if a lifter is to work without 2D keypoints.
     """
+    evidence.flatten(observations)  # what is wrong is refused before it is changed
     start = start or StartOptions()
     count_points = len(layouts.get_layout(observations.layout))
     batch = observations.batch_shape
@@ -151,7 +152,7 @@ def lift_and_fit(
     taken = filled[np.arange(count), chosen]
 
     def shaped(leaf: np.ndarray) -> np.ndarray:
-        return np.asarray(leaf).reshape(*batch, *np.shape(leaf)[1:])
+        return np.asarray(leaf).reshape((*batch, *np.shape(leaf)[1:]))
 
     result = jax.tree.map(lambda leaf: leaf[taken], fits)
     every = jax.tree.map(lambda leaf: leaf[filled], (fits.params, fits.status, fits.error_by_part["body"]))

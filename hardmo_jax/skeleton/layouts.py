@@ -10,11 +10,14 @@ stands for them is decided in `mapping.body_points`, or by the layout itself whe
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 from hardmo_jax.skeleton import lookup, regressors
 
 SIDES = ("left", "right")
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+#: Points of the feet that can stand on the ground.
+CONTACT_POINTS = tuple(f"{side}_{point}" for side in SIDES for point in ("heel", "big_toe"))
 
 #: The 24 joints of SMPL in file order (Loper et al., 2015).
 SMPL_JOINTS = (
@@ -233,6 +236,35 @@ def get_layout(name: str) -> KeypointLayout:
         return LAYOUTS[name]
     except KeyError:
         raise KeyError(lookup.unknown_name("keypoint layout", name, LAYOUTS)) from None
+
+
+def add_layout(name: str, points: Sequence[str]) -> KeypointLayout:
+    """Make a layout of one's own known, for this process.
+
+    Args:
+        name: What observations call it: `hm.Observations(layout=name)`.
+        points: Names of the keypoints in the order of the arrays. They are those of the layouts here (`left_knee`,
+            `nose`, `right_big_toe`, `mid_hip`); a point that is none of these is not compared with the body, and
+            must say so by a name that begins with an underscore.
+
+    Returns:
+        The layout. The same layout may be added again.
+
+    Raises:
+        ValueError: If a point is unknown or named twice, or another layout has the name.
+    """
+    known = {point for layout in LAYOUTS.values() for point in layout.points}
+    for point in points:
+        if point not in known and not point.startswith("_"):
+            raise ValueError(
+                f"{lookup.unknown_name('keypoint', point, sorted(known))[:400]}; points that no body has begin with an "
+                "underscore"
+            )
+    layout = KeypointLayout(name=name, points=tuple(points))
+    if LAYOUTS.get(name, layout) != layout:
+        raise ValueError(f"there is a layout {name!r} with other points already; give yours another name")
+    LAYOUTS[name] = layout
+    return layout
 
 
 #: Parts by which errors, weights and hardcases are reported.

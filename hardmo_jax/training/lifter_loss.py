@@ -15,7 +15,6 @@ from hardmo_jax.geometry import rotations
 from hardmo_jax.geometry.cameras import MIN_DEPTH
 from hardmo_jax.networks import lifter
 from hardmo_jax.networks.lifter import LifterOutput
-from hardmo_jax.networks.lifter_input import LifterInput
 from hardmo_jax.skeleton import layouts
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -93,17 +92,26 @@ class Skeleton:
         return jnp.transpose(joints, (2, 0, 1))
 
 
-def make_target(skeleton: Skeleton, params: BodyParams, seen: LifterInput) -> LifterTarget:
-    """Truth of people before the camera that looks at them."""
+def make_target(
+    skeleton: Skeleton, params: BodyParams, rotation: Float[AnyArray, "B 3 3"], size: Float[AnyArray, "B"]
+) -> LifterTarget:
+    """Truth of people before the camera that looks at them.
+
+    Args:
+        skeleton: Of their body.
+        params: SMPL-H, axes of the real camera.
+        rotation: From these axes to those of the camera that looks at them.
+        size: Unit of places.
+    """
     turns = rotations.axis_angle_to_matrix(params.full_pose()[:, :_NUM_BODY])
-    turns = turns.at[:, 0].set(rotations.compose(seen.rotation, turns[:, 0]))
+    turns = turns.at[:, 0].set(rotations.compose(rotation, turns[:, 0]))
     betas = jnp.asarray(params.betas)
     root = skeleton.template[0] + jnp.matmul(betas, skeleton.basis[:, 0], precision=_HIGHEST)
-    pelvis = rotations.rotate(seen.rotation, root + params.transl)
+    pelvis = rotations.rotate(rotation, root + params.transl)
     depth = jnp.maximum(pelvis[:, 2], MIN_DEPTH)
     return LifterTarget(
         rotations=turns,
-        places=jnp.concatenate([pelvis[:, :2] / (depth * seen.size)[:, None], jnp.log(depth * seen.size)[:, None]], -1),
+        places=jnp.concatenate([pelvis[:, :2] / (depth * size)[:, None], jnp.log(depth * size)[:, None]], -1),
         hands=params.full_pose()[:, _NUM_BODY:],
         betas=betas,
         joints=skeleton(turns, betas),
@@ -123,9 +131,9 @@ def lifter_loss(
     of_guesses, joint_errors = [], []
     for guess in range(num_guesses):
         turns = found.rotations[:, guess]
-        turned = _length((turns - target.rotations).reshape(-1, _NUM_BODY, 9), options.rotation_floor)
-        moved = _length(skeleton(turns, found.betas) - target.joints, options.joint_floor)
-        placed = _length((found.places[:, guess] - target.places)[:, None], options.joint_floor)
+        turned = lengths((turns - target.rotations).reshape(-1, _NUM_BODY, 9), options.rotation_floor)
+        moved = lengths(skeleton(turns, found.betas) - target.joints, options.joint_floor)
+        placed = lengths((found.places[:, guess] - target.places)[:, None], options.joint_floor)
         joint_errors.append(jnp.matmul(moved, joint_weights / options.joints, precision=_HIGHEST))
         of_guesses.append(
             jnp.matmul(turned, rotation_weights, precision=_HIGHEST)
@@ -134,7 +142,7 @@ def lifter_loss(
         )
     ones = np.ones(found.betas.shape[-1], np.float32) / found.betas.shape[-1]
     shape = jnp.matmul(jnp.square(found.betas - target.betas), ones, precision=_HIGHEST)
-    hands = _length(found.hands - target.hands, 0.1)
+    hands = lengths(found.hands - target.hands, 0.1)
     hands = jnp.matmul(hands, np.full(hands.shape[1], 1 / hands.shape[1], np.float32), precision=_HIGHEST)
     total = of_guesses[0] + options.shape * shape + options.hands * hands
     if num_guesses > 1:
@@ -179,7 +187,7 @@ def error_vector(found: LifterOutput, target: LifterTarget) -> Float[Array, "B P
     )
 
 
-def _length(vectors: Float[Array, "B N D"], floor: float) -> Float[Array, "B N"]:
+def lengths(vectors: Float[Array, "B N D"], floor: float) -> Float[Array, "B N"]:
     """Lengths, rounded off below a floor so that they have a derivative at zero."""
     squared = jnp.einsum("bnd,bnd->bn", vectors, vectors, precision=_HIGHEST)
     return jnp.sqrt(squared + floor * floor) - floor

@@ -62,6 +62,24 @@ class TrainingError(ValueError):
 Loss = Callable[[Any, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 
 
+def check_same_run(path: pathlib.Path, identity: str) -> None:
+    """Refuse to go on with checkpoints of another network, other samples or another schedule.
+
+    Args:
+        path: File beside the checkpoints that says whose they are; written if there is none.
+        identity: What the checkpoints depend on.
+
+    Raises:
+        TrainingError: If the folder holds the run of other options.
+    """
+    if path.is_file() and path.read_text(encoding="utf-8") != identity:
+        raise TrainingError(
+            f"{path.parent} holds a run with other options or other poses; give another --output_dir, or delete it"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(identity, encoding="utf-8")
+
+
 def make_optimizer(options: LoopOptions) -> optax.GradientTransformation:
     """AdamW with a warm-up and a cosine, gradients cut at a norm; only matrices decay."""
     schedule = optax.warmup_cosine_decay_schedule(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hardmo_jax.networks import lifter, lifter_file, lifter_input
+from hardmo_jax.networks import lifter, lifter_file, lifter_input, weight_arrays
 from hardmo_jax.networks.lifter import LifterOptions
 from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.skeleton import layouts
@@ -111,7 +111,7 @@ def test_the_spread_is_learnt_without_pulling_at_the_guess(trained, features):
     def certainty(weights):
         return jnp.mean(dataclasses.replace(trained, weights=weights)(features).log_spread)
 
-    gradient = lifter_file._named(jax.jit(jax.grad(certainty))(trained.weights))
+    gradient = weight_arrays.named_leaves(jax.jit(jax.grad(certainty))(trained.weights))
     moved = {name for name, leaf in gradient.items() if np.any(np.asarray(leaf) != 0)}
     assert moved
     assert all(name.startswith("spread_") for name in moved)

@@ -90,7 +90,7 @@ ONES = np.ones((lifter.NUM_SPREAD,) * 2, np.float16)
         ({"weights__scale__value": np.ones(8, np.int32)}, "finite numbers"),
         ({"weights__scale__value": np.array(["a"] * 8)}, "finite numbers"),
         ({"error_precision": None}, "error_precision"),
-        ({"error_precision": ONES[:5]}, "square"),
+        ({"error_precision": ONES[:5]}, "169 x 169"),
         ({"error_precision": np.where(ONES > 0, np.inf, 0).astype(np.float16)}, "finite"),
         ({"error_precision": np.array("text")}, "not a lifter"),
         ({"meta": None}, "meta"),

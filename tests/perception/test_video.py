@@ -268,6 +268,26 @@ def test_folder_is_read_in_natural_order_and_skips_what_is_no_photo(tmp_path):
     assert len(media.sha256) == 3
 
 
+def test_keypoint_files_of_photos_of_a_folder_take_the_place_of_the_detector(tmp_path):
+    for name in ("a", "b", "c"):
+        write_photo(tmp_path / f"{name}.png")
+    (tmp_path / "b_keypoints.json").write_text("{}")
+    (tmp_path / "a_keypoints.json").write_text("{}")
+    (tmp_path / "settings.json").write_text("{}")
+    media = video.open_media(tmp_path)
+    assert media.kind == "keypoints"
+    assert [path.name for path in media.paths] == ["a_keypoints.json", "b_keypoints.json"]
+    assert any("1 photos without a file of keypoints are left out" in warning for warning in media.warnings)
+
+
+def test_other_json_files_beside_photos_are_named_and_not_read(tmp_path):
+    write_photo(tmp_path / "a.png")
+    (tmp_path / "settings.json").write_text("{}")
+    media = video.open_media(tmp_path)
+    assert media.kind == "folder"
+    assert any("1 .json files beside the photos are not read" in warning for warning in media.warnings)
+
+
 @pytest.mark.parametrize(
     ("names", "ordered"),
     [

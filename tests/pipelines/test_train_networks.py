@@ -130,7 +130,9 @@ def test_precision_is_that_of_the_errors_over_their_spread(trained, pool):
     def seen(trained, batch):
         given = lifter_input.encode(batch.keypoints_2d, batch.confidence, batch.camera)
         out = trained(given.features)
-        return out, lifter_loss.error_vector(out, lifter_loss.make_target(skeleton, batch.params, given))
+        return out, lifter_loss.error_vector(
+            out, lifter_loss.make_target(skeleton, batch.params, given.rotation, given.size)
+        )
 
     rows = []
     for number in (10_000_000, 10_000_001):

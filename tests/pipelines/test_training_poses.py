@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hardmo_jax.data import splits
+from hardmo_jax.data.motion_pool import MotionPool, MotionPoolError, load_motion_pool
 from hardmo_jax.data.pose_pool import PosePoolError, load_pose_pool
 from hardmo_jax.data.sources.clip import MotionFileError
 from hardmo_jax.pipelines import training_poses
@@ -160,7 +161,7 @@ def test_a_damaged_pool_is_made_again(collected, short, tmp_path):
 def test_other_files_and_another_rate_make_another_pool(collected, short, tmp_path, monkeypatch):
     """Names of pools, without the work of making them."""
     _, path, _, _ = collected
-    monkeypatch.setattr(training_poses, "_poses_of", lambda style, file, rate: iter([(style, file.stem, POSE)]))
+    monkeypatch.setattr(training_poses, "_clips", lambda files, rate, body, progress: map(still_clip, files))
     _, half = collect_poses(short, tmp_path, frames_per_second=15.0)
     assert half.name != path.name
     more = tmp_path / "cmu_bvh_30fps"
@@ -171,7 +172,52 @@ def test_other_files_and_another_rate_make_another_pool(collected, short, tmp_pa
     assert other.name not in (path.name, half.name)
 
 
-POSE = np.zeros((2, 22, 3))
+def still_clip(file):
+    style, path = file
+    return training_poses.CapturedClip(
+        style=style, take=path.stem, dance=path.stem, body_pose=np.zeros((2, 22, 3)), pelvis=np.zeros((2, 3)),
+        frames=np.arange(2), seconds=np.arange(2) / 30, is_sound=np.ones(2, bool),
+    )  # fmt: skip
+
+
+def test_motion_is_the_runs_of_sound_frames_of_the_takes_for_training(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_poses, "_SHORTEST_RUN", 5)
+    read = training_poses.captured_clip.read_captured_clip
+    clips = []
+
+    def broken(path, style, body, **settings):
+        """Frame 7 is not sound; before it are seven frames, after it at most seven."""
+        clip = read(path, style, body, **settings)
+        clips.append(dataclasses.replace(clip, is_sound=np.arange(len(clip.is_sound)) != 7))
+        return clips[-1]
+
+    monkeypatch.setattr(training_poses.captured_clip, "read_captured_clip", broken)
+    pool, path = training_poses.collect_motion(short, tmp_path)
+    assert dict(zip(pool.styles, pool.takes, strict=True)) == TAKES
+    assert set(pool.run_lengths[::2]) == {7}
+    first = pool.body_pose[: pool.run_lengths[0]]
+    np.testing.assert_array_equal(first, clips[0].body_pose[:7])
+    np.testing.assert_array_equal(pool.pelvis[: pool.run_lengths[0]], clips[0].pelvis[:7])
+    stored = load_motion_pool(path)
+    np.testing.assert_allclose(stored.body_pose, pool.body_pose, atol=1e-6)
+    np.testing.assert_array_equal(stored.run_lengths, pool.run_lengths)
+    assert (stored.styles, stored.takes, stored.frames_per_second) == (pool.styles, pool.takes, 30.0)
+    again, where = training_poses.collect_motion(short, tmp_path)
+    assert where == path
+    assert len(clips) == len(TAKES), "what is stored is not read again"
+    np.testing.assert_allclose(again.body_pose, pool.body_pose, atol=1e-6)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(MotionPoolError, match="not a pool of motion"):
+        load_motion_pool(path)
+
+
+def test_a_pool_of_motion_refuses_takes_that_are_held_out():
+    style, take = sorted(HELD_OUT)[0]
+    with pytest.raises(splits.SplitError):
+        MotionPool(
+            body_pose=np.zeros((9, 22, 3)), pelvis=np.zeros((9, 3)), run_lengths=np.array([9]), take_of=np.array([0]),
+            styles=(style,), takes=(take,), frames_per_second=30.0,
+        )  # fmt: skip
 
 
 def test_a_broken_take_of_the_three_styles_is_not_passed_over(short, tmp_path):

@@ -451,3 +451,39 @@ def test_somebody_without_any_keypoints_is_no_ones_trouble(body, observed, recov
     assert_params(
         rows_of(found.hypotheses.params, (others, FIRST)), rows_of(recovered.hypotheses.params, (others, FIRST)), 2e-3
     )
+
+
+def test_one_person_without_a_batch_axis_is_the_person_of_a_batch(body, observed):
+    batch = recovery._flat(observed)
+    one = jax.tree.map(lambda leaf: np.asarray(leaf)[0], batch)
+    alone = lift_and_fit(body, one)
+    first = lift_and_fit(body, jax.tree.map(lambda leaf: np.asarray(leaf)[:1], batch))
+    np.testing.assert_allclose(alone.result.params.body_pose, first.result.params.body_pose[0], atol=1e-5)
+    assert alone.result.status.shape == ()
+    assert alone.keypoint_order.shape == (len(POINTS),)
+
+
+def test_confidences_out_of_range_are_refused_as_by_the_fit(body, observed):
+    confidence = np.array(observed.confidence)
+    confidence[0, 0] = -0.5
+    with pytest.raises(ObservationError, match="must lie in"):
+        lift_and_fit(body, dataclasses.replace(observed, confidence=confidence))
+
+
+def test_keypoints_in_a_layout_of_ones_own_are_those_of_the_named_points(body, observed, monkeypatch):
+    """The same points in another order, among points that no body has."""
+    monkeypatch.setattr(layouts, "LAYOUTS", dict(layouts.LAYOUTS))
+    order = np.random.default_rng(0).permutation(len(POINTS))
+    hm.add_layout("own", ["_tail", *(POINTS[place] for place in order)])
+
+    def reordered(array, missing):
+        return np.concatenate([np.full_like(array[:, :1], missing), np.asarray(array)[:, order]], 1)
+
+    seen = observed
+    own = hm.Observations(
+        keypoints_2d=reordered(seen.keypoints_2d, 100.0), confidence=reordered(seen.confidence, 0.9),
+        camera=seen.camera, bbox=seen.bbox, layout="own",
+    )  # fmt: skip
+    given, expected = lift_and_fit(body, own).result, lift_and_fit(body, seen).result
+    np.testing.assert_allclose(given.params.body_pose, expected.params.body_pose, atol=2e-3)
+    np.testing.assert_allclose(given.params.transl, expected.params.transl, atol=2e-3)

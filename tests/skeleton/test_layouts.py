@@ -275,3 +275,16 @@ def test_the_parts_of_the_hardmo_benchmark_are_its_lists_in_hmr2_44():
     feet = [index for index, point in enumerate(points) if (layouts.part_of(point) or "").endswith("foot")]
     assert body == [0, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
     assert feet == [19, 20, 21, 22, 23, 24]
+
+
+def test_a_layout_of_ones_own_is_known_by_its_name_and_refuses_what_no_body_has(monkeypatch):
+    monkeypatch.setattr(layouts, "LAYOUTS", dict(layouts.LAYOUTS))
+    own = layouts.add_layout("our_dance_school", ["left_knee", "_belt", "nose"])
+    assert layouts.get_layout("our_dance_school") == own
+    assert layouts.add_layout("our_dance_school", ("left_knee", "_belt", "nose")) == own
+    with pytest.raises(ValueError, match="other points already"):
+        layouts.add_layout("our_dance_school", ["nose"])
+    with pytest.raises(ValueError, match="did you mean 'left_knee'"):
+        layouts.add_layout("typed", ["left_kne"])
+    with pytest.raises(ValueError, match="twice"):
+        layouts.add_layout("doubled", ["nose", "nose"])

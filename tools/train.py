@@ -23,9 +23,7 @@ from tools import _cli
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is trained; configs/train_*.")
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for checkpoints and results; default: out/train_<kind>.")
-_LIFTER = flags.DEFINE_string(
-    "lifter", None, "Lifter that the ranker or the motion lifter learns from; default: the package's."
-)
+_LIFTER = flags.DEFINE_string("lifter", None, "Lifter that others learn from; default: the package's.")
 
 _OPTIONS = {
     "lifter": train_lifter.TrainLifterOptions,

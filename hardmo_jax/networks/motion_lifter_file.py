@@ -49,7 +49,7 @@ def _structure(options: MotionLifterOptions) -> Any:
     return nnx.split(nnx.eval_shape(lambda: MotionLifter(options, rngs=nnx.Rngs(0))))[0]
 
 
-def initial_weights(options: MotionLifterOptions, seed: int) -> Any:
+def initial_motion_weights(options: MotionLifterOptions, seed: int) -> Any:
     """Untrained weights."""
     return nnx.split(MotionLifter(options, rngs=nnx.Rngs(seed)))[1]
 

@@ -124,7 +124,7 @@ def train_motion(
             on_report(step, means)
 
     state = loop.train(
-        motion_lifter_file.initial_weights(options.network, seed),
+        motion_lifter_file.initial_motion_weights(options.network, seed),
         loss,
         batch_of,
         options.loop,

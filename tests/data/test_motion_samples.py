@@ -1,5 +1,6 @@
 """Clips for training: they move as bodies do, their truth fits what is seen, and a number names a batch."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -87,9 +88,8 @@ def test_no_run_is_long_enough(pool):
 
 def test_the_truth_projects_onto_what_an_exact_detector_sees(samples, body):
     _, found = samples
-    flat = {name: getattr(found.params, name).reshape(8 * FRAMES, *getattr(found.params, name).shape[2:])
-            for name in ("betas", "global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")}  # fmt: skip
-    points = in_pieces(landmarks.layout_points(body, LAYOUT), type(found.params)(**flat)).reshape(8, FRAMES, -1, 3)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(8 * FRAMES, *leaf.shape[2:]), found.params)
+    points = in_pieces(landmarks.layout_points(body, LAYOUT), flat).reshape(8, FRAMES, -1, 3)
     pixels = points[..., :2] / points[..., 2:] * found.camera.focal_length[:, None, None]
     pixels += found.camera.principal_point[:, None, None]
     np.testing.assert_allclose(pixels, found.keypoints_2d, atol=0.1)

@@ -113,7 +113,10 @@ def test_a_ranker_is_trained_on_fits_of_a_lifter_of_ones_own(lifter, user):
             (config("prior"), "--mocap=nowhere"),
             "training needs motion capture in folders martial, indian, salsa: nowhere",
         ),
-        ((f"--config={ROOT / 'configs' / 'eval.py'}:smoke",), "config.kind must be one of lifter, pose_prior, ranker"),
+        (
+            (f"--config={ROOT / 'configs' / 'eval.py'}:smoke",),
+            "config.kind must be one of lifter, motion_lifter, pose_prior, ranker",
+        ),
         ((config("lifter"), "--config.loop.step=3"), 'Did you mean "steps"'),
         ((config("ranker"), f"--lifter={ROOT / 'pyproject.toml'}"), "not a lifter"),
     ],

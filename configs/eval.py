@@ -4,12 +4,13 @@ Command:  python -m tools.eval
 Hardware: a laptop; 2 cores take some minutes from a stored benchmark.
 Expected: see docs/evaluation.md.
 Variants: `full`; `everything` adds clips and the sets in which detectors fail; `ablation` leaves out a term or a start
-at a time; `smoke`, a few people, for tests.
+at a time; `clips` is about video alone; `smoke`, a few people, for tests.
 
 Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: starts at rest, facing the camera and away, the
 written prior; `lifter` is the network's first guess, untouched; `lifter_fit` a fit that starts there and is drawn
 there; `multi_start` several starts of which the ranker takes one, and a second look; `second_look`, the default of
-`tools.annotate` (configs/normal.py), the lifter's first guess and a second look.
+`tools.annotate` for photos (configs/normal.py), the lifter's first guess and a second look; `over_time`, its default
+for video, all frames of a clip together (single frames as `second_look`).
 """
 
 from typing import Any
@@ -32,6 +33,7 @@ _ABLATIONS: dict[str, dict[str, Any]] = {
 }
 _PRIORS = ("gaussian", "written")
 _METHODS = ("zero_start", "lifter", "lifter_fit", "multi_start", "second_look")
+_CLIPS = ("video", "video_correlated")
 
 
 def _method(name: str) -> config_dict.ConfigDict:
@@ -49,20 +51,22 @@ def _method(name: str) -> config_dict.ConfigDict:
         start.hypotheses = tuple(start for start in normal.HYPOTHESES if not start.startswith(left_out))
     elif start.kind == "lifter":
         start.hypotheses = ("guess_1",)
-        start.second_look = name == "second_look"
+        start.second_look = name in ("second_look", "over_time")
     if name == "lifter":
         fit.refine = (config_dict.create(iterations=1, free=()),)  # nothing moves
     for stage in fit.refine:
         stage.update(_ABLATIONS.get(name, {}))
     if name.startswith("prior_"):
         fit.prior = name.removeprefix("prior_")
-    return config_dict.create(name=name, start=start, fit=fit)
+    return config_dict.create(name=name, start=start, fit=fit, is_over_time=name == "over_time")
 
 
 def get_config(variant: str = "full") -> config_dict.ConfigDict:
     """Configuration of `tools.eval`."""
-    if variant not in ("full", "everything", "ablation", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/eval.py; known: full, everything, ablation, smoke")
+    if variant not in ("full", "everything", "ablation", "clips", "smoke"):
+        raise ValueError(
+            f"unknown variant {variant!r} of configs/eval.py; known: full, everything, ablation, clips, smoke"
+        )
     is_smoke = variant == "smoke"
     config = config_dict.ConfigDict()
     config.prepare = mocap_hard.get_config("smoke" if is_smoke else "full")
@@ -73,12 +77,14 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
             *_METHODS[:2], "headings", *(f"prior_{prior}" for prior in _PRIORS), *_ABLATIONS,
             "multi_start_without_swaps", "multi_start_without_plain", *_METHODS[2:],
         )  # fmt: skip
+    if variant == "clips":
+        names = ("second_look", "over_time")
     config.methods = tuple(_method(name) for name in names)
     config.sets = ("test", "foot_p1") if is_smoke else ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")
-    if variant == "ablation":
-        config.sets = ("test",)
+    if variant in ("ablation", "clips"):
+        config.sets = ("test",) if variant == "ablation" else _CLIPS
     config.last_methods = 2
-    config.last_method_sets = (*_STRESS, "video", "video_correlated") if variant == "everything" else ()
+    config.last_method_sets = (*_STRESS, *_CLIPS) if variant == "everything" else ()
     config.limit = config_dict.placeholder(int)  # samples of each set at most
     config.num_resamples = 10_000
     return config

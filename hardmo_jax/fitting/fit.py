@@ -30,15 +30,14 @@ from hardmo_jax.fitting import (
     levenberg_marquardt,
     motion,
     objective,
-    pose_mixture,
     variables,
 )  # fmt: skip
-from hardmo_jax.fitting.evidence import Evidence, GuessRows, UserResidual
+from hardmo_jax.fitting.evidence import Evidence, UserResidual
 from hardmo_jax.fitting.guess import Guess
+from hardmo_jax.fitting.job import FitJob, count_rows, guess_rows, make_job, start_of
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
-from hardmo_jax.fitting.stages import FitOptions, PosePriorName, Stage
-from hardmo_jax.geometry import cameras
+from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
 
@@ -87,14 +86,14 @@ def fit(
         raise ObservationError("the batch is empty: there is nobody to fit")
     guess = initial if isinstance(initial, Guess) else None
     begin = initial.params if isinstance(initial, Guess) else initial
-    job = _job(body, layout, options, guess)
+    job = make_job(body, layout, options, guess)
     prepared = evidence.prepare(people, layout, job.is_supported, options, job.dtype)
     start = None
     if begin is not None:
-        start, is_number = _start_of(body, begin, batch, job.prior)
+        start, is_number = start_of(body, begin, batch, job.prior)
         prepared = dataclasses.replace(prepared, is_finite=prepared.is_finite & is_number)
         if guess is not None:
-            rows = _guess_rows(guess, start[0], batch, job.dtype)
+            rows = guess_rows(guess, start[0], batch, job.dtype)
             prepared = dataclasses.replace(prepared, evidence=dataclasses.replace(prepared.evidence, guess=rows))
     if not isinstance(residuals, Sequence) or not all(isinstance(extra, UserResidual) for extra in residuals):
         raise ObservationError(
@@ -114,127 +113,6 @@ def fit(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Job:
-    """What all people of a call have in common."""
-
-    model: landmarks.PointModel
-    """Every keypoint of the layout."""
-    solved: landmarks.PointModel
-    """Those that can have any weight: the only ones that solvers compute."""
-    is_solved: Bool[np.ndarray, "K"]
-    is_supported: Bool[np.ndarray, "K"]
-    layout: layouts.KeypointLayout
-    solved_layout: layouts.KeypointLayout
-    options: FitOptions
-    prior: objective.Prior
-    schedules: dict[str, objective.StageWeights]
-    dtype: np.dtype
-
-    def on(self, device: Any) -> "_Job":
-        """The same with its arrays on a device."""
-        names = ("model", "solved", "prior", "schedules")
-        return dataclasses.replace(self, **{name: jax.device_put(getattr(self, name), device) for name in names})
-
-
-def _job(body: BodyModel, layout: layouts.KeypointLayout, options: FitOptions, guess: Guess | None) -> _Job:
-    body = body.without_expression()
-    model, is_supported = landmarks.point_model(body, layout)
-    if is_supported.sum() < options.min_keypoints:
-        raise ObservationError(
-            f"{body.name} has only {int(is_supported.sum())} of the points of layout {layout.name!r}; "
-            "its topology has no named landmarks, or the layout is another body part's"
-        )
-    is_solved = is_supported & (evidence.point_weights(layout, options.part_weights) > 0)
-    solved_layout = layout.only(tuple(np.flatnonzero(is_solved).tolist()))
-    solved, _ = landmarks.point_model(body, solved_layout)
-    dtype = body.joint_template.dtype
-    variable_layout = variables.Layout.of(body)
-    # Levenberg-Marquardt explores and refines by one program: both schedules have the same number of rows.
-    is_one_program = options.solver == "levenberg_marquardt"
-    stages = {"explore": options.explore, "refine": options.refine}
-    num_rows = max(_num_rows(given) for given in stages.values()) if is_one_program else None
-    return _Job(
-        model=_anonymous(model),
-        solved=_anonymous(solved),
-        is_solved=is_solved,
-        is_supported=is_supported,
-        layout=layout,
-        solved_layout=solved_layout,
-        options=options,
-        prior=_with_guess(
-            _prior(variable_layout, body.joint_names, options.joint_limit_spread, np.dtype(dtype), options.prior), guess
-        ),
-        schedules={
-            name: objective.stage_schedule(given, variable_layout, np.dtype(dtype), num_rows=num_rows)
-            for name, given in stages.items()
-        },
-        dtype=np.dtype(dtype),
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _prior(
-    layout: variables.Layout, joint_names: tuple[str, ...], limit_spread: float, dtype: np.dtype, name: PosePriorName
-) -> objective.Prior:
-    """The prior that the options name, without a guess; its inverse covariances are made once."""
-    mixtures = {} if name == "written" else pose_mixture.packaged_mixtures()
-    if name == "gaussian":
-        mixtures = {part: mixture.as_one() for part, mixture in mixtures.items()}
-    return objective.make_prior(layout, joint_names, limit_spread, dtype, mixtures=mixtures)
-
-
-def _with_guess(prior: objective.Prior, guess: Guess | None) -> objective.Prior:
-    if guess is None:
-        return prior
-    precision = _precision(guess, 6 + np.shape(prior.mean)[0])
-    dtype = np.asarray(prior.mean).dtype
-    return dataclasses.replace(
-        prior,
-        guess_precision=precision.astype(dtype),
-        guess_factor=np.linalg.cholesky(precision).T.astype(dtype),
-    )
-
-
-def _precision(guess: Guess, size: int) -> Float[np.ndarray, "P P"]:
-    """The guess's matrix, checked.
-
-    Raises:
-        ObservationError: If it is not symmetric and positive definite, or of another size.
-    """
-    precision = np.asarray(guess.precision, np.float64)
-    if precision.shape != (size, size) or not np.isfinite(precision).all():
-        raise ObservationError(f"`precision` of a guess must be finite and of {(size, size)}, got {precision.shape}")
-    precision = 0.5 * (precision + precision.T)
-    if np.linalg.eigvalsh(precision)[0] <= 0:
-        raise ObservationError("`precision` of a guess must be positive definite: it is an inverse covariance")
-    return precision
-
-
-def _guess_rows(guess: Guess, mean: Float[np.ndarray, "B P"], batch: tuple[int, ...], dtype: np.dtype) -> GuessRows:
-    """A guess in terms of the vector, one row a person.
-
-    Raises:
-        ObservationError: If spreads are of another shape, or not positive.
-    """
-    axes = np.eye(3) if guess.axes is None else np.asarray(guess.axes)
-    try:
-        spread = np.broadcast_to(guess.spread, (*batch, mean.shape[-1])).reshape(mean.shape)
-        axes = np.broadcast_to(axes, (*batch, 3, 3)).reshape(-1, 3, 3)
-    except ValueError:
-        raise ObservationError(
-            f"`spread` {np.shape(guess.spread)} and `axes` {axes.shape} of a guess do not broadcast to the batch axes "
-            f"{batch} with {mean.shape[-1]} entries and 3 x 3"
-        ) from None
-    is_sound = (spread > 0).all(-1) & np.isfinite(axes).all((-1, -2))
-    if not is_sound.all():
-        raise ObservationError(
-            f"`spread` of a guess must be positive (infinite where it says nothing), `axes` finite: they are not for "
-            f"person {np.argmin(is_sound)}, and {np.sum(~is_sound)} of {mean.shape[0]} in all"
-        )
-    return GuessRows(mean=mean, inverse_spread=(1 / spread).astype(dtype), axes=axes.astype(dtype))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Serving:
     """How a device works."""
 
@@ -242,50 +120,7 @@ class _Serving:
     platform: str
 
 
-def _num_rows(stages: tuple[Stage, ...]) -> int:
-    return sum(stage.iterations + 1 for stage in stages)
-
-
-def _anonymous(model: landmarks.PointModel) -> landmarks.PointModel:
-    """Without names, which take no part in the computation: bodies of one shape then share one compiled program."""
-    body = dataclasses.replace(model.body, name="", checksum="", gender="unknown", left_hand=None, right_hand=None)
-    return dataclasses.replace(model, body=body)
-
-
-def _start_of(
-    body: BodyModel, initial: BodyParams, batch: tuple[int, ...], prior: objective.Prior
-) -> tuple[tuple[Float[np.ndarray, "B P"], Float[np.ndarray, "B 3 3"]], Bool[np.ndarray, "B"]]:
-    """Vectors and orientations of given parameters, one row a person, and who has numbers there.
-
-    Whoever has none starts from the prior's mean.
-    """
-    jax.eval_shape(body.joints, initial)  # parameters of another model are refused by name
-    try:
-        np.broadcast_shapes(initial.batch_shape, batch)
-        rows = jax.tree.map(
-            lambda leaf: np.broadcast_to(leaf, (*batch, *leaf.shape[len(initial.batch_shape) :])), initial
-        )
-    except ValueError:
-        raise ObservationError(
-            f"`initial` has the batch axes {initial.batch_shape}, the observations have {batch}"
-        ) from None
-    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), rows)
-    dtype = body.joint_template.dtype
-    rows = jax.tree.map(lambda leaf: leaf.astype(dtype), rows)
-    vector, orient = (np.asarray(leaf) for leaf in _from_params(variables.Layout.of(body), rows))
-    is_number = np.asarray(np.isfinite(vector).all(-1) & np.isfinite(orient).all((-1, -2)))
-    vector = np.where(is_number[:, None], vector, prior.mean_vector())
-    return (vector, np.where(is_number[:, None, None], orient, np.eye(3, dtype=dtype))), is_number
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _from_params(
-    variable_layout: variables.Layout, params: BodyParams
-) -> tuple[Float[Array, "B P"], Float[Array, "B 3 3"]]:
-    return variable_layout.from_params(params)
-
-
-def _of_people(extra: UserResidual, batch: tuple[int, ...], job: _Job) -> UserResidual:
+def _of_people(extra: UserResidual, batch: tuple[int, ...], job: FitJob) -> UserResidual:
     """A user's residual with one row of data a person, fractions in the precision of the body.
 
     Raises:
@@ -321,7 +156,7 @@ def _of_people(extra: UserResidual, batch: tuple[int, ...], job: _Job) -> UserRe
 
 
 def _spread(
-    job: _Job,
+    job: FitJob,
     prepared: evidence.Prepared,
     start: tuple[np.ndarray, np.ndarray] | None,
     count: int,
@@ -396,7 +231,7 @@ def _padded_size(count: int) -> int:
 
 
 def _fit_piece(
-    job: _Job,
+    job: FitJob,
     seen: Evidence,
     judged: tuple[Bool[np.ndarray, "B K"], Bool[np.ndarray, "B K"]],
     start: tuple[np.ndarray, np.ndarray] | None,
@@ -446,7 +281,7 @@ def _fit_piece(
             cost=jnp.asarray(np.where(is_start, before, after)),
         )
     points = keypoints(job.model, orient[:size], refined.vector)
-    finish = _compiled(_finish, "layout", cpu_level=0, platform=platform)
+    finish = _compiled(judgement.finish, "layout", cpu_level=0, platform=platform)
     result = finish(job.model, job.prior, seen, refined, points, orient[:size], *judged, layout=job.layout)
     result = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result)
     # Who is at an optimum from the beginning has converged.
@@ -454,7 +289,7 @@ def _fit_piece(
         is_start[:count] & (result["status"] == FitStatus.MAX_STEPS)
     )
     result["status"] = np.where(is_kept, FitStatus.NO_BETTER, result["status"])
-    history = np.asarray(refined.history)[:count, : _num_rows(options.refine)]
+    history = np.asarray(refined.history)[:count, : count_rows(options.refine)]
     history = _filled(history)
     history[is_lost[:count], -1] = np.asarray(refined.cost)[:count][is_lost[:count]]
     return {**result, "loss_history": history}
@@ -480,7 +315,7 @@ def _filled(history: Float[np.ndarray, "B rows"]) -> Float[np.ndarray, "B rows"]
 
 
 def _solve(
-    job: _Job,
+    job: FitJob,
     seen: Evidence,
     schedule: str,
     vector: np.ndarray | Array,
@@ -556,36 +391,3 @@ def _starts(
     if seen.keypoints_3d is not None:
         starts.append(jax.vmap(lambda person: initialise.start_from_3d(rest, person, mean, layout))(seen))
     return jnp.concatenate([start[0] for start in starts]), jnp.concatenate([start[1] for start in starts])
-
-
-def _finish(
-    model: landmarks.PointModel,
-    prior: objective.Prior,
-    seen: Evidence,
-    solution: Solution,
-    points: Float[Array, "B K 3"],
-    orient: Float[Array, "B 3 3"],
-    confident: Bool[Array, "B K"],
-    judged: Bool[Array, "B K"],
-    *,
-    layout: layouts.KeypointLayout,
-) -> dict[str, Any]:
-    """Parameters, keypoints, status and errors of solutions."""
-    vector = solution.vector
-    distance = judgement.distances(points, seen)
-    is_credible = judgement.is_credible(model, prior, seen, vector, distance, judged)
-    status = jnp.where(solution.is_converged, FitStatus.CONVERGED, FitStatus.MAX_STEPS)
-    status = jnp.where(is_credible, status, FitStatus.DIVERGED)
-    is_finite = jnp.isfinite(solution.cost) & jnp.all(jnp.isfinite(vector), -1)
-    status = jnp.where(is_finite, status, FitStatus.NONFINITE)
-    pixels = None
-    if seen.keypoints_2d is not None:
-        camera = cameras.Camera(focal_length=seen.focal_length, principal_point=seen.principal_point)
-        pixels = cameras.project_points(camera, points)
-    return {
-        "params": variables.Layout.of(model.body).to_params(vector, orient),
-        "keypoints_2d": pixels,
-        "keypoints_3d": points,
-        "status": status.astype(jnp.int32),
-        "error_by_part": judgement.median_errors(distance, confident, layout),
-    }

@@ -1,5 +1,7 @@
 """What a fit is worth: how far its keypoints are from the measured ones, and whether it is a human being."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from hardmo_jax.array_types import Array, Bool, Float
@@ -7,6 +9,8 @@ from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import evidence as evidence_module
 from hardmo_jax.fitting import objective, variables
 from hardmo_jax.fitting.evidence import Evidence
+from hardmo_jax.fitting.result import FitStatus
+from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.geometry import cameras
 from hardmo_jax.skeleton import layouts
 
@@ -73,3 +77,36 @@ def median_errors(
 def _masked_median(values: Float[Array, "B K"], is_kept: Bool[Array, "B K"]) -> Float[Array, "B"]:
     """Median of the kept values of each row; NaN where none is kept."""
     return jnp.nanmedian(jnp.where(is_kept, values, jnp.nan), axis=-1)
+
+
+def finish(
+    model: landmarks.PointModel,
+    prior: objective.Prior,
+    seen: Evidence,
+    solution: Solution,
+    points: Float[Array, "B K 3"],
+    orient: Float[Array, "B 3 3"],
+    confident: Bool[Array, "B K"],
+    judged: Bool[Array, "B K"],
+    *,
+    layout: layouts.KeypointLayout,
+) -> dict[str, Any]:
+    """Parameters, keypoints, status and errors of solutions."""
+    vector = solution.vector
+    distance = distances(points, seen)
+    credible = is_credible(model, prior, seen, vector, distance, judged)
+    status = jnp.where(solution.is_converged, FitStatus.CONVERGED, FitStatus.MAX_STEPS)
+    status = jnp.where(credible, status, FitStatus.DIVERGED)
+    is_finite = jnp.isfinite(solution.cost) & jnp.all(jnp.isfinite(vector), -1)
+    status = jnp.where(is_finite, status, FitStatus.NONFINITE)
+    pixels = None
+    if seen.keypoints_2d is not None:
+        camera = cameras.Camera(focal_length=seen.focal_length, principal_point=seen.principal_point)
+        pixels = cameras.project_points(camera, points)
+    return {
+        "params": variables.Layout.of(model.body).to_params(vector, orient),
+        "keypoints_2d": pixels,
+        "keypoints_3d": points,
+        "status": status.astype(jnp.int32),
+        "error_by_part": median_errors(distance, confident, layout),
+    }

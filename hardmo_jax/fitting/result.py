@@ -28,6 +28,8 @@ class FitStatus(enum.IntEnum):
     NO_BETTER = 5
     """A start was given, and all that the stages led to was worse by the objective of the last one: the parameters are
     those of the start, as usable as it was."""
+    FILLED = 6
+    """A frame of a track in which too little was found: the parameters lie between those of the frames around it."""
 
 
 @jax.tree_util.register_dataclass

@@ -40,6 +40,8 @@ class MotionInput:
     """The lifter's first guess of every frame (batch axes B, T; one guess), in the clip's camera."""
     is_there: Bool[AnyArray, "B T"]
     """Whether anything was found."""
+    exists: Bool[AnyArray, "B T"]
+    """False beyond the ends of a clip, where frames only fill up an array."""
     rotation: Float[AnyArray, "B 3 3"]
     """From the axes of the real camera to those of the clip's camera."""
     size: Float[AnyArray, "B"]
@@ -51,6 +53,7 @@ def encode_clip(
     keypoints_2d: Float[AnyArray, "B T 65 2"],
     confidence: Float[AnyArray, "B T 65"],
     camera: Camera,
+    exists: Bool[AnyArray, "B T"] | None = None,
 ) -> MotionInput:
     """Ask the lifter about every frame, and put what it says before one camera a clip.
 
@@ -59,6 +62,7 @@ def encode_clip(
         keypoints_2d: Pixels, in the layout of the lifter; finite.
         confidence: In [0, 1]; 0 where nothing was found. Frames may have no point at all.
         camera: One a frame (B, T) or a clip (B, 1).
+        exists: False for frames that only fill up the arrays, which have no points; None if there are none.
     """
     batch = jnp.shape(keypoints_2d)[:2]
     seen = lifter_input.encode(keypoints_2d, confidence, camera)
@@ -98,7 +102,12 @@ def encode_clip(
         known,
     ]
     return MotionInput(
-        features=jnp.concatenate(parts, -1), guess=guess, is_there=is_there, rotation=rotation, size=size
+        features=jnp.concatenate(parts, -1),
+        guess=guess,
+        is_there=is_there,
+        exists=jnp.ones_like(is_there) if exists is None else jnp.asarray(exists),
+        rotation=rotation,
+        size=size,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.geometry import rotation_formats
 from hardmo_jax.networks import lifter, motion_input
 from hardmo_jax.networks.lifter import LifterOutput, normalised
@@ -84,7 +84,7 @@ class MotionLifter(nnx.Module):
         """Guesses of every frame of clips."""
         hidden = self.first(clip.features)
         for block in self.blocks:
-            hidden = block(hidden)
+            hidden = block(hidden, clip.exists)
         hidden = normalised(hidden) * self.scale[...]
         change = self.last(hidden)
         spread = self.spread_last(nnx.silu(self.spread_first(lax.stop_gradient(hidden))))
@@ -118,8 +118,8 @@ class _Block(nnx.Module):
         self.first = nnx.Linear(width, options.hidden, precision=highest, rngs=rngs)
         self.second = nnx.Linear(options.hidden, width, kernel_init=small, precision=highest, rngs=rngs)
 
-    def __call__(self, hidden: Float[Array, "B T W"]) -> Float[Array, "B T W"]:
-        seen = normalised(hidden) * self.scales[0][...]
+    def __call__(self, hidden: Float[Array, "B T W"], exists: Bool[AnyArray, "B T"]) -> Float[Array, "B T W"]:
+        seen = normalised(hidden) * self.scales[0][...] * exists[..., None]
         margin = _TAPS * self.gap
         # Before the beginning and after the end is nothing: zeros.
         wide = jnp.pad(seen, ((0, 0), (margin, margin), (0, 0)))

@@ -7,7 +7,7 @@ both stand in the table. Errors of single samples are kept, so that two methods 
 import collections
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -17,7 +17,8 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data import predictions as prediction_files
 from hardmo_jax.data.hard_set import HardSet, HardSetError, body_name, load_hard_set
 from hardmo_jax.data.predictions import Predictions
-from hardmo_jax.fitting.result import FitStatus
+from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance
 from hardmo_jax.metrics import protocols
@@ -25,6 +26,7 @@ from hardmo_jax.pipelines import label_predictions, prepare
 from hardmo_jax.pipelines.prepare import PrepareOptions
 from hardmo_jax.pipelines.scoring import SetScore, protocol_for, score
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, check_stages, lift_and_fit
+from hardmo_jax.recovery.recover_motion import FROM_MOTION, recover_motion
 from hardmo_jax.recovery.starts import StartOptions
 
 Progress = Callable[[str, int, int | None], None]
@@ -39,6 +41,10 @@ class MethodOptions:
     name: str
     start: StartOptions = StartOptions()
     fit: FitOptions = FROM_LIFTER
+    is_over_time: bool = False
+    """Frames of clips are recovered together (`recovery.recover_motion`); `start` and `fit` are for single frames."""
+    fit_over_time: FitOptions = FROM_MOTION
+    motion: MotionOptions = MotionOptions()
 
     def __post_init__(self) -> None:
         check_stages(self.start, self.fit)
@@ -132,15 +138,14 @@ def predict(
     Returns:
         Parameters, and how many fits ended how. Failed fits are scored like all others.
     """
-    pieces, status = [], collections.Counter()
-    for first in range(0, len(found), _PEOPLE_AT_ONCE):
-        some = found.select(np.arange(first, min(first + _PEOPLE_AT_ONCE, len(found))))
-        recovered = lift_and_fit(body, some.observations(), start=method.start, options=method.fit)
-        result = jax.block_until_ready(recovered.result)
+    pieces, status, done = [], collections.Counter(), 0
+    for some in _pieces(found, method):
+        result = _recovered(some, body, method)
         pieces.append(jax.tree.map(np.asarray, result.params))
         status.update(FitStatus(int(code)).name for code in np.asarray(result.status))
+        done += len(some)
         if progress is not None:
-            progress(first + len(some), len(found))
+            progress(done, len(found))
     params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
     arrays = {
         field.name: getattr(params, field.name).astype(np.float64)
@@ -149,6 +154,28 @@ def predict(
     }
     predicted = Predictions(source="fit", ids=found.ids, params=arrays, body=body_name(body))
     return predicted, dict(sorted(status.items()))
+
+
+def _pieces(found: HardSet, method: MethodOptions) -> Iterator[HardSet]:
+    """The set clip by clip for methods that look over time, else some hundred people at a time."""
+    is_clips = method.is_over_time and found.windows.max(initial=-1) >= 0
+    size = int((found.windows == found.windows[0]).sum()) if is_clips else _PEOPLE_AT_ONCE
+    for first in range(0, len(found), size):
+        yield found.select(np.arange(first, min(first + size, len(found))))
+
+
+def _recovered(some: HardSet, body: BodyModel, method: MethodOptions) -> FitResult:
+    observations = some.observations()
+    if method.is_over_time and some.windows.max(initial=-1) >= 0:
+        recovered = recover_motion(
+            body,
+            observations,
+            frames_per_second=some.frames_per_second,
+            options=method.fit_over_time,
+            motion_options=method.motion,
+        )
+        return jax.block_until_ready(recovered.result)
+    return jax.block_until_ready(lift_and_fit(body, observations, start=method.start, options=method.fit).result)
 
 
 def evaluate_methods(

@@ -243,20 +243,30 @@ def _other_sets_table(by_set: Mapping[str, Sequence[SetScore]]) -> Table:
             continue
         for result in members:
             body = result.protocol.point_set(result.protocol.body_set).label
-            acceleration = result.means.get(f"acceleration_error/{body}")
             rows.append(
                 (
                     f"{name} {result.method}",
                     _millimetres(result.means.get(f"mpjpe/{body}")),
                     _millimetres(result.means.get(f"pa_mpjpe/{body}")),
-                    "-" if acceleration is None or not math.isfinite(acceleration) else f"{acceleration:.1f}",
+                    _decimal(result.means.get(f"acceleration_error/{body}"), 1),
+                    _decimal(result.means.get(f"acceleration_share/{body}"), 2),
+                    _decimal(result.means.get(f"peak_speed_share/{body}"), 2),
+                    _millimetres(result.means.get("foot_slide/contact_4")),
+                    _decimal(result.means.get("shape_spread/betas"), 2),
                 )
             )
     return Table(
         title="Clips, and detectors that fail",
-        columns=("set, method", "MPJPE body, mm", "PA-MPJPE body, mm", "acceleration error, m/s2"),
+        columns=(
+            "set, method", "MPJPE body, mm", "PA-MPJPE body, mm", "acceleration error, m/s2", "acceleration / truth",
+            "fastest points, peak speed / truth", "slide of standing feet, mm a frame", "shape within a track, sd",
+        ),
         rows=tuple(rows),
-    )
+    )  # fmt: skip
+
+
+def _decimal(value: float | None, places: int) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{places}f}"
 
 
 def _count_table(results: Sequence[SetScore]) -> Table:

@@ -20,7 +20,7 @@ from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.predictions import PredictionError, Predictions
 from hardmo_jax.geometry import cameras, rotations
 from hardmo_jax.geometry.cameras import Camera
-from hardmo_jax.metrics import bootstrap, keypoints, pose, protocols, scores
+from hardmo_jax.metrics import bootstrap, clips, keypoints, pose, protocols, scores
 from hardmo_jax.metrics.protocols import Protocol
 from hardmo_jax.skeleton import layouts, mapping, regressors
 
@@ -152,9 +152,11 @@ def score(
         local = [_relative(body, posed.rotations) for posed in (ours, truth)]
         angles = pose.joint_angle_error(*local).values
         errors |= {f"joint_angle_degrees/{joint}": angles[:, column] for column, joint in enumerate(_JOINTS) if column}
+    shares = {}
     if found.windows.max(initial=-1) >= 0:
-        errors |= _acceleration(found, covered, ours.points, truth.points)
-    means = {name: _mean(values) for name, values in errors.items()}
+        of_clips, shares = _over_time(found, covered, ours, truth)
+        errors |= of_clips
+    means = {name: _mean(values) for name, values in errors.items()} | shares
     if "orientation_degrees/pelvis" in errors:
         heading = errors["orientation_degrees/pelvis"]
         means["turned_round_share/pelvis"] = _mean(
@@ -378,28 +380,44 @@ def _vertex_errors(
     return np.concatenate(pieces)
 
 
-def _acceleration(
-    found: HardSet, protocol: Protocol, predicted: np.ndarray, truth: np.ndarray
-) -> dict[str, Float[np.ndarray, "N"]]:
-    """Acceleration errors of root-aligned points, m/s^2, at the middle one of three frames of a clip."""
+def _over_time(
+    found: HardSet, protocol: Protocol, ours: _Posed, truth: _Posed
+) -> tuple[dict[str, Float[np.ndarray, "N"]], dict[str, float]]:
+    """Errors that only clips show, by frame, and shares of the truth's motion that are left."""
     length = int((found.windows == found.windows[0]).sum())
-    root = list(protocol.layout.indices(protocol.root))
+    layout, rate = protocol.layout, found.frames_per_second
+    root = list(layout.indices(protocol.root))
 
     def of_windows(points: np.ndarray) -> np.ndarray:
-        return (points - points[:, root].mean(1, keepdims=True)).reshape(-1, length, *points.shape[1:])
+        return points.reshape(-1, length, *points.shape[1:])
 
-    errors = {}
+    def of_frames(values: np.ndarray, first: int) -> np.ndarray:
+        """One value a frame, NaN for those at the ends of clips that have none."""
+        result = np.full((len(found) // length, length), np.nan)
+        result[:, first : first + values.shape[1]] = values
+        return result.ravel()
+
+    # Accelerations of points from the root, so that a wrong distance of the whole person does not count everywhere.
+    posed = [of_windows(points - points[:, root].mean(1, keepdims=True)) for points in (ours.points, truth.points)]
+    errors, shares = {}, {}
     for points in protocol.point_sets:
-        found_error = pose.acceleration_error(
-            of_windows(predicted),
-            of_windows(truth),
-            frames_per_second=found.frames_per_second,
-            points=protocol.layout.indices(points.points),
+        found_error = pose.acceleration_error(*posed, frames_per_second=rate, points=layout.indices(points.points))
+        errors[f"acceleration_error/{points.label}"] = of_frames(found_error.values, 1)
+    body = protocol.point_set(protocol.body_set)
+    rows = list(layout.indices(body.points))
+    moving = [points[:, :, rows] for points in posed]
+    shares[f"acceleration_share/{body.label}"] = clips.acceleration_share(*moving)
+    shares[f"peak_speed_share/{body.label}"] = clips.peak_speed_share(*moving, frames_per_second=rate)
+    if set(layouts.CONTACT_POINTS) <= {point for point, has in zip(layout.points, ours.has_point, strict=True) if has}:
+        feet = list(layout.indices(layouts.CONTACT_POINTS))
+        slide = clips.foot_slide(
+            of_windows(ours.points[:, feet]), of_windows(truth.points[:, feet]), frames_per_second=rate
         )
-        of_frames = np.full((len(found) // length, length), np.nan)
-        of_frames[:, 1:-1] = found_error.values
-        errors[f"acceleration_error/{points.label}"] = of_frames.ravel()
-    return errors
+        errors[f"foot_slide/contact_{len(feet)}"] = of_frames(np.where(slide.is_valid, slide.values, np.nan), 0)
+    if ours.params is not None:
+        betas = of_windows(np.asarray(ours.params.betas, np.float64))
+        shares["shape_spread/betas"] = float(np.nanmean(betas.std(axis=1)))
+    return errors, shares
 
 
 def _curves(protocol: Protocol, ours: _Posed, truth: _Posed, is_seen: np.ndarray) -> dict[str, tuple[float, ...]]:

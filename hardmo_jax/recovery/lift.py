@@ -16,6 +16,7 @@ from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.geometry import rotations
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.networks import lifter, lifter_input, lifter_mirror
+from hardmo_jax.networks.lifter import LifterOutput
 from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
@@ -80,15 +81,17 @@ def lift(
     if count == 0:
         # One person, who is left out again.
         flat = tuple(np.ones((1, *part.shape[1:]), part.dtype) for part in flat)
-    bare, knows_shape = _bare(body), _has_known_shape(body)
+    stripped, knows_shape = bare(body), has_known_shape(body)
     for first in range(0, max(count, 1), _PEOPLE_AT_ONCE):
         size = _PEOPLE_AT_ONCE if count > _PEOPLE_AT_ONCE // 4 else _PEOPLE_AT_ONCE // 4
         rows = np.minimum(np.arange(first, first + size), max(count - 1, 0))
         some = (part[rows].astype(np.float32) for part in flat)
-        pieces.append(jax.tree.map(np.asarray, _lifted(trained, bare, *some, knows_shape=knows_shape, mirror=mirror)))
+        pieces.append(
+            jax.tree.map(np.asarray, _lifted(trained, stripped, *some, knows_shape=knows_shape, mirror=mirror))
+        )
     lifted = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
     lifted = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), lifted)
-    return lifted, _precision_for(body, np.asarray(trained.error_precision))
+    return lifted, precision_for(body, np.asarray(trained.error_precision))
 
 
 def guess_of(lifted: Lifted, precision: Float[np.ndarray, "P P"], hypothesis: int = 0) -> Guess:
@@ -98,7 +101,15 @@ def guess_of(lifted: Lifted, precision: Float[np.ndarray, "P P"], hypothesis: in
     return Guess(params=params, spread=lifted.spread, precision=precision, axes=lifted.axes)
 
 
-def _bare(body: BodyModel) -> BodyModel:
+def seen_by_the_fit(observations: Observations, min_confidence: float) -> Observations:
+    """People without the keypoints that the fit does not use, which a detector may have made up."""
+    if observations.confidence is None:
+        return observations
+    confidence = np.asarray(observations.confidence)
+    return dataclasses.replace(observations, confidence=np.where(confidence < min_confidence, 0, confidence))
+
+
+def bare(body: BodyModel) -> BodyModel:
     """Only what parameters depend on, so that one program serves all bodies of a family."""
     return dataclasses.replace(body.subset(np.array([0])), name="", checksum="", gender="unknown", landmarks=(),
                                regressed=None, left_hand=None, right_hand=None)  # fmt: skip
@@ -119,9 +130,29 @@ def _lifted(
     camera = Camera(focal_length=focal_length, principal_point=principal_point)
     seen = lifter_input.encode(points, confidence, camera)
     found = lifter_mirror.lifted_twice(trained, seen.features) if mirror else trained(seen.features)
+    return as_params(body, found, seen.rotation, seen.size, knows_shape=knows_shape)
+
+
+def as_params(
+    body: BodyModel,
+    found: LifterOutput,
+    rotation: Float[Array, "B 3 3"],
+    size: Float[Array, "B"],
+    *,
+    knows_shape: bool,
+) -> Lifted:
+    """Guesses of a network as parameters before the real camera.
+
+    Args:
+        body: Whose parameters.
+        found: Of B people.
+        rotation: From the axes of the real camera to those of the network's.
+        size: Unit of places.
+        knows_shape: Whether the network's shapes are those of the body, which else has its mean shape.
+    """
     count, guesses = found.log_weights.shape
     dtype = body.joint_template.dtype
-    back = jnp.swapaxes(seen.rotation, -1, -2)[:, None]
+    back = jnp.swapaxes(rotation, -1, -2)[:, None]
     turns = found.rotations.at[:, :, 0].set(rotations.compose(back, found.rotations[:, :, 0]))
     poses = rotations.matrix_to_axis_angle(turns)
     hands = jnp.broadcast_to(found.hands[:, None], (count, guesses, *found.hands.shape[1:]))
@@ -134,8 +165,8 @@ def _lifted(
     root = body.joint_template[0] + jnp.matmul(
         betas, body.joint_shape_basis[: body.num_betas, 0], precision=lax.Precision.HIGHEST
     )
-    depth = jnp.exp(found.places[..., 2]) / seen.size[:, None]
-    plane = found.places[..., :2] * seen.size[:, None, None]
+    depth = jnp.exp(found.places[..., 2]) / size[:, None]
+    plane = found.places[..., :2] * size[:, None, None]
     pelvis = jnp.concatenate([plane, jnp.ones_like(depth[..., None])], -1) * depth[..., None]
     transl = rotations.rotate(back, pelvis) - root[:, None]
     params = BodyParams.from_full_pose(
@@ -145,11 +176,11 @@ def _lifted(
         params=params,
         weights=jnp.exp(found.log_weights),
         spread=_spread_for(body, jnp.exp(found.log_spread), knows_shape),
-        axes=seen.rotation,
+        axes=rotation,
     )
 
 
-def _has_known_shape(body: BodyModel) -> bool:
+def has_known_shape(body: BodyModel) -> bool:
     """Whether the coefficients of the body's shape are those that the lifter was trained with."""
     return body.name == OPEN_BODY_NAME
 
@@ -174,9 +205,9 @@ def _spread_for(body: BodyModel, spread: Float[Array, "B L"], knows_shape: bool)
     return jnp.where(entries >= 0, spread[:, np.maximum(entries, 0)], unknown)
 
 
-def _precision_for(body: BodyModel, precision: Float[np.ndarray, "L L"]) -> Float[np.ndarray, "P P"]:
+def precision_for(body: BodyModel, precision: Float[np.ndarray, "L L"]) -> Float[np.ndarray, "P P"]:
     """The precision of those entries that the body has, the others unknown: a marginal of the Gaussian."""
-    entries = _entries(body.joint_names, body.num_betas, _has_known_shape(body))
+    entries = _entries(body.joint_names, body.num_betas, has_known_shape(body))
     known = entries >= 0
     covariance = np.linalg.inv(precision.astype(np.float64))[np.ix_(entries[known], entries[known])]
     result = np.eye(variables.Layout.of(body).size)

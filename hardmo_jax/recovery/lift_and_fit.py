@@ -26,6 +26,7 @@ from hardmo_jax.networks.ranker import FEATURES, Ranker, packaged_ranker
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.recovery import lift as lifting
 from hardmo_jax.recovery import starts as starting
+from hardmo_jax.recovery.lift import seen_by_the_fit
 from hardmo_jax.recovery.starts import StartOptions, Starts
 from hardmo_jax.skeleton import layouts
 
@@ -132,7 +133,7 @@ def lift_and_fit(
         straight = np.broadcast_to(np.arange(count_points), (*batch, count_points))
         return Recovered(result=result, keypoint_order=straight, hypotheses=None)
     options = options or FROM_LIFTER
-    flat = _seen_by_the_fit(_flat(observations), options.min_confidence)
+    flat = seen_by_the_fit(_flat(observations), options.min_confidence)
     count = flat.batch_shape[0]
     if count == 0:
         raise ObservationError("the batch is empty: there is nobody to fit")
@@ -281,14 +282,6 @@ def _pose_entries(params: BodyParams) -> slice:
 def _like(is_taken: Bool[np.ndarray, "*batch"], array: np.ndarray) -> Bool[np.ndarray, "..."]:
     """A mask with axes for everything that one entry holds."""
     return is_taken.reshape(*is_taken.shape, *[1] * (array.ndim - is_taken.ndim))
-
-
-def _seen_by_the_fit(observations: Observations, min_confidence: float) -> Observations:
-    """People without the keypoints that the fit does not use, which a detector may have made up."""
-    if observations.confidence is None:
-        return observations
-    confidence = np.asarray(observations.confidence)
-    return dataclasses.replace(observations, confidence=np.where(confidence < min_confidence, 0, confidence))
 
 
 def hypothesis_rows(starts: Starts, count: int) -> Int[np.ndarray, "N H"]:

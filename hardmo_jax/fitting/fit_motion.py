@@ -1,0 +1,331 @@
+"""`hm.fit_motion`: the frames of one person's track fitted together, with one shape and feet that stay."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hardmo_jax.array_types import AnyArray, Bool, Float
+from hardmo_jax.body.landmarks import PointModel
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting import evidence, judgement, motion, objective, paths, trajectory
+from hardmo_jax.fitting.guess import Guess
+from hardmo_jax.fitting.job import FitJob, guess_rows, make_job, start_of
+from hardmo_jax.fitting.paths import PathTerms
+from hardmo_jax.fitting.result import FitResult, FitStatus
+from hardmo_jax.fitting.solution import Solution
+from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.skeleton import layouts
+
+_FRAMES_AT_ONCE = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionOptions:
+    """How the frames of a track are tied together."""
+
+    acceleration_spread: float = 15.0
+    """Standard deviation of the acceleration of points where the guess has none, m/s^2: the larger, the more jitter is
+    kept."""
+    acceleration_share: float = 1.0
+    """Its square grows by the square of this times the guess's acceleration thereabouts."""
+    stands_from: float = 0.2
+    """Probability of standing at which a point begins to be locked."""
+    stands_surely: float = 0.6
+    """Probability from which it is locked fully."""
+    lock_spread: float = 0.0015
+    """Standard deviation of the step of a standing point from a frame to the next, metres; infinite to lock nothing."""
+    lock_scale: float = 0.02
+    """Steps far beyond this, metres, are those of a foot that does not stand, whatever was said."""
+    iterations: int = 4
+    """Steps of Levenberg-Marquardt."""
+    gradient_steps: int = 16
+    """Conjugate gradients in each of them."""
+    window_frames: int = 64
+    """Frames that are solved together; longer tracks are cut, so that memory does not grow with them."""
+    overlap_frames: int = 16
+    """Frames that a piece shares with the next; there the two are blended."""
+
+    def __post_init__(self) -> None:
+        for name in ("acceleration_spread", "lock_spread", "lock_scale"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
+        if self.acceleration_share < 0 or not 0 <= self.stands_from < self.stands_surely <= 1:
+            raise ValueError(
+                f"`acceleration_share` must not be negative, and 0 <= stands_from < stands_surely <= 1, got {self}"
+            )
+        for name in ("iterations", "gradient_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if not 3 <= 2 * self.overlap_frames <= self.window_frames:
+            raise ValueError(
+                f"`overlap_frames` must be at least 2 and no more than half of `window_frames`, got "
+                f"{self.overlap_frames} and {self.window_frames}"
+            )
+
+
+def fit_motion(
+    body: BodyModel,
+    observations: Observations,
+    initial: Guess,
+    *,
+    frames_per_second: float,
+    stands: Float[AnyArray, "T 4"] | None = None,
+    is_continued: Bool[AnyArray, "T"] | None = None,
+    options: FitOptions,
+    motion_options: MotionOptions | None = None,
+) -> FitResult:
+    """Fit all frames of one person's track together.
+
+    The objective is that of `hm.fit` in every frame, with the first stage of `options.refine`, and what
+    `fitting.paths` adds between frames. Shapes are those of the guess, and do not move.
+
+    Args:
+        body: Model with landmarks.
+        observations: Of T frames. Those in which nothing was found have confidence zero everywhere: guess and
+            neighbours fill them in, and their status is `FILLED`.
+        initial: Where each frame starts, and what it is drawn to.
+        frames_per_second: Frame rate.
+        stands: Probability that each of `layouts.CONTACT_POINTS` stands, before a camera that does not move; None locks
+            no foot.
+        is_continued: Whether a frame follows the one before it without a cut; None if all do.
+        options: Weights.
+        motion_options: How frames are tied together.
+
+    Returns:
+        Parameters, status and errors of each frame. `loss_history` is of the piece that a frame was solved in.
+
+    Raises:
+        ObservationError: As `hm.fit`, and if there is not exactly one batch axis, or the frame rate is not positive.
+    """
+    motion_options = motion_options or MotionOptions()
+    batch, people = evidence.flatten(observations)
+    if len(batch) != 1 or batch[0] == 0:
+        raise ObservationError(f"a track has one batch axis, its frames, got {batch}")
+    if not 0 < frames_per_second < np.inf:
+        raise ObservationError(f"`frames_per_second` must be positive, got {frames_per_second}")
+    layout = layouts.get_layout(observations.layout)
+    if "left_hip" not in body.joint_names:
+        raise ObservationError(f"{body.name} is a single hand; people are fitted with a whole body")
+    job = make_job(body, layout, options, initial)
+    prepared = evidence.prepare(people, layout, job.is_supported, options, job.dtype)
+    (vector, orient), is_number = start_of(body, initial.params, batch, job.prior)
+    rows = guess_rows(initial, vector, batch, job.dtype)
+    seen = dataclasses.replace(prepared.evidence, guess=rows)
+    followed = paths.path_model(body.without_expression())
+    contacts = paths.contact_rows(body.without_expression())
+    terms = _terms(followed, orient, vector, frames_per_second, stands, is_continued, motion_options)
+    solve = functools.partial(_solve_piece, job, followed, contacts, motion_options)
+    solved, cost, history = _solved(solve, seen, terms, orient, vector, motion_options)
+    result = _finished(job, seen, (prepared.confident, prepared.judged), orient, solved, cost)
+    status = np.where(prepared.is_enough, result["status"], FitStatus.FILLED)
+    is_finite = np.isfinite(solved).all(-1) & np.isfinite(cost) & is_number
+    status = np.where(is_finite, status, FitStatus.NONFINITE).astype(np.int32)
+    for name in ("keypoints_2d", "keypoints_3d"):
+        if result[name] is not None:
+            result[name] = np.where(job.is_supported[:, None], result[name], np.nan)
+    camera = observations.camera
+    if camera is not None:
+        camera = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (*batch, 2)), camera)
+    if body.num_expression:
+        neutral = jnp.zeros((*batch, body.num_expression), body.joint_template.dtype)
+        result["params"] = dataclasses.replace(result["params"], expression=neutral)
+    return FitResult(camera=camera, **{**result, "status": status, "loss_history": history})
+
+
+def _terms(
+    followed: PointModel,
+    orient: Float[np.ndarray, "T 3 3"],
+    vector: Float[np.ndarray, "T P"],
+    frames_per_second: float,
+    stands: Float[AnyArray, "T 4"] | None,
+    is_continued: Bool[AnyArray, "T"] | None,
+    options: MotionOptions,
+) -> PathTerms:
+    """Weights and expectations of a whole track."""
+    count, dtype = len(vector), vector.dtype
+    points = np.concatenate(
+        [
+            np.asarray(_keypoints(followed, orient[rows], vector[rows]))[: len(kept)]
+            for rows, kept in _padded_rows(count, _FRAMES_AT_ONCE)
+        ]
+    )
+    continued = np.ones(count, bool) if is_continued is None else np.asarray(is_continued, bool).copy()
+    continued[0] = False
+    follows = np.append(continued[1:], False)  # whether the next frame follows this one
+    is_inner = continued & follows
+    second = np.zeros(points.shape)
+    second[1:-1] = points[2:] - 2 * points[1:-1] + points[:-2]
+    second[~is_inner] = 0
+    # Jitter of the guess is blurred away first, then the size of what is left.
+    usual = _blurred(np.linalg.norm(_blurred(second, 1), axis=-1), 2)
+    floor = options.acceleration_spread / frames_per_second**2
+    spread = np.sqrt(floor**2 + (options.acceleration_share * usual) ** 2)
+    lock = np.zeros((count, len(layouts.CONTACT_POINTS)))
+    if stands is not None and np.isfinite(options.lock_spread):
+        sure = np.asarray(stands, np.float64)
+        sure = np.minimum(sure, np.append(sure[1:], sure[-1:], 0)) * follows[:, None]
+        sure = np.clip((sure - options.stands_from) / (options.stands_surely - options.stands_from), 0, 1)
+        lock = sure / options.lock_spread
+    return PathTerms(
+        acceleration=(is_inner[:, None] / spread).astype(dtype),
+        lock=lock.astype(dtype),
+        lock_scale=np.asarray(options.lock_scale, dtype),
+    )
+
+
+def _blurred(values: Float[np.ndarray, "T ..."], times: int) -> Float[np.ndarray, "T ..."]:
+    """Blurred in time by a binomial of five taps (standard deviation one frame), some times over."""
+    for _ in range(times):
+        wide = np.concatenate([values[:1], values[:1], values, values[-1:], values[-1:]])
+        count = len(values)
+        taps = [share * wide[tap : tap + count] for tap, share in enumerate(np.array([1, 4, 6, 4, 1]) / 16)]
+        values = np.sum(taps, axis=0)
+    return values
+
+
+def _solved(
+    solve: Any,
+    seen: evidence.Evidence,
+    terms: PathTerms,
+    orient: Float[np.ndarray, "T 3 3"],
+    vector: Float[np.ndarray, "T P"],
+    options: MotionOptions,
+) -> tuple[Float[np.ndarray, "T P"], Float[np.ndarray, "T"], Float[np.ndarray, "T N"]]:
+    """Vectors, costs and histories of all frames, solved in pieces that overlap."""
+    count, size = len(vector), options.window_frames
+    if count <= size:
+        size = _short_size(count, size)
+    stride = size - options.overlap_frames
+    firsts = list(range(0, max(count - options.overlap_frames, 1), stride))
+
+    def work(first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = np.minimum(np.arange(first, first + size), count - 1)
+        is_real = np.arange(first, first + size) < count
+        piece, ties = jax.tree.map(lambda leaf: leaf[rows] if np.ndim(leaf) else leaf, (seen, terms))
+        # Frames that repeat the last one, and the ends of a piece, are tied to nothing.
+        inner = is_real.copy()
+        inner[0] = False
+        last = int(is_real.sum()) - 1
+        inner[last] = False
+        ties = dataclasses.replace(
+            ties,
+            acceleration=ties.acceleration * inner[:, None],
+            lock=ties.lock * (is_real & (np.arange(size) < last))[:, None],
+        )
+        done = solve(piece, ties, orient[rows], vector[rows])
+        kept = slice(0, last + 1)
+        return np.asarray(done.vector)[kept], np.asarray(done.frame_cost)[kept], np.asarray(done.history)
+
+    workers = min(_num_cores(), len(firsts))
+    if workers > 1:
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            pieces = list(pool.map(work, firsts))
+    else:
+        pieces = [work(first) for first in firsts]
+    solved, cost = np.zeros_like(vector), np.zeros(count, vector.dtype)
+    history = np.zeros((count, len(pieces[0][2])), vector.dtype)
+    for first, (found, paid, told) in zip(firsts, pieces, strict=True):
+        weight = np.ones(len(found), vector.dtype)
+        if first:
+            # The beginning takes over from the piece before: its end fades out as this one fades in.
+            ramp = (np.arange(options.overlap_frames) + 0.5) / options.overlap_frames
+            weight[: len(ramp)] = ramp[: len(found)]
+        rows = slice(first, first + len(found))
+        solved[rows] += weight[:, None] * (found - solved[rows])
+        cost[rows] += weight * (paid - cost[rows])
+        history[rows] = told
+    return solved, cost, history
+
+
+def _solve_piece(
+    job: FitJob,
+    followed: PointModel,
+    contacts: tuple[int, ...],
+    options: MotionOptions,
+    seen: evidence.Evidence,
+    terms: PathTerms,
+    orient: Float[np.ndarray, "L 3 3"],
+    vector: Float[np.ndarray, "L P"],
+) -> trajectory.Trajectory:
+    """Solve one piece."""
+    weights = jax.tree.map(lambda leaf: np.repeat(leaf[:1], len(vector), 0), job.schedules["refine"])
+    return jax.block_until_ready(
+        _trajectory()(
+            job.solved, followed, job.prior, seen.of_points(job.is_solved), weights, terms, orient, vector,
+            contacts=contacts, iterations=options.iterations, gradient_steps=options.gradient_steps,
+        )
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def _trajectory() -> Any:
+    return jax.jit(trajectory.solve_trajectory, static_argnames=("contacts", "iterations", "gradient_steps"))
+
+
+@jax.jit
+def _keypoints(model: PointModel, orient: Any, vector: Any) -> Any:
+    return motion.keypoints(model, orient, vector)
+
+
+@functools.partial(jax.jit, static_argnames=("layout",))
+def _judged(
+    model: PointModel,
+    prior: objective.Prior,
+    seen: evidence.Evidence,
+    vector: Any,
+    cost: Any,
+    orient: Any,
+    confident: Any,
+    judged: Any,
+    *,
+    layout: layouts.KeypointLayout,
+) -> dict[str, Any]:
+    points = motion.keypoints(model, orient, vector)
+    solution = Solution(vector=vector, cost=cost, is_converged=jnp.ones_like(cost, bool), history=cost[:, None])
+    return judgement.finish(model, prior, seen, solution, points, orient, confident, judged, layout=layout)
+
+
+def _finished(
+    job: FitJob,
+    seen: evidence.Evidence,
+    judged: tuple[Bool[np.ndarray, "T K"], Bool[np.ndarray, "T K"]],
+    orient: Float[np.ndarray, "T 3 3"],
+    vector: Float[np.ndarray, "T P"],
+    cost: Float[np.ndarray, "T"],
+) -> dict[str, Any]:
+    """Parameters, keypoints, status and errors of all frames."""
+    pieces = []
+    for rows, kept in _padded_rows(len(vector), _FRAMES_AT_ONCE):
+        some, confident, of_judged = jax.tree.map(lambda leaf, at=rows: leaf[at], (seen, *judged))
+        ends = (vector[rows], cost[rows])
+        found = _judged(job.model, job.prior, some, *ends, orient[rows], confident, of_judged, layout=job.layout)
+        size = len(kept)
+        pieces.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], found))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+
+
+def _padded_rows(count: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of pieces of one size, the last one filled up with the last row, and those of them that count."""
+    return [
+        (np.minimum(np.arange(first, first + size), count - 1), np.arange(first, min(first + size, count)))
+        for first in range(0, count, size)
+    ]
+
+
+def _short_size(count: int, longest: int) -> int:
+    """Frames of the piece of a short track: few sizes are ever compiled."""
+    size = 8
+    while size < count:
+        size *= 2
+    return min(size, longest)
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

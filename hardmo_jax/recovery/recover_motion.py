@@ -1,0 +1,80 @@
+"""Bodies of one person's track: the motion lifter's guesses of all frames, then one fit of all of them together."""
+
+import dataclasses
+
+import numpy as np
+
+from hardmo_jax.array_types import AnyArray, Float
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting.fit_motion import MotionOptions, fit_motion
+from hardmo_jax.fitting.result import FitResult
+from hardmo_jax.fitting.stages import FitOptions, Stage
+from hardmo_jax.networks.lifter_file import TrainedLifter
+from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter
+from hardmo_jax.observations import Observations
+from hardmo_jax.recovery.lift import seen_by_the_fit
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
+from hardmo_jax.recovery.lift_motion import lift_motion
+
+#: The weights of a frame in a track: those of single frames, but for the shape, which is settled before.
+FROM_MOTION = dataclasses.replace(
+    FROM_LIFTER,
+    refine=(
+        Stage(
+            iterations=1, free=("transl", "global_orient", "body_pose", "hand_pose"), hands=0.5, pose_prior=0.5,
+            hand_prior=0.0, shape_prior=0.0, guess=0.7, robust_scale=0.25,
+        ),
+    ),
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecoveredMotion:
+    """A track and what is known of its feet."""
+
+    result: FitResult
+    """Of all frames; betas are the same in all."""
+    stands: Float[AnyArray, "T 4"]
+    """Probability that each of `layouts.CONTACT_POINTS` stands on the ground."""
+
+
+def recover_motion(
+    body: BodyModel,
+    observations: Observations,
+    *,
+    frames_per_second: float,
+    camera_is_fixed: bool = True,
+    options: FitOptions = FROM_MOTION,
+    motion_options: MotionOptions | None = None,
+    trained: TrainedLifter | None = None,
+    trained_motion: TrainedMotionLifter | None = None,
+) -> RecoveredMotion:
+    """Recover the bodies of one person's track, with one shape, smooth motion and feet that stay.
+
+    Args:
+        body: Model with landmarks, see `hm.fit`.
+        observations: 2D keypoints with a camera, of T frames one after the other, without a cut. Frames in which
+            nothing was found have confidence zero everywhere, and come out as `FILLED`.
+        frames_per_second: Frame rate, 20 to 75.
+        camera_is_fixed: Lock standing feet. Before a camera that moves they do not stay where they are.
+        options: Weights of each frame.
+        motion_options: How frames are tied together.
+        trained: None takes the lifter of the package.
+        trained_motion: None takes the motion lifter of the package.
+
+    Raises:
+        ObservationError: As `hm.fit`, and if there is not exactly one batch axis.
+    """
+    observations = seen_by_the_fit(observations, options.min_confidence)
+    lifted = lift_motion(body, observations, trained=trained, trained_motion=trained_motion)
+    stands = np.asarray(lifted.stands)
+    result = fit_motion(
+        body,
+        observations,
+        lifted.guess,
+        frames_per_second=frames_per_second,
+        stands=stands if camera_is_fixed else None,
+        options=options,
+        motion_options=motion_options,
+    )
+    return RecoveredMotion(result=result, stands=stands)

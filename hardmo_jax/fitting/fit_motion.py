@@ -20,6 +20,7 @@ from hardmo_jax.fitting.paths import PathTerms
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.fitting.track_shape import track_shape
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
 
@@ -33,18 +34,24 @@ class MotionOptions:
     acceleration_spread: float = 15.0
     """Standard deviation of the acceleration of points where the guess has none, m/s^2: the larger, the more jitter is
     kept."""
-    acceleration_share: float = 1.0
+    acceleration_share: float = 2.0
     """Its square grows by the square of this times the guess's acceleration thereabouts."""
-    stands_from: float = 0.2
+    stands_from: float = 0.1
     """Probability of standing at which a point begins to be locked."""
-    stands_surely: float = 0.6
+    stands_surely: float = 0.5
     """Probability from which it is locked fully."""
     lock_spread: float = 0.0015
     """Standard deviation of the step of a standing point from a frame to the next, metres; infinite to lock nothing."""
     lock_scale: float = 0.02
     """Steps far beyond this, metres, are those of a foot that does not stand, whatever was said."""
-    iterations: int = 4
-    """Steps of Levenberg-Marquardt."""
+    shape_iterations: int = 2
+    """Steps of Levenberg-Marquardt before the shape of the track is settled."""
+    iterations: int = 3
+    """Steps after that."""
+    shape_share: float = 0.06
+    """Of what each frame says of the shape that is news to the others; 0 keeps the shape of the guess."""
+    shape_frames: int = 64
+    """Frames that are asked for the shape, evenly spaced."""
     gradient_steps: int = 16
     """Conjugate gradients in each of them."""
     window_frames: int = 64
@@ -60,7 +67,9 @@ class MotionOptions:
             raise ValueError(
                 f"`acceleration_share` must not be negative, and 0 <= stands_from < stands_surely <= 1, got {self}"
             )
-        for name in ("iterations", "gradient_steps"):
+        if not 0 <= self.shape_share <= 1:
+            raise ValueError(f"`shape_share` must be in [0, 1], got {self.shape_share}")
+        for name in ("shape_iterations", "iterations", "gradient_steps", "shape_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
         if not 3 <= 2 * self.overlap_frames <= self.window_frames:
@@ -84,7 +93,7 @@ def fit_motion(
     """Fit all frames of one person's track together.
 
     The objective is that of `hm.fit` in every frame, with the first stage of `options.refine`, and what
-    `fitting.paths` adds between frames. Shapes are those of the guess, and do not move.
+    `fitting.paths` adds between frames. After some steps the frames settle on one shape (`fitting.track_shape`).
 
     Args:
         body: Model with landmarks.
@@ -122,7 +131,13 @@ def fit_motion(
     contacts = paths.contact_rows(body.without_expression())
     terms = _terms(followed, orient, vector, frames_per_second, stands, is_continued, motion_options)
     solve = functools.partial(_solve_piece, job, followed, contacts, motion_options)
-    solved, cost, history = _solved(solve, seen, terms, orient, vector, motion_options)
+    history = []
+    if motion_options.shape_share > 0 and body.num_betas:
+        solved, _, told = _solved(solve, seen, terms, orient, vector, motion_options, motion_options.shape_iterations)
+        vector = _with_shape(job, seen, orient, solved, motion_options)
+        history.append(told)
+    solved, cost, told = _solved(solve, seen, terms, orient, vector, motion_options, motion_options.iterations)
+    history = np.concatenate([*history, told], 1)
     result = _finished(job, seen, (prepared.confident, prepared.judged), orient, solved, cost)
     status = np.where(prepared.is_enough, result["status"], FitStatus.FILLED)
     is_finite = np.isfinite(solved).all(-1) & np.isfinite(cost) & is_number
@@ -197,13 +212,13 @@ def _solved(
     orient: Float[np.ndarray, "T 3 3"],
     vector: Float[np.ndarray, "T P"],
     options: MotionOptions,
+    iterations: int,
 ) -> tuple[Float[np.ndarray, "T P"], Float[np.ndarray, "T"], Float[np.ndarray, "T N"]]:
     """Vectors, costs and histories of all frames, solved in pieces that overlap."""
     count, size = len(vector), options.window_frames
+    firsts = list(range(0, max(count - options.overlap_frames, 1), size - options.overlap_frames))
     if count <= size:
-        size = _short_size(count, size)
-    stride = size - options.overlap_frames
-    firsts = list(range(0, max(count - options.overlap_frames, 1), stride))
+        size, firsts = _short_size(count, size), [0]
 
     def work(first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = np.minimum(np.arange(first, first + size), count - 1)
@@ -219,7 +234,7 @@ def _solved(
             acceleration=ties.acceleration * inner[:, None],
             lock=ties.lock * (is_real & (np.arange(size) < last))[:, None],
         )
-        done = solve(piece, ties, orient[rows], vector[rows])
+        done = solve(piece, ties, orient[rows], vector[rows], iterations)
         kept = slice(0, last + 1)
         return np.asarray(done.vector)[kept], np.asarray(done.frame_cost)[kept], np.asarray(done.history)
 
@@ -236,12 +251,46 @@ def _solved(
         if first:
             # The beginning takes over from the piece before: its end fades out as this one fades in.
             ramp = (np.arange(options.overlap_frames) + 0.5) / options.overlap_frames
+            # Softly: frames at the very ends of a piece know neighbours on one side only.
+            ramp = ramp * ramp * (3 - 2 * ramp)
             weight[: len(ramp)] = ramp[: len(found)]
         rows = slice(first, first + len(found))
         solved[rows] += weight[:, None] * (found - solved[rows])
         cost[rows] += weight * (paid - cost[rows])
         history[rows] = told
     return solved, cost, history
+
+
+def _with_shape(
+    job: FitJob,
+    seen: evidence.Evidence,
+    orient: Float[np.ndarray, "T 3 3"],
+    vector: Float[np.ndarray, "T P"],
+    options: MotionOptions,
+) -> Float[np.ndarray, "T P"]:
+    """The vectors with the shape that the frames settle on, the pelvis where it was."""
+    has_seen = np.flatnonzero(np.any([np.any(w > 0, -1) for w in (seen.weight_2d, seen.weight_3d) if w is not None], 0))
+    if not len(has_seen) or seen.guess is None:
+        return vector
+    rows = has_seen[np.linspace(0, len(has_seen) - 1, options.shape_frames).round().astype(int)]
+    # Of a short track frames stand in for each other: they count once.
+    share = options.shape_share * min(1.0, len(has_seen) / options.shape_frames)
+    betas = slice(6, 6 + job.prior.num_betas)
+    inverse_spread = np.array(seen.guess.inverse_spread)
+    known = inverse_spread[rows, betas].mean(0)
+    # A guess that says nothing of the shape leaves it to the prior over people.
+    spread = np.where(known > 0, 1 / np.maximum(known, 1e-6), 1.0)
+    inverse_spread[:, betas] = 0
+    some = dataclasses.replace(seen, guess=dataclasses.replace(seen.guess, inverse_spread=inverse_spread))
+    some = jax.tree.map(lambda leaf: leaf[rows], some.of_points(job.is_solved))
+    weights = jax.tree.map(lambda leaf: np.repeat(leaf[:1], len(rows), 0), job.schedules["refine"])
+    weights = dataclasses.replace(weights, shape_prior=np.zeros_like(weights.shape_prior))
+    shape = track_shape(job.solved, job.prior, some, weights, orient[rows], vector[rows], spread=spread, share=share)
+    result = vector.copy()
+    root = np.asarray(job.model.body.joint_shape_basis)[: job.prior.num_betas, 0]
+    result[:, :3] += (vector[:, betas] - shape) @ root
+    result[:, betas] = shape
+    return result
 
 
 def _solve_piece(
@@ -253,13 +302,14 @@ def _solve_piece(
     terms: PathTerms,
     orient: Float[np.ndarray, "L 3 3"],
     vector: Float[np.ndarray, "L P"],
+    iterations: int,
 ) -> trajectory.Trajectory:
     """Solve one piece."""
     weights = jax.tree.map(lambda leaf: np.repeat(leaf[:1], len(vector), 0), job.schedules["refine"])
     return jax.block_until_ready(
         _trajectory()(
             job.solved, followed, job.prior, seen.of_points(job.is_solved), weights, terms, orient, vector,
-            contacts=contacts, iterations=options.iterations, gradient_steps=options.gradient_steps,
+            contacts=contacts, iterations=iterations, gradient_steps=options.gradient_steps,
         )
     )  # fmt: skip
 

@@ -28,12 +28,15 @@ from hardmo_jax.skeleton import layouts
 from hardmo_jax.skeleton.layouts import KeypointLayout
 
 _HIGHEST = lax.Precision.HIGHEST
-#: Joints that hang on the body's own joints, and points of feet, hands and head that show how these turn.
+#: Joints of trunk and limbs, and points of feet, hands and head that show how these turn.
 _PATHS = (
-    *(joint for joint in layouts.SMPL_JOINTS[:22] if joint not in ("neck",)),
+    "pelvis", "spine3", "head", "nose", "left_ear",
+    *(
+        f"{side}_{point}"
+        for side in layouts.SIDES
+        for point in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist", "small_toe", "index1", "pinky1")
+    ),
     *layouts.CONTACT_POINTS,
-    *(f"{side}_{point}" for side in layouts.SIDES for point in ("small_toe", "index1", "pinky1")),
-    "nose", "left_ear", "right_ear",
 )  # fmt: skip
 
 
@@ -47,7 +50,7 @@ class PathTerms:
     lock: Float[AnyArray, "L C"]
     """Of each of `layouts.CONTACT_POINTS` from a frame to the next: one over the spread of its step, times how surely
     it stands in both; 0 for the last frame."""
-    lock_scale: Float[AnyArray, ""]
+    lock_scale: Float[AnyArray, ""] | float
     """Steps far beyond it, metres, are those of a foot that does not stand."""
 
 
@@ -74,8 +77,8 @@ def contact_rows(body: BodyModel) -> tuple[int, ...]:
     return kept.indices(layouts.CONTACT_POINTS)
 
 
-def path_jacobian(model: PointModel, moved: motion.Motion, entries: tuple[int, ...]) -> Float[Array, "L K 3 E"]:
-    """Derivative of the followed points by some entries of the vector: translation, and turns of joints.
+def path_jacobian(model: PointModel, moved: motion.Motion, entries: tuple[int, ...]) -> Float[Array, "L R E"]:
+    """Derivative of the coordinates of the followed points by some entries of the vector: translation and turns.
 
     Args:
         model: Of `path_model`.
@@ -90,7 +93,7 @@ def path_jacobian(model: PointModel, moved: motion.Motion, entries: tuple[int, .
     # Of point r by entry c of joint j: omega x p + v, where the point hangs on the joint.
     turned = kinematics.cross(twists[None, :, :3], moved.rigid[:, None, :, None], 2)
     rows = (turned + twists[None, :, 3:]) * hangs[:, :, None, None, None]
-    return jnp.transpose(rows, (4, 0, 2, 1, 3)).reshape(moved.points.shape[-1], len(hangs), 3, len(entries))
+    return jnp.transpose(rows, (4, 0, 2, 1, 3)).reshape(moved.points.shape[-1], 3 * len(hangs), len(entries))
 
 
 def second_differences(points: Float[Array, "L K 3"]) -> Float[Array, "L K 3"]:

@@ -17,6 +17,7 @@ from jax import lax
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.fitting import motion, normal_equations, objective, paths, variables
+from hardmo_jax.fitting.elimination import eliminated, inverse
 from hardmo_jax.fitting.evidence import Evidence
 from hardmo_jax.fitting.normal_equations import NormalEquations, PullMatrices
 from hardmo_jax.fitting.paths import PathEquations, PathTerms
@@ -62,7 +63,7 @@ class _Linear:
 
     frames: NormalEquations
     paths: PathEquations
-    jacobian: Float[Array, "L K 3 E"]
+    jacobian: Float[Array, "L R E"]
     cost: Float[Array, ""]
 
 
@@ -155,58 +156,69 @@ def _step(
     """The damped Gauss-Newton step of all frames."""
     body, local = entries.body, entries.local
     jacobian, found = now.jacobian, now.paths
+    shape = (*now.paths.diagonal.shape, 3)
+    transposed = jnp.swapaxes(jacobian, -1, -2)
     gradient = now.frames.gradient[:, body]
-    gradient += jnp.einsum("lkie,lki->le", jacobian, found.gradient, precision=_HIGHEST)
+    gradient += _times(transposed, found.gradient.reshape(shape[0], -1))
     # What the ties add to each frame's own matrix.
-    rows = jacobian * jnp.sqrt(found.diagonal)[:, :, None, None]
-    rows = rows.reshape(len(rows), -1, rows.shape[-1])
+    rows = jacobian * jnp.sqrt(jnp.repeat(found.diagonal, 3, -1))[..., None]
 
     def reduce(frame):
         equations, tied, slope = frame
         matrix = normal_equations.matrix(equations, model, shared)
         own = matrix[np.ix_(body, body)]
         tied = jnp.matmul(tied.T, tied, precision=_HIGHEST)
-        scale = damping * jnp.maximum(jnp.diagonal(own) + jnp.diagonal(tied), _LEAST_DIAGONAL)
-        own += jnp.diag(scale)
+        own += jnp.diag(damping * jnp.maximum(jnp.diagonal(own) + jnp.diagonal(tied), _LEAST_DIAGONAL))
+        if not len(local):
+            return own, inverse(own + tied), slope, jnp.zeros((0, 0)), jnp.zeros((0, len(body))), jnp.zeros(0)
         apart = matrix[np.ix_(local, local)]
-        apart += jnp.diag(damping * jnp.maximum(jnp.diagonal(apart), _LEAST_DIAGONAL) + _LEAST_DIAGONAL * damping)
-        mixed, pull = matrix[np.ix_(local, body)], equations.gradient[local]
-        if len(local):
-            factor = lax.linalg.cholesky(apart, symmetrize_input=False)
-            both = jnp.concatenate([mixed, pull[:, None]], 1)
-            half = lax.linalg.triangular_solve(factor, both, left_side=True, lower=True)
-            own -= jnp.matmul(half[:, :-1].T, half[:, :-1], precision=_HIGHEST)
-            slope -= jnp.matmul(half[:, :-1].T, half[:, -1], precision=_HIGHEST)
-            back = lax.linalg.triangular_solve(factor, half, left_side=True, lower=True, transpose_a=True)
-        else:
-            back = jnp.zeros((0, len(body) + 1), own.dtype)
-        eye = jnp.eye(len(body), dtype=own.dtype)
-        factor = lax.linalg.cholesky(own + tied, symmetrize_input=False)
-        inverse = lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
-        inverse = jnp.matmul(inverse.T, inverse, precision=_HIGHEST)
-        return own, inverse, slope, back
+        apart += jnp.diag(damping * jnp.maximum(jnp.diagonal(apart), _LEAST_DIAGONAL))
+        # The factor's rows below its first block are what two solves with many right sides would give, which are slow.
+        below = jnp.concatenate([matrix[np.ix_(body, local)], equations.gradient[None, local]])
+        factor, half = eliminated(apart, below)
+        own -= jnp.matmul(half[:-1], half[:-1].T, precision=_HIGHEST)
+        slope -= jnp.matmul(half[:-1], half[-1], precision=_HIGHEST)
+        return own, inverse(own + tied), slope, factor, half[:-1], half[-1]
 
-    own, inverse, gradient, back = lax.map(reduce, (now.frames, rows, gradient))
+    own, ready, gradient, factor, half, pull = lax.map(reduce, (now.frames, rows, gradient))
 
     def product(change: Float[Array, "L E"]) -> Float[Array, "L E"]:
-        points = jnp.einsum("lkie,le->lki", jacobian, change, precision=_HIGHEST)
-        tied = jnp.einsum("lkie,lki->le", jacobian, found.product(points, contacts), precision=_HIGHEST)
-        return jnp.einsum("lef,lf->le", own, change, precision=_HIGHEST) + tied
+        points = _times(jacobian, change).reshape(shape)
+        tied = _times(transposed, found.product(points, contacts).reshape(shape[0], -1))
+        return _times(own, change) + tied
 
-    change = _conjugate_gradients(product, inverse, -gradient, gradient_steps)
+    change = _conjugate_gradients(product, ready, -gradient, gradient_steps)
     step = jnp.zeros_like(now.frames.gradient).at[:, body].set(change)
-    fingers = -back[:, :, -1] - jnp.einsum("lfe,le->lf", back[:, :, :-1], change, precision=_HIGHEST)
-    return step.at[:, local].set(fingers)
+    if not len(local):
+        return step
+
+    def solve_back(frame):
+        factor, right = frame
+        return lax.linalg.triangular_solve(factor, right[:, None], left_side=True, lower=True, transpose_a=True)[:, 0]
+
+    right = pull + _times(jnp.swapaxes(half, -1, -2), change)
+    return step.at[:, local].set(-lax.map(solve_back, (factor, right)))
 
 
-def _conjugate_gradients(product, inverse: Float[Array, "L E E"], right: Float[Array, "L E"], steps: int) -> Array:
-    """Solution of a symmetric positive definite system, from zero; any number of steps gives a descent direction."""
+def _times(matrix: Float[Array, "L R E"], vector: Float[Array, "L E"]) -> Float[Array, "L R"]:
+    return jnp.einsum("lre,le->lr", matrix, vector, precision=_HIGHEST)
+
+
+def _conjugate_gradients(product, near: Float[Array, "L E E"], right: Float[Array, "L E"], steps: int) -> Array:
+    """Solution of a symmetric positive definite system, from zero; any number of steps gives a descent direction.
+
+    Args:
+        product: The matrix times a vector.
+        near: Inverse of a matrix near to it.
+        right: Right side.
+        steps: How many.
+    """
 
     def dot(first: Array, second: Array) -> Array:
         return jnp.einsum("le,le->", first, second, precision=_HIGHEST)
 
     def conditioned(rest: Array) -> Array:
-        return jnp.einsum("lef,lf->le", inverse, rest, precision=_HIGHEST)
+        return _times(near, rest)
 
     def once(_, state):
         solution, rest, ready, direction, size = state

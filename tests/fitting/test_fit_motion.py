@@ -1,0 +1,236 @@
+"""Frames of a track fitted together: exact steps, known motion found again, feet that stay, cuts, gaps, bad input."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hardmo_jax as hm
+from hardmo_jax.fitting import evidence, fit_motion, motion, normal_equations, paths, trajectory, variables
+from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.fitting.job import guess_rows, make_job, start_of
+from hardmo_jax.fitting.normal_equations import PullMatrices
+from hardmo_jax.fitting.stages import FitOptions, Stage
+from hardmo_jax.observations import ObservationError
+from hardmo_jax.skeleton import layouts
+from tests.fitting import tracks
+
+FREE = ("transl", "global_orient", "body_pose", "hand_pose")
+OPTIONS = FitOptions(
+    explore=(Stage(iterations=1),),
+    refine=(Stage(iterations=1, free=FREE, pose_prior=0.1, hand_prior=0.5, guess=0.3, robust_scale=0.2),),
+)
+FRAMES = 24
+MOTION = MotionOptions(window_frames=32, overlap_frames=8, iterations=5)
+
+
+@pytest.fixture(scope="module")
+def track():
+    return tracks.make_track(hm.open_body(), frames=FRAMES)
+
+
+def fitted(track, observations, guess=None, **changes):
+    settings = {"frames_per_second": tracks.RATE, "options": OPTIONS, "motion_options": MOTION} | changes
+    return fit_motion.fit_motion(track.body, observations, guess or track.guess(), **settings)
+
+
+@pytest.fixture(scope="module")
+def exact(track):
+    return fitted(track, track.observe())
+
+
+def joint_errors(track, params):
+    return np.linalg.norm(track.points(jax.tree.map(np.asarray, params)) - track.points(), axis=-1)
+
+
+def jerkiness(points):
+    return np.linalg.norm(np.diff(points, n=2, axis=0), axis=-1).mean()
+
+
+def test_known_motion_is_found_again(track, exact, figure):
+    before, after = joint_errors(track, track.guess().params).mean(), joint_errors(track, exact.params).mean()
+    figure(f"fit_motion: exact keypoints, mean error of points {1000 * before:.1f} -> {1000 * after:.1f} mm")
+    assert after < 0.35 * before
+    assert np.asarray(exact.error_by_part["body"]).max() < 0.01
+    assert set(np.asarray(exact.status).tolist()) == {hm.FitStatus.CONVERGED}
+
+
+def test_the_cost_never_rises_and_the_shape_never_moves(track, exact):
+    history = np.asarray(exact.loss_history)[0]
+    assert (np.diff(history) <= 0).all()
+    assert history[-1] < 0.2 * history[0]
+    np.testing.assert_array_equal(exact.params.betas, track.guess().params.betas)
+
+
+def test_noise_is_smoothed_and_motion_is_kept(track, figure):
+    observed = track.observe(noise=4.0)
+    tied = fitted(track, observed, frames_per_second=tracks.RATE)
+    loose = fitted(track, observed, motion_options=dataclasses.replace(MOTION, acceleration_spread=1e6))
+    truth = jerkiness(track.points())
+    ours, single = (jerkiness(track.points(jax.tree.map(np.asarray, found.params))) for found in (tied, loose))
+    figure(
+        f"fit_motion: acceleration over that of the truth: frames tied {ours / truth:.2f}, loose {single / truth:.2f}"
+    )
+    assert ours < 0.5 * single
+    assert ours > 0.5 * truth
+    assert joint_errors(track, tied.params).mean() < joint_errors(track, loose.params).mean()
+
+
+def test_feet_that_stand_stay(track):
+    still = tracks.make_track(track.body, frames=FRAMES)
+    still.vector[:] = still.vector[:1]
+    observed = still.observe(noise=4.0)
+    rows = list(layouts.get_layout(tracks.LAYOUT).indices(layouts.CONTACT_POINTS))
+
+    def slide(stands):
+        params = jax.tree.map(np.asarray, fitted(still, observed, still.guess(), stands=stands).params)
+        return np.linalg.norm(np.diff(still.points(params)[:, rows], axis=0), axis=-1).mean()
+
+    free, held = slide(None), slide(np.ones((FRAMES, 4)))
+    assert held < 0.3 * free
+    assert held < 0.001
+    doubtful = slide(np.full((FRAMES, 4), 0.1))
+    assert doubtful == pytest.approx(free, rel=1e-3)
+
+
+def test_a_gap_is_filled_from_both_sides_and_says_so(track):
+    seen = np.ones(FRAMES, bool)
+    seen[9:14] = False
+    found = fitted(track, track.observe(seen=seen))
+    status = np.asarray(found.status)
+    assert (status[9:14] == hm.FitStatus.FILLED).all()
+    assert (status[seen] == hm.FitStatus.CONVERGED).all()
+    error = joint_errors(track, found.params).mean(-1)
+    assert error[9:14].max() < 0.08
+    assert np.isnan(np.asarray(found.error_by_part["body"])[9:14]).all()
+
+
+def test_frames_before_and_after_a_cut_do_not_know_each_other(track):
+    """Another motion behind the cut changes nothing before it."""
+    continued = np.ones(FRAMES, bool)
+    continued[12] = False
+    other = tracks.make_track(track.body, frames=FRAMES, seed=5)
+    observed, of_other = track.observe(), other.observe()
+    pixels = np.concatenate([observed.keypoints_2d[:12], of_other.keypoints_2d[12:]])
+    mixed = dataclasses.replace(observed, keypoints_2d=pixels)
+    first, second = (fitted(track, seen, is_continued=continued) for seen in (observed, mixed))
+    before = np.asarray(first.params.body_pose)[:12] - np.asarray(second.params.body_pose)[:12]
+    tied = [fitted(track, seen).params.body_pose for seen in (observed, mixed)]
+    assert np.abs(before).max() < 0.01
+    assert np.abs(np.asarray(tied[0])[:12] - np.asarray(tied[1])[:12]).max() > 10 * np.abs(before).max()
+
+
+def test_long_tracks_in_pieces_are_what_they_are_as_a_whole(track):
+    long = dataclasses.replace(MOTION, iterations=12)
+    short = dataclasses.replace(long, window_frames=16, overlap_frames=8)
+    whole, pieces = (fitted(track, track.observe(noise=2.0), motion_options=given) for given in (long, short))
+    apart = np.linalg.norm(np.asarray(whole.keypoints_3d) - np.asarray(pieces.keypoints_3d), axis=-1)
+    assert np.nanmean(apart) < 0.004
+    # No seam: steps between frames are those of the whole. Fingers are tied to nothing, and take what noise gives.
+    steps = [np.diff(np.asarray(found.keypoints_3d)[:, :23], axis=0) for found in (whole, pieces)]
+    assert np.nanmax(np.abs(steps[0] - steps[1])) < 0.02
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_tracks_of_few_frames(track, frames):
+    short = tracks.make_track(track.body, frames=frames)
+    found = fitted(short, short.observe(), short.guess())
+    assert found.params.body_pose.shape[0] == frames
+    assert (np.asarray(found.status) == hm.FitStatus.CONVERGED).all()
+
+
+def test_a_step_is_that_of_the_dense_equations(track):
+    """Elimination of fingers and conjugate gradients against one solve with the whole matrix, in double precision."""
+    with jax.enable_x64(True):
+        body = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, jnp.float64) if leaf.dtype == jnp.float32 else leaf, track.body
+        )
+        wide = tracks.make_track(body, frames=5)
+        observed, guess = wide.observe(noise=2.0), wide.guess()
+        layout = layouts.get_layout(tracks.LAYOUT)
+        batch, people = evidence.flatten(observed)
+        job = make_job(body, layout, OPTIONS, guess)
+        prepared = evidence.prepare(people, layout, job.is_supported, OPTIONS, job.dtype)
+        (vector, orient), _ = start_of(body, guess.params, batch, job.prior)
+        seen = dataclasses.replace(prepared.evidence, guess=guess_rows(guess, vector, batch, job.dtype))
+        seen = jax.tree.map(jnp.asarray, seen.of_points(job.is_solved))
+        followed, contacts = paths.path_model(body), paths.contact_rows(body)
+        terms = fit_motion._terms(followed, orient, vector, 30.0, np.ones((5, 4)), None, MOTION)
+        weights = jax.tree.map(lambda leaf: np.repeat(leaf[:1], 5, 0), job.schedules["refine"])
+        entries = trajectory._entries(variables.Layout.of(body))
+        shared = PullMatrices(
+            parts=job.prior.parts, pose_start=6 + job.prior.num_betas, guess=job.prior.guess_precision
+        )
+        equations = jax.jit(fit_motion.objective.equations)
+        frames = equations(job.solved, job.prior, seen, weights, orient, jnp.asarray(vector))
+        moved = jax.jit(motion.motion)(followed, orient, jnp.asarray(vector))
+        ties = paths.path_equations(jnp.moveaxis(moved.points, -1, 0), terms, contacts)
+        jacobian = paths.path_jacobian(followed, moved, entries.of_twists)
+        now = trajectory._Linear(frames=frames, paths=ties, jacobian=jacobian, cost=ties.cost)
+        damping = jnp.asarray(1e-3)
+        step = jax.jit(lambda now, damping: trajectory._step(job.solved, shared, now, damping, entries, contacts, 400))(
+            now, damping
+        )
+        # The same with NumPy.
+        size, body_entries = vector.shape[1], entries.body
+        matrix = np.zeros((5 * size, 5 * size))
+        own = np.asarray(normal_equations.matrix(frames, job.solved, shared))
+        for frame in range(5):
+            rows = slice(frame * size, (frame + 1) * size)
+            matrix[rows, rows] = own[frame]
+        wide_jacobian = np.zeros((5, jacobian.shape[1], 5 * size))
+        for frame in range(5):
+            wide_jacobian[frame][:, frame * size + body_entries] = np.asarray(jacobian)[frame]
+        of_points = wide_jacobian.reshape(5, -1, 3, 5 * size)
+        image = np.stack(
+            [np.asarray(ties.product(jnp.asarray(of_points[..., c]), contacts)).ravel() for c in range(5 * size)], -1
+        )
+        tied = wide_jacobian.reshape(-1, 5 * size).T @ image
+        diagonal = np.zeros(5 * size)
+        for frame in range(5):
+            rows = np.asarray(jacobian)[frame] * np.sqrt(np.repeat(np.asarray(ties.diagonal)[frame], 3))[:, None]
+            diagonal[frame * size + body_entries] = np.square(rows).sum(0)
+        diagonal += np.diag(matrix)
+        gradient = (
+            np.asarray(frames.gradient).ravel()
+            + wide_jacobian.reshape(-1, 5 * size).T @ np.asarray(ties.gradient).ravel()
+        )
+        matrix += tied
+        free = np.concatenate([frame * size + np.sort(np.r_[entries.body, entries.local]) for frame in range(5)])
+        damped = matrix[np.ix_(free, free)] + 1e-3 * np.diag(np.maximum(diagonal[free], 1e-3))
+        expected = np.zeros(5 * size)
+        expected[free] = -np.linalg.solve(damped, gradient[free])
+    np.testing.assert_allclose(np.asarray(step).ravel(), expected, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"frames_per_second": 0.0}, "frames_per_second"),
+        ({"frames_per_second": float("nan")}, "frames_per_second"),
+    ],
+)
+def test_bad_requests_are_refused_in_words(track, changes, words):
+    with pytest.raises(ObservationError, match=words):
+        fitted(track, track.observe(), **changes)
+
+
+def test_a_track_has_one_axis(track):
+    pixels = np.asarray(track.observe().keypoints_2d)
+    square = pixels.reshape(2, -1, *pixels.shape[1:])
+    with pytest.raises(ObservationError, match="one batch axis"):
+        fitted(track, hm.Observations(keypoints_2d=square, camera=track.camera, layout=tracks.LAYOUT))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"acceleration_spread": 0.0}, {"lock_spread": -1.0}, {"iterations": 0}, {"overlap_frames": 1},
+        {"overlap_frames": 40}, {"stands_from": 0.7}, {"acceleration_share": -1.0},
+    ],
+)  # fmt: skip
+def test_options_out_of_range_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        MotionOptions(**changes)

@@ -83,6 +83,12 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         keypoints_2d_spread=0.01 if variant == "headings" else 0.008,  # box sides
         keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
     )
+    config.fit.temporal = variant not in ("headings", "multi_start")  # frames of a person in a video fitted together
+    config.motion = config_dict.create(
+        acceleration_spread=15.0,  # m/s^2 where the lifter sees none: smaller is smoother
+        lock_spread=0.0015,  # metres a frame that standing feet may slip; float("inf") for cameras that move
+        iterations=3,
+    )
     config.output = config_dict.create(
         overlay=True,  # draw the meshes over the pictures
         renderer="auto",  # gl, painter, or gl where there is one

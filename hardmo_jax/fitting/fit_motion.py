@@ -34,11 +34,11 @@ class MotionOptions:
     acceleration_spread: float = 15.0
     """Standard deviation of the acceleration of points where the guess has none, m/s^2: the larger, the more jitter is
     kept."""
-    acceleration_share: float = 2.0
+    acceleration_share: float = 3.0
     """Its square grows by the square of this times the guess's acceleration thereabouts."""
-    stands_from: float = 0.1
+    stands_from: float = 0.05
     """Probability of standing at which a point begins to be locked."""
-    stands_surely: float = 0.5
+    stands_surely: float = 0.4
     """Probability from which it is locked fully."""
     lock_spread: float = 0.0015
     """Standard deviation of the step of a standing point from a frame to the next, metres; infinite to lock nothing."""
@@ -236,7 +236,8 @@ def _solved(
         )
         done = solve(piece, ties, orient[rows], vector[rows], iterations)
         kept = slice(0, last + 1)
-        return np.asarray(done.vector)[kept], np.asarray(done.frame_cost)[kept], np.asarray(done.history)
+        told = np.asarray(done.history)[: iterations + 1]
+        return np.asarray(done.vector)[kept], np.asarray(done.frame_cost)[kept], told
 
     workers = min(_num_cores(), len(firsts))
     if workers > 1:
@@ -309,14 +310,15 @@ def _solve_piece(
     return jax.block_until_ready(
         _trajectory()(
             job.solved, followed, job.prior, seen.of_points(job.is_solved), weights, terms, orient, vector,
-            contacts=contacts, iterations=iterations, gradient_steps=options.gradient_steps,
+            np.asarray(iterations, np.int32), contacts=contacts,
+            most_iterations=max(options.shape_iterations, options.iterations), gradient_steps=options.gradient_steps,
         )
     )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1)
 def _trajectory() -> Any:
-    return jax.jit(trajectory.solve_trajectory, static_argnames=("contacts", "iterations", "gradient_steps"))
+    return jax.jit(trajectory.solve_trajectory, static_argnames=("contacts", "most_iterations", "gradient_steps"))
 
 
 @jax.jit

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.fitting import motion, normal_equations, objective, paths, variables
 from hardmo_jax.fitting.elimination import eliminated, inverse
@@ -76,9 +76,10 @@ def solve_trajectory(
     terms: PathTerms,
     orient: Float[AnyArray, "L 3 3"],
     start: Float[AnyArray, "L P"],
+    iterations: Int[AnyArray, ""] | int,
     *,
     contacts: tuple[int, ...],
-    iterations: int,
+    most_iterations: int,
     gradient_steps: int,
 ) -> Trajectory:
     """Improve the vectors of the frames of a clip together.
@@ -92,8 +93,9 @@ def solve_trajectory(
         terms: What ties the frames together.
         orient: Start orientation of each frame.
         start: Start vectors.
-        contacts: Of `paths.contact_rows`.
         iterations: Steps.
+        contacts: Of `paths.contact_rows`.
+        most_iterations: Length of the history; one program serves any number of steps up to it.
         gradient_steps: Conjugate gradients a step.
     """
     orient, start = jnp.asarray(orient), jnp.asarray(start)
@@ -111,8 +113,8 @@ def solve_trajectory(
         ones = jnp.ones_like(frames.cost)
         return _Linear(frames=frames, paths=found, jacobian=jacobian, cost=found.cost + jnp.dot(frames.cost, ones))
 
-    def step(state, _):
-        vector, now, damping, growth = state
+    def step(number, state):
+        vector, now, damping, growth, history = state
         change = _step(model, shared, now, damping, entries, contacts, gradient_steps)
         reach = np.full(vector.shape[1], _ANGLE_REACH, np.float32)
         transl = jnp.maximum(_TRANSL_REACH, _DISTANCE_REACH * jnp.abs(vector[:, 2:3]))
@@ -125,12 +127,16 @@ def solve_trajectory(
         now = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), then, now)
         damping = jnp.clip(damping * jnp.where(is_better, 0.2, growth), _LEAST_DAMPING, _MOST_DAMPING)
         growth = jnp.where(is_better, 8.0, growth * 2)
-        return (vector, now, damping, growth), now.cost
+        # What comes after the last step repeats it.
+        history = jnp.where(np.arange(most_iterations + 1) > number, now.cost, history)
+        return vector, now, damping, growth, history
 
     first = linear(start)
     damping, growth = jnp.asarray(_INITIAL_DAMPING, start.dtype), jnp.asarray(8.0, start.dtype)
-    (vector, last, _, _), costs = lax.scan(step, (start, first, damping, growth), None, length=iterations)
-    return Trajectory(vector=vector, history=jnp.concatenate([first.cost[None], costs]), frame_cost=last.frames.cost)
+    history = jnp.full((most_iterations + 1,), first.cost)
+    state = (start, first, damping, growth, history)
+    vector, last, _, _, history = lax.fori_loop(0, iterations, step, state)
+    return Trajectory(vector=vector, history=history, frame_cost=last.frames.cost)
 
 
 def _entries(layout: variables.Layout) -> _Entries:

@@ -33,7 +33,7 @@ NUM_BODY_JOINTS = 21
 NUM_HAND_JOINTS = 15
 
 #: Outcomes of a fit, best first.
-STATUSES = ("CONVERGED", "MAX_STEPS", "NO_BETTER", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
+STATUSES = ("CONVERGED", "MAX_STEPS", "NO_BETTER", "FILLED", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
 #: Outcomes whose pose may be not finite and is not to be used.
 FAILED_STATUSES = ("DIVERGED", "NONFINITE", "NO_EVIDENCE")
 ORIGINS = ("machine", "human")
@@ -410,7 +410,8 @@ _DESCRIPTIONS = {
     "camera_source": "exif; field_of_view: given; solved: from people of a clip; diagonal: assumed focal length",
     "vertical_field_of_view_degrees": "of the whole picture, by focal_length and image_height",
     "track_id": "person within a video; in photos the number from left to right",
-    "status": "CONVERGED, MAX_STEPS and NO_BETTER are usable; DIVERGED, NONFINITE and NO_EVIDENCE are not",
+    "status": "CONVERGED, MAX_STEPS and NO_BETTER are usable, and FILLED, which nobody saw; DIVERGED, NONFINITE and "
+    "NO_EVIDENCE are not",
     "error_by_part": "median distance of the part's confident keypoints over the longer side of bbox",
     "score_by_part": "share of the part's confident keypoints within 5 % of the longer side of bbox",
 }

@@ -4,17 +4,15 @@ Pixels → perception → observations → fit → labels → overlays. Pictures
 once to draw on them) instead of held, so memory does not grow with the length of a video.
 """
 
-import collections
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,20 +24,20 @@ from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.evidence import CONFIDENT
+from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance, schema, store
-from hardmo_jax.observations import Observations
-from hardmo_jax.perception import estimate, keypoint_files, model_files, photos, video
-from hardmo_jax.recovery import focal_length
+from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
+from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
+from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
+from hardmo_jax.pipelines.sightings import Picture, Sighting, relative_source, to_observations
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, check_stages, lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
-from hardmo_jax.viz import overlay
 
-CameraSource = Literal["auto", "exif", "field_of_view", "diagonal", "solve"]
 #: People fitted between two reports of progress.
 _PEOPLE_A_REPORT = 256
 #: Called as work goes on: stage, units done, units in all (None if unknown).
@@ -49,8 +47,6 @@ Progress = Callable[[str, int, int | None], None]
 SCORE_THRESHOLD = 0.05
 #: Body error, in box sides, from which a person is named at the end of a run.
 _POOR_ERROR = 0.03
-#: Bodies posed at once when drawing.
-_DRAWING_BATCH = 8
 _OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
 _UNFINISHED = ".annotate-"
 
@@ -70,50 +66,6 @@ class BodyOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CameraOptions:
-    """Where the focal length of a camera nobody calibrated comes from."""
-
-    source: CameraSource = "auto"
-    """`field_of_view` is the given one; `exif` what the photo notes of its lens; `diagonal` a focal length equal to the
-    diagonal; `solve` that of a video, from how the people in it look; `auto` the given one, else EXIF, else the
-    diagonal. A photo without a note that can be used, and a video that does not tell, have the diagonal."""
-    field_of_view_degrees: float | None = None
-    """Angle across the image diagonal, if it is known."""
-
-    def __post_init__(self) -> None:
-        angle = self.field_of_view_degrees
-        if self.source not in get_args(CameraSource):
-            raise ValueError(f"unknown `source` {self.source!r}; known: {', '.join(get_args(CameraSource))}")
-        if angle is not None and not 0 < angle < 180:
-            raise ValueError(f"`field_of_view_degrees` must be in (0, 180), got {angle}")
-        if angle is not None and self.source not in ("auto", "field_of_view"):
-            raise ValueError(
-                f"`field_of_view_degrees` {angle:g} and `source` {self.source!r} contradict each other: leave the "
-                "angle out, or set `source` to 'field_of_view'"
-            )
-        if angle is None and self.source == "field_of_view":
-            raise ValueError("`source` 'field_of_view' needs `field_of_view_degrees`, the angle across the diagonal")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OutputOptions:
-    """What is written."""
-
-    overlay: bool = True
-    """Draw the fitted meshes over the pictures."""
-    renderer: Literal["auto", "gl", "painter"] = "auto"
-    """OpenGL, the painter that needs none, or OpenGL where there is one."""
-    side_by_side: bool = True
-    """Put the untouched picture beside the overlay."""
-    show_keypoints: bool = True
-    """Draw the keypoints that were fitted to."""
-    category: str | None = None
-    """Class of the motion, e.g. `ballet`; written to every label."""
-    licence: str | None = None
-    """Licence of the pictures; written to every label."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class AnnotateOptions:
     """Options of the whole job; one section of the config each."""
 
@@ -127,8 +79,12 @@ class AnnotateOptions:
     """Detection and keypoints."""
     start: StartOptions = StartOptions()
     """Where fits start."""
-    fit: FitOptions = FROM_LIFTER
+    fit: VideoFitOptions = VideoFitOptions(
+        **{f.name: getattr(FROM_LIFTER, f.name) for f in dataclasses.fields(FitOptions)}
+    )
     """The fit."""
+    motion: MotionOptions = MotionOptions()
+    """How frames of a person in a video are tied together."""
     output: OutputOptions = OutputOptions()
     """What is written."""
     limit_frames: int | None = None
@@ -136,61 +92,6 @@ class AnnotateOptions:
 
     def __post_init__(self) -> None:
         check_stages(self.start, self.fit)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One photo or frame: where it came from, without its pixels."""
-
-    position: int
-    source_path: pathlib.Path
-    source_sha256: str
-    frame_index: int
-    time_seconds: float | None
-    width: int
-    height: int
-    focal_length_35mm: float | None = None
-    """By EXIF, millimetres before 35 mm film; see `photos.PhotoHeader`."""
-    field_of_view_degrees: float | None = None
-    """Across the diagonal, by the camera that was chosen; None is a focal length equal to the diagonal."""
-    camera_source: str = "diagonal"
-    """Where that camera comes from, as the label says it."""
-
-    @property
-    def camera(self) -> cameras.Camera:
-        """The camera of fit, label and drawing."""
-        return cameras.camera_from_image_size(self.width, self.height, field_of_view_degrees=self.field_of_view_degrees)
-
-    @property
-    def vertical_field_of_view_degrees(self) -> float:
-        """Angle from the top of the picture to its bottom."""
-        return math.degrees(2 * math.atan(0.5 * self.height / float(self.camera.focal_length[1])))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sighting:
-    """One person in one picture."""
-
-    picture: Picture
-    track_id: int
-    keypoints_2d: np.ndarray
-    confidence: np.ndarray
-    keypoints_3d: np.ndarray | None
-    confidence_3d: np.ndarray | None
-    bbox: np.ndarray
-    score: float | None
-    source: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CameraUse:
-    """The cameras of one source."""
-
-    source: str
-    """`exif`, `field_of_view`, `diagonal` or `solved`."""
-    num_pictures: int
-    vertical_field_of_view_degrees: tuple[float, float]
-    """Narrowest and widest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,19 +185,29 @@ def _annotate_into(
             warnings += media.warnings
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
-    pictures, sightings = _with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
+    pictures, sightings = with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
+    result = hypotheses = None
     with record.stage("fit"):
-        recovered = _fit_all(body, sightings, options, report) if sightings else None
-        result = None
-        if recovered is not None:
-            result = recovered.result
+        if sightings and media.kind == "video" and options.fit.temporal and options.start.kind == "lifter":
+            tracks = fit_tracks(
+                body, pictures, sightings, start=options.start, options=options.fit, motion=options.motion,
+                report=report,
+            )  # fmt: skip
+            sightings, result = tracks.sightings, tracks.result
+            warnings += tracks.warnings
+        elif sightings:
+            recovered = _fit_all(body, sightings, options, report)
+            result, hypotheses = recovered.result, recovered.hypotheses
             sightings = _as_read(sightings, np.asarray(recovered.keypoint_order))
     with record.stage("label"):
-        rows = to_labels(sightings, recovered, body, options, media) if recovered is not None else []
+        rows = to_labels(sightings, result, hypotheses, body, options, media) if result is not None else []
         store.write_labels(output / "labels.parquet", rows)
     if renderer is not None:
         with record.stage("draw"):
-            _draw(media, pictures, sightings, result, body, renderer, options, output, report)
+            draw_overlays(
+                media, pictures, sightings, result, body, renderer, options.output, output, report,
+                limit_frames=options.limit_frames,
+            )  # fmt: skip
         record.add("renderer", renderer.name)
         if renderer.reason:
             warnings.append(f"drawn without OpenGL: {renderer.reason}")
@@ -317,7 +228,12 @@ def _annotate_into(
 def learnt_files() -> list[pathlib.Path]:
     """What the package has learnt and labels depend on."""
     package = pathlib.Path(hardmo_jax.__file__).parent
-    places = ("networks/assets/lifter.npz", "networks/assets/ranker.npz", "fitting/assets/pose_prior.npz")
+    places = (
+        "networks/assets/lifter.npz",
+        "networks/assets/motion_lifter.npz",
+        "networks/assets/ranker.npz",
+        "fitting/assets/pose_prior.npz",
+    )
     return [package / place for place in places if (package / place).is_file()]
 
 
@@ -329,106 +245,6 @@ def load_body_option(options: BodyOptions) -> BodyModel:
     if body.family.startswith("mano"):
         raise BodyFileError(f"{options.model} is a single hand; annotate needs a whole body")
     return body
-
-
-def _with_cameras(
-    media: video.Media,
-    pictures: list[Picture],
-    sightings: list[Sighting],
-    body: BodyModel,
-    options: CameraOptions,
-    record: provenance.RunRecord,
-    warnings: list[str],
-) -> tuple[list[Picture], list[Sighting]]:
-    """Pictures, and people in them, with the camera that everything after this takes from the picture."""
-    source: str = options.source
-    if source == "solve" and media.kind != "video":
-        warnings.append(
-            "one photo does not tell its focal length, so `camera.source` 'solve' is for videos; 'auto' was taken"
-        )
-        source = "auto"
-    if source == "solve":
-        with record.stage("camera"):
-            angle = _solved_field_of_view(sightings, body, record, warnings)
-        chosen = {picture.position: (angle, "diagonal" if angle is None else "solved") for picture in pictures}
-    else:
-        chosen = {picture.position: _noted_field_of_view(picture, options, source) for picture in pictures}
-    num_without = sum(found == "diagonal" for _, found in chosen.values())
-    if source == "exif" and num_without:
-        warnings.append(
-            f"{num_without} of {len(pictures)} pictures have no EXIF focal length that can be used; their focal length "
-            "is assumed to be the diagonal"
-        )
-
-    def with_camera(picture: Picture) -> Picture:
-        angle, found = chosen[picture.position]
-        return dataclasses.replace(picture, field_of_view_degrees=angle, camera_source=found)
-
-    known = {picture.position: with_camera(picture) for picture in pictures}
-    return list(known.values()), [
-        dataclasses.replace(sighting, picture=known[sighting.picture.position]) for sighting in sightings
-    ]
-
-
-def _noted_field_of_view(picture: Picture, options: CameraOptions, source: str) -> tuple[float | None, str]:
-    """Angle across the diagonal that the user or the photo tells, or None, and where it comes from."""
-    if options.field_of_view_degrees is not None:
-        return options.field_of_view_degrees, "field_of_view"
-    if source in ("auto", "exif") and picture.focal_length_35mm is not None:
-        return _diagonal_angle(picture.focal_length_35mm / photos.FILM_DIAGONAL), "exif"
-    return None, "diagonal"
-
-
-def _solved_field_of_view(
-    sightings: list[Sighting], body: BodyModel, record: provenance.RunRecord, warnings: list[str]
-) -> float | None:
-    """Angle across the diagonal that the people of a video tell; None if they do not. They have the diagonal so far."""
-    if not sightings:
-        return None
-    # Frames of one person within a second err alike.
-    moments = [(sighting.track_id, int(sighting.picture.time_seconds or 0)) for sighting in sightings]
-    numbers = {moment: number for number, moment in enumerate(dict.fromkeys(moments))}
-    solved = focal_length.solve_focal_length(
-        body, to_observations(sightings), groups=np.array([numbers[moment] for moment in moments])
-    )
-    record.add(
-        "solved_focal_length",
-        {
-            "is_determined": solved.is_determined,
-            "reason": solved.reason,
-            "estimate_over_diagonal": solved.estimate,
-            "log_spread": solved.log_spread if math.isfinite(solved.log_spread) else None,
-            "distance": solved.distance if math.isfinite(solved.distance) else None,
-            "num_people": solved.num_people,
-        },
-    )
-    if not solved.is_determined:
-        warnings.append(f"the focal length is assumed to be the diagonal: {solved.reason}")
-        return None
-    return _diagonal_angle(solved.scale)
-
-
-def _diagonal_angle(share: float) -> float:
-    """Degrees that a focal length of this share of the diagonal sees across it."""
-    return math.degrees(2 * math.atan(0.5 / share))
-
-
-def to_observations(sightings: list[Sighting]) -> Observations:
-    """All people of a job as one batch."""
-    views = [sighting.picture.camera for sighting in sightings]
-    has_3d = all(sighting.keypoints_3d is not None for sighting in sightings)
-    return Observations(
-        keypoints_2d=np.stack([sighting.keypoints_2d for sighting in sightings]),
-        confidence=np.stack([sighting.confidence for sighting in sightings]),
-        keypoints_3d=np.stack([s.keypoints_3d for s in sightings]) if has_3d else None,  # pyright: ignore[reportCallIssue, reportArgumentType]
-        confidence_3d=np.stack([s.confidence_3d for s in sightings]) if has_3d else None,  # pyright: ignore[reportCallIssue, reportArgumentType]
-        bbox=np.stack([sighting.bbox for sighting in sightings]),
-        camera=cameras.Camera(
-            focal_length=np.stack([np.asarray(view.focal_length) for view in views]),
-            principal_point=np.stack([np.asarray(view.principal_point) for view in views]),
-        ),
-        layout="openpose67",
-    )
 
 
 def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> Recovered:
@@ -552,24 +368,21 @@ def _from_keypoint_files(
     return list(pictures.values()), sightings
 
 
-def relative_source(media: video.Media, picture: Picture) -> str:
-    """Path of a picture below what was labelled; nothing of the user's folders above it is written down."""
-    root = media.path if media.path.is_dir() else media.path.parent
-    path = picture.source_path.resolve()
-    root = root.resolve()
-    return (path.relative_to(root) if path.is_relative_to(root) else pathlib.Path(path.name)).as_posix()
-
-
 def to_labels(
-    sightings: list[Sighting], recovered: Recovered, body: BodyModel, options: AnnotateOptions, media: video.Media
+    sightings: list[Sighting],
+    result: FitResult,
+    hypotheses: Hypotheses | None,
+    body: BodyModel,
+    options: AnnotateOptions,
+    media: video.Media,
 ) -> list[schema.LabelRow]:
     """One label a person and picture."""
     config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
     config_sha256 = hashlib.sha256(config.encode()).hexdigest()
     commit = provenance.git_commit(pathlib.Path(__file__).parent)
     code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
-    arrays = jax.tree.map(np.asarray, recovered.result)
-    others = None if recovered.hypotheses is None else jax.tree.map(np.asarray, recovered.hypotheses)
+    arrays = jax.tree.map(np.asarray, result)
+    others = None if hypotheses is None else jax.tree.map(np.asarray, hypotheses)
     rows = []
     for index, sighting in enumerate(sightings):
         picture = sighting.picture
@@ -726,99 +539,6 @@ def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
             os.replace(new, old)
 
 
-def _draw(
-    media: video.Media,
-    pictures: list[Picture],
-    sightings: list[Sighting],
-    result: FitResult | None,
-    body: BodyModel,
-    renderer: raster.Renderer,
-    options: AnnotateOptions,
-    output: pathlib.Path,
-    report: Progress,
-) -> None:
-    """Meshes over the pictures: a PNG a photo, or one video."""
-    style = overlay.OverlayStyle(side_by_side=options.output.side_by_side, show_keypoints=options.output.show_keypoints)
-    faces = np.asarray(body.faces)
-    pose_body = jax.jit(lambda model, params: model(params).vertices)
-    of_picture: dict[int, list[int]] = {}
-    for index, sighting in enumerate(sightings):
-        of_picture.setdefault(sighting.picture.position, []).append(index)
-    known = {picture.position: picture for picture in pictures}
-
-    def drawn(image: np.ndarray, position: int) -> np.ndarray:
-        picture = known[position]
-        ids = of_picture.get(position, [])
-        vertices = _vertices(pose_body, body, result, ids) if result is not None else []
-        people = [
-            _overlay_person(sightings[index], FitStatus(int(result.status[index])), posed, faces)
-            for index, posed in zip(ids, vertices, strict=True)
-            if result is not None
-        ]
-        return overlay.draw_overlay(
-            image,
-            people,
-            focal_length=np.asarray(picture.camera.focal_length),
-            principal_point=np.asarray(picture.camera.principal_point),
-            renderer=renderer,
-            style=style,
-        )
-
-    report("draw", 0, len(pictures))
-    if media.kind == "video":
-        path = output / "overlay.mp4"
-        with overlay.VideoOverlayWriter(path, media.fps or 25.0, max_side=style.max_side * 2) as writer:
-            for done, frame in enumerate(media.frames(stop=options.limit_frames), start=1):
-                if frame.position in known:
-                    writer.add(drawn(frame.image, frame.position), time_seconds=frame.time_seconds)
-                report("draw", done, len(pictures))
-        return
-    shared_stems = collections.Counter(picture.source_path.stem for picture in pictures)
-    for done, picture in enumerate(pictures, start=1):
-        image = next(iter(video.open_media(picture.source_path).frames())).image
-        path = output / "overlay" / f"{_stem(picture, shared_stems)}.png"
-        path.parent.mkdir(exist_ok=True)
-        overlay.write_png(path, drawn(image, picture.position))
-        report("draw", done, len(pictures))
-
-
-def _stem(picture: Picture, shared_stems: collections.Counter[str]) -> str:
-    """File name of an overlay: the photo's stem, with its suffix and number where photos share a stem."""
-    path = picture.source_path
-    if shared_stems[path.stem] == 1:
-        return path.stem
-    return f"{path.stem}_{path.suffix.lstrip('.')}_{picture.position}"
-
-
-def _vertices(
-    pose_body: Callable[..., jax.Array], body: BodyModel, result: FitResult, ids: list[int]
-) -> list[np.ndarray]:
-    """Posed meshes of some people, a fixed number at a time so that one program serves all."""
-    posed: list[np.ndarray] = []
-    for first in range(0, len(ids), _DRAWING_BATCH):
-        chunk = ids[first : first + _DRAWING_BATCH]
-        padded = jnp.array(chunk + chunk[:1] * (_DRAWING_BATCH - len(chunk)))
-        params = jax.tree.map(lambda leaf, rows=padded: leaf[rows], result.params)
-        posed += list(np.asarray(pose_body(body, params))[: len(chunk)])
-    return posed
-
-
-def _overlay_person(
-    sighting: Sighting, status: FitStatus, vertices: np.ndarray, faces: np.ndarray
-) -> overlay.OverlayPerson:
-    """A person to draw; a mesh only where the fit is usable."""
-    is_usable = status.name not in schema.FAILED_STATUSES and bool(np.isfinite(vertices).all())
-    return overlay.OverlayPerson(
-        track_id=sighting.track_id,
-        vertices_camera=vertices if is_usable else None,
-        faces=faces if is_usable else None,
-        keypoints_2d=sighting.keypoints_2d,
-        confidence=sighting.confidence,
-        bbox=sighting.bbox,
-        text="" if is_usable else status.name,
-    )
-
-
 def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
     """The people to look at first, each as a phrase."""
     failed = [row for row in rows if not row.is_usable]
@@ -830,18 +550,6 @@ def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
         outcome = row.status if not row.is_usable else f"body {100 * (row.error_by_part['body'] or 0):.1f} %"
         phrases.append(f"{place}, person {row.track_id}: {outcome}")
     return tuple(phrases)
-
-
-def _camera_uses(pictures: list[Picture]) -> tuple[CameraUse, ...]:
-    """Pictures counted by where their camera comes from, the most frequent first."""
-    counts = collections.Counter(picture.camera_source for picture in pictures)
-    uses = []
-    for source, count in counts.most_common():
-        angles = [p.vertical_field_of_view_degrees for p in pictures if p.camera_source == source]
-        uses.append(
-            CameraUse(source=source, num_pictures=count, vertical_field_of_view_degrees=(min(angles), max(angles)))
-        )
-    return tuple(uses)
 
 
 def _summarise(
@@ -868,7 +576,7 @@ def _summarise(
         status_counts=counts,
         worst=_worst(rows),
         median_error_by_part=medians,
-        cameras=_camera_uses(pictures),
+        cameras=camera_uses(pictures),
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
     )

@@ -20,6 +20,8 @@ from hardmo_jax.recovery.lift import Lifted
 
 #: Frames whose answers are kept of a piece of a long track; on both sides as many more are seen as can matter.
 _FRAMES_AT_ONCE = 128
+#: Frames a second below and above which tracks are shown in another way, and the rate that is aimed at.
+_SLOWEST, _FASTEST, _USUAL_RATE = 20.0, 70.0, 30.0
 
 
 @jax.tree_util.register_dataclass
@@ -37,20 +39,25 @@ def lift_motion(
     body: BodyModel,
     observations: Observations,
     *,
+    frames_per_second: float = 30.0,
     trained: TrainedLifter | None = None,
     trained_motion: TrainedMotionLifter | None = None,
 ) -> LiftedMotion:
     """Guess the bodies of one person's track.
 
+    The motion lifter knows 20 to 70 frames a second. Slower tracks are shown to it with keypoints halfway between
+    those of the frames, faster ones as several tracks that take turns.
+
     Args:
         body: As of `lift`.
         observations: Of T frames, 2D keypoints with a camera; frames in which nothing was found have confidence zero.
-            Frames should be 1/25 to 1/60 of a second apart.
+        frames_per_second: Frame rate.
         trained: None takes the lifter of the package.
         trained_motion: None takes the motion lifter of the package, which was trained on that lifter.
 
     Raises:
-        ObservationError: If there are no 2D keypoints, no camera, no frames, or more than one batch axis.
+        ObservationError: If there are no 2D keypoints, no camera, no frames, more than one batch axis, or the frame
+            rate is not positive.
     """
     trained, trained_motion = trained or packaged_lifter(), trained_motion or packaged_motion_lifter()
     if observations.keypoints_2d is None or observations.camera is None:
@@ -69,27 +76,62 @@ def lift_motion(
         np.broadcast_to(np.asarray(value), (count, 2)).astype(np.float32)
         for value in (observations.camera.focal_length, observations.camera.principal_point)
     ]
+    if not 0 < frames_per_second < np.inf:
+        raise ObservationError(f"`frames_per_second` must be positive, got {frames_per_second}")
+    clip = (points.astype(np.float32), confidence.astype(np.float32), *camera)
+    between = max(1, round(_USUAL_RATE / frames_per_second)) if frames_per_second < _SLOWEST else 1
+    turns = round(frames_per_second / _USUAL_RATE) if frames_per_second > _FASTEST else 1
+    found = []
+    for turn in range(min(turns, count)):
+        own = _with_frames_between(tuple(part[turn::turns] for part in clip), between)
+        found.append(jax.tree.map(lambda leaf: leaf[::between], _lift_clip(body, own, trained, trained_motion)))
+    order = np.argsort(np.concatenate([np.arange(turn, count, turns) for turn in range(min(turns, count))]))
+    lifted, stands = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *found)
+    return LiftedMotion(guess=_with_one_shape(body, lifted, trained_motion), stands=stands)
+
+
+def _with_frames_between(clip: tuple[np.ndarray, ...], factor: int) -> tuple[np.ndarray, ...]:
+    """Keypoints, confidences and cameras with frames between those that were seen; what either lacks is missing."""
+    count = len(clip[0])
+    if factor == 1 or count < 2:
+        return clip
+    at = np.arange((count - 1) * factor + 1) / factor
+    before = np.minimum(at.astype(int), count - 2)
+    share = (at - before).astype(np.float32)
+    points, confidence, *camera = (
+        part[before] * (1 - share).reshape(-1, *[1] * (part.ndim - 1))
+        + part[before + 1] * share.reshape(-1, *[1] * (part.ndim - 1))
+        for part in clip
+    )
+    is_between = ((share > 0) & (share < 1))[:, None]
+    is_lacking = np.minimum(clip[1][before], clip[1][before + 1]) <= 0
+    return points, np.where(is_between & is_lacking, 0, confidence), *camera
+
+
+def _lift_clip(
+    body: BodyModel, clip: tuple[np.ndarray, ...], trained: TrainedLifter, trained_motion: TrainedMotionLifter
+) -> tuple[Lifted, np.ndarray]:
+    """Guesses of frames one after the other, piece by piece."""
+    points, confidence, *camera = clip
+    count = len(points)
     bare, knows_shape = lifting.bare(body), lifting.has_known_shape(body)
     reach = trained_motion.options.reach
     size = _size(count, _FRAMES_AT_ONCE + 2 * reach)
+    is_long = count > size
     pieces = []
-    for first in range(0, count, _FRAMES_AT_ONCE if count > size else count):
-        begin = max(first - reach, 0) if count > size else 0
+    for first in range(0, count, _FRAMES_AT_ONCE if is_long else count):
+        begin = max(first - reach, 0) if is_long else 0
         at = np.arange(begin, begin + size)
         exists = at < count
         rows = np.minimum(at, count - 1)
         seen = np.where(exists[:, None], confidence[rows], 0)
-        lifted, stands = jax.tree.map(
-            np.asarray,
-            _lifted_motion(
-                trained, trained_motion, bare, points[rows].astype(np.float32), seen.astype(np.float32),
-                *(part[rows] for part in camera), exists, knows_shape=knows_shape,
-            ),
+        found = _lifted_motion(
+            trained, trained_motion, bare, points[rows], seen, *(part[rows] for part in camera), exists,
+            knows_shape=knows_shape,
         )  # fmt: skip
-        kept = slice(first - begin, min(first + _FRAMES_AT_ONCE, count) - begin if count > size else count)
-        pieces.append(jax.tree.map(lambda leaf, at=kept: leaf[at], (lifted, stands)))
-    lifted, stands = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
-    return LiftedMotion(guess=_with_one_shape(body, lifted, trained_motion), stands=stands)
+        kept = slice(first - begin, (min(first + _FRAMES_AT_ONCE, count) if is_long else count) - begin)
+        pieces.append(jax.tree.map(lambda leaf, at=kept: np.asarray(leaf)[at], found))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 
 def _size(count: int, longest: int) -> int:

@@ -28,6 +28,19 @@ FROM_MOTION = dataclasses.replace(
 )  # fmt: skip
 
 
+#: Frames a second of tracks that are recovered over time. Slower ones hardly show motion.
+SLOWEST, FASTEST = 6.0, 300.0
+
+
+def weights_of_frames(options: FitOptions) -> FitOptions:
+    """Options of a fit from the lifter as those of the frames of a track: its last stage, with the shape held."""
+    last = options.refine[-1]
+    free = tuple(group for group in last.free if group != "betas")
+    plain = {field.name: getattr(options, field.name) for field in dataclasses.fields(FitOptions)}
+    stage = dataclasses.replace(last, iterations=1, free=free, shape_prior=0.0)
+    return FitOptions(**{**plain, "refine": (stage,)})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecoveredMotion:
     """A track and what is known of its feet."""
@@ -55,7 +68,7 @@ def recover_motion(
         body: Model with landmarks, see `hm.fit`.
         observations: 2D keypoints with a camera, of T frames one after the other, without a cut. Frames in which
             nothing was found have confidence zero everywhere, and come out as `FILLED`.
-        frames_per_second: Frame rate, 20 to 75.
+        frames_per_second: Frame rate, from `SLOWEST` to `FASTEST`.
         camera_is_fixed: Lock standing feet. Before a camera that moves they do not stay where they are.
         options: Weights of each frame.
         motion_options: How frames are tied together.
@@ -66,7 +79,9 @@ def recover_motion(
         ObservationError: As `hm.fit`, and if there is not exactly one batch axis.
     """
     observations = seen_by_the_fit(observations, options.min_confidence)
-    lifted = lift_motion(body, observations, trained=trained, trained_motion=trained_motion)
+    lifted = lift_motion(
+        body, observations, frames_per_second=frames_per_second, trained=trained, trained_motion=trained_motion
+    )
     stands = np.asarray(lifted.stands)
     result = fit_motion(
         body,

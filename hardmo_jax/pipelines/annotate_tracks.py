@@ -1,0 +1,229 @@
+"""People of a video, track by track: all frames of one person together, and frames in between in which it was lost.
+
+A track is cut where its keypoints jump or time does: what follows is another scene or another person, whatever the
+tracker says. What is left of less than `_SHORTEST` frames is fitted frame by frame.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.fitting.result import FitResult, FitStatus
+from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.pipelines.sightings import Picture, Sighting, to_observations
+from hardmo_jax.recovery.lift_and_fit import lift_and_fit
+from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
+from hardmo_jax.recovery.starts import StartOptions
+
+Progress = Callable[[str, int, int | None], None]
+
+_SHORTEST = 5
+#: A median jump of the keypoints from a frame to the next beyond this, in box sides, is a cut: hands and feet of
+#: dancers are faster, but not half of all points. Longer gaps allow more, up to the second number.
+_JUMP, _LONGEST_JUMP = 0.3, 0.8
+#: So is a change of size by this factor.
+_GROWTH = 1.6
+#: Confidence of keypoints that are asked about jumps, and how many must be there.
+_CONFIDENT, _LEAST_POINTS = 0.4, 4
+#: Time that passes between two frames, in usual steps, beyond which they do not follow each other.
+_LONGEST_STEP = 3.0
+#: What the source of keypoints says of frames in which nobody was found.
+FILLED_SOURCE = "none, filled in"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoFitOptions(FitOptions):
+    """Options of the fit of a job."""
+
+    temporal: bool = True
+    """Frames of a person in a video are fitted together; else each by itself."""
+
+    @classmethod
+    def of(cls, options: FitOptions, *, temporal: bool = True) -> "VideoFitOptions":
+        """The same options, for a job."""
+        return cls(
+            temporal=temporal, **{field.name: getattr(options, field.name) for field in dataclasses.fields(FitOptions)}
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FittedTracks:
+    """Everybody of a video."""
+
+    sightings: list[Sighting]
+    """By frame, then by track; with those that were filled in."""
+    result: FitResult
+    """In the same order."""
+    warnings: tuple[str, ...]
+
+
+def fit_tracks(
+    body: BodyModel,
+    pictures: list[Picture],
+    sightings: list[Sighting],
+    *,
+    start: StartOptions,
+    options: VideoFitOptions,
+    motion: MotionOptions,
+    report: Progress,
+) -> FittedTracks:
+    """Fit everybody of a video over time.
+
+    Args:
+        body: Model with landmarks.
+        pictures: Frames of the video, in order.
+        sightings: People in them, one or more.
+        start: Of frames that are fitted by themselves.
+        options: Weights.
+        motion: How frames are tied together.
+        report: Told the stage, what is done, and of how much.
+    """
+    rate = frame_rate(pictures)
+    warnings = []
+    if not SLOWEST <= rate <= FASTEST:
+        warnings.append(
+            f"people are followed at {SLOWEST:g} to {FASTEST:g} frames a second, here are {rate:.3g}: every frame "
+            "was fitted by itself"
+        )
+    total, done = len(sightings), 0
+    report("fit", 0, total)
+    found: list[tuple[list[Sighting], FitResult]] = []
+    for track in _tracks(sightings):
+        for piece in cut_track(track):
+            if len(piece) >= _SHORTEST and not warnings:
+                filled = _without_gaps(piece, pictures)
+                recovered = recover_motion(
+                    body,
+                    to_observations(filled),
+                    frames_per_second=rate,
+                    options=weights_of_frames(options),
+                    motion_options=motion,
+                )
+                result = jax.tree.map(np.asarray, recovered.result)
+                found.append((_with_boxes(filled, result), result))
+            else:
+                single = lift_and_fit(body, to_observations(piece), start=start, options=options).result
+                found.append((piece, jax.tree.map(np.asarray, single)))
+            done += len(piece)
+            report("fit", done, total)
+    everybody = [sighting for piece, _ in found for sighting in piece]
+    result = _joined([result for _, result in found])
+    order = sorted(range(len(everybody)), key=lambda at: (everybody[at].picture.position, everybody[at].track_id))
+    return FittedTracks(
+        sightings=[everybody[at] for at in order],
+        result=jax.tree.map(lambda leaf: leaf[np.array(order)], result),
+        warnings=tuple(warnings),
+    )
+
+
+def frame_rate(pictures: list[Picture]) -> float:
+    """Frames a second by the usual time from a frame to the next; 25 where frames have no times."""
+    times = np.array([np.nan if picture.time_seconds is None else picture.time_seconds for picture in pictures])
+    steps = np.diff(times)
+    steps = steps[np.isfinite(steps) & (steps > 0)]
+    return float(1 / np.median(steps)) if len(steps) else 25.0
+
+
+def cut_track(track: list[Sighting]) -> list[list[Sighting]]:
+    """Pieces of a track that can be one person in one scene.
+
+    Args:
+        track: Sightings of one number, in the order of frames.
+    """
+    rate = frame_rate([sighting.picture for sighting in track])
+    positions = np.array([sighting.picture.position for sighting in track])
+    usual = float(np.median(np.diff(positions))) if len(track) > 1 else 1.0
+    pieces = [[track[0]]]
+    for before, now in itertools.pairwise(track):
+        gap = max(now.picture.position - before.picture.position, 1)
+        is_cut = _jumps(before, now, gap) or _is_late(before.picture, now.picture, gap, rate * usual)
+        if is_cut:
+            pieces.append([])
+        pieces[-1].append(now)
+    return pieces
+
+
+def _is_late(before: Picture, now: Picture, gap: int, rate: float) -> bool:
+    """Whether more time has passed than the frames between tell."""
+    if before.time_seconds is None or now.time_seconds is None:
+        return False
+    return (now.time_seconds - before.time_seconds) * rate > _LONGEST_STEP * gap
+
+
+def _jumps(before: Sighting, now: Sighting, gap: int) -> bool:
+    """Whether half of the keypoints are somewhere else, or the person is of another size."""
+    sides = [max(float(np.max(sighting.bbox[2:] - sighting.bbox[:2])), 1.0) for sighting in (before, now)]
+    kept = np.minimum(before.confidence, now.confidence) >= _CONFIDENT
+    if kept.sum() < _LEAST_POINTS:
+        return False
+    apart = np.median(np.linalg.norm((now.keypoints_2d - before.keypoints_2d)[kept], axis=-1)) / max(sides)
+    spreads = [np.sqrt(np.square(s.keypoints_2d[kept] - s.keypoints_2d[kept].mean(0)).sum(-1).mean())
+               for s in (before, now)]  # fmt: skip
+    growth = max(spreads) / max(min(spreads), 1.0)
+    return bool(
+        apart > min(_JUMP * (1 + 0.25 * (gap - 1)), _LONGEST_JUMP) or growth > _GROWTH ** (1 + 0.25 * (gap - 1))
+    )
+
+
+def _tracks(sightings: list[Sighting]) -> list[list[Sighting]]:
+    """Sightings by number, each in the order of frames."""
+    tracks: dict[int, list[Sighting]] = {}
+    for sighting in sorted(sightings, key=lambda sighting: sighting.picture.position):
+        tracks.setdefault(sighting.track_id, []).append(sighting)
+    return list(tracks.values())
+
+
+def _without_gaps(piece: list[Sighting], pictures: list[Picture]) -> list[Sighting]:
+    """Every frame from the first to the last; where the person was not found nothing is confident."""
+    by_position = {sighting.picture.position: sighting for sighting in piece}
+    at = np.array(sorted(by_position))
+    boxes = np.stack([by_position[position].bbox for position in at])
+    first = piece[0]
+    filled = []
+    for picture in pictures:
+        if not at[0] <= picture.position <= at[-1]:
+            continue
+        sighting = by_position.get(picture.position)
+        if sighting is None:
+            box = [np.interp(picture.position, at, boxes[:, side]) for side in range(4)]
+            sighting = dataclasses.replace(
+                first,
+                picture=picture,
+                keypoints_2d=np.zeros_like(first.keypoints_2d),
+                confidence=np.zeros_like(first.confidence),
+                keypoints_3d=None if first.keypoints_3d is None else np.zeros_like(first.keypoints_3d),
+                confidence_3d=None if first.confidence_3d is None else np.zeros_like(first.confidence_3d),
+                bbox=np.array(box, first.bbox.dtype),
+                score=None,
+                source=FILLED_SOURCE,
+            )
+        filled.append(sighting)
+    return filled
+
+
+def _with_boxes(filled: list[Sighting], result: FitResult) -> list[Sighting]:
+    """Sightings in which nobody was found with the box of the fitted keypoints."""
+    boxed = []
+    for sighting, points, status in zip(filled, np.asarray(result.keypoints_2d), result.status, strict=True):
+        if sighting.source == FILLED_SOURCE and status == FitStatus.FILLED and np.isfinite(points).any():
+            box = np.concatenate([np.nanmin(points, 0), np.nanmax(points, 0)])
+            sighting = dataclasses.replace(sighting, bbox=box.astype(sighting.bbox.dtype))
+        boxed.append(sighting)
+    return boxed
+
+
+def _joined(results: list[FitResult]) -> FitResult:
+    """Results of all pieces, whose histories may be of different lengths."""
+    longest = max(result.loss_history.shape[-1] for result in results)
+
+    def padded(result: FitResult) -> FitResult:
+        history = np.asarray(result.loss_history)
+        wide = np.concatenate([history, np.repeat(history[:, -1:], longest - history.shape[-1], 1)], 1)
+        return dataclasses.replace(result, loss_history=wide)
+
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(padded, results))

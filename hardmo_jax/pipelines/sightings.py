@@ -1,0 +1,81 @@
+"""People in pictures, before they are fitted: what perception or a file of keypoints hands on."""
+
+import dataclasses
+import math
+import pathlib
+
+import numpy as np
+
+from hardmo_jax.geometry import cameras
+from hardmo_jax.observations import Observations
+from hardmo_jax.perception import video
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One photo or frame: where it came from, without its pixels."""
+
+    position: int
+    source_path: pathlib.Path
+    source_sha256: str
+    frame_index: int
+    time_seconds: float | None
+    width: int
+    height: int
+    focal_length_35mm: float | None = None
+    """By EXIF, millimetres before 35 mm film; see `photos.PhotoHeader`."""
+    field_of_view_degrees: float | None = None
+    """Across the diagonal, by the camera that was chosen; None is a focal length equal to the diagonal."""
+    camera_source: str = "diagonal"
+    """Where that camera comes from, as the label says it."""
+
+    @property
+    def camera(self) -> cameras.Camera:
+        """The camera of fit, label and drawing."""
+        return cameras.camera_from_image_size(self.width, self.height, field_of_view_degrees=self.field_of_view_degrees)
+
+    @property
+    def vertical_field_of_view_degrees(self) -> float:
+        """Angle from the top of the picture to its bottom."""
+        return math.degrees(2 * math.atan(0.5 * self.height / float(self.camera.focal_length[1])))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """One person in one picture."""
+
+    picture: Picture
+    track_id: int
+    keypoints_2d: np.ndarray
+    confidence: np.ndarray
+    keypoints_3d: np.ndarray | None
+    confidence_3d: np.ndarray | None
+    bbox: np.ndarray
+    score: float | None
+    source: str
+
+
+def to_observations(sightings: list[Sighting]) -> Observations:
+    """All people of a job as one batch."""
+    views = [sighting.picture.camera for sighting in sightings]
+    has_3d = all(sighting.keypoints_3d is not None for sighting in sightings)
+    return Observations(
+        keypoints_2d=np.stack([sighting.keypoints_2d for sighting in sightings]),
+        confidence=np.stack([sighting.confidence for sighting in sightings]),
+        keypoints_3d=np.stack([s.keypoints_3d for s in sightings]) if has_3d else None,  # pyright: ignore[reportCallIssue, reportArgumentType]
+        confidence_3d=np.stack([s.confidence_3d for s in sightings]) if has_3d else None,  # pyright: ignore[reportCallIssue, reportArgumentType]
+        bbox=np.stack([sighting.bbox for sighting in sightings]),
+        camera=cameras.Camera(
+            focal_length=np.stack([np.asarray(view.focal_length) for view in views]),
+            principal_point=np.stack([np.asarray(view.principal_point) for view in views]),
+        ),
+        layout="openpose67",
+    )
+
+
+def relative_source(media: video.Media, picture: Picture) -> str:
+    """Path of a picture below what was labelled; nothing of the user's folders above it is written down."""
+    root = media.path if media.path.is_dir() else media.path.parent
+    path = picture.source_path.resolve()
+    root = root.resolve()
+    return (path.relative_to(root) if path.is_relative_to(root) else pathlib.Path(path.name)).as_posix()

@@ -1,0 +1,196 @@
+"""Tracks of a video: where they are cut, what is filled in, and what is said of it."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import hardmo_jax as hm
+from hardmo_jax.body import landmarks
+from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.fitting.result import FitStatus
+from hardmo_jax.geometry import cameras
+from hardmo_jax.pipelines import annotate_tracks
+from hardmo_jax.pipelines.annotate_tracks import FILLED_SOURCE, VideoFitOptions, cut_track, fit_tracks, frame_rate
+from hardmo_jax.pipelines.sightings import Picture, Sighting
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
+from hardmo_jax.recovery.starts import StartOptions
+from hardmo_jax.skeleton import layouts
+from tests.fitting import tracks
+
+WIDTH, HEIGHT, RATE = 1280, 720, 30.0
+FRAMES = 16
+START = StartOptions(second_look=False)
+MOTION = MotionOptions(window_frames=16, overlap_frames=4)
+
+
+def picture(position, seconds=None):
+    return Picture(
+        position=position, source_path=pathlib.Path("clip.mp4"), source_sha256="0" * 64, frame_index=position,
+        time_seconds=position / RATE if seconds is None else seconds, width=WIDTH, height=HEIGHT,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def body():
+    return hm.open_body()
+
+
+@pytest.fixture(scope="module")
+def walk(body):
+    """Sightings of somebody who moves, one a frame."""
+    track = tracks.make_track(body, frames=FRAMES)
+    layout = layouts.get_layout("openpose67")
+    model, is_supported = landmarks.point_model(body, layout)
+    points = np.asarray(model(track.params()))
+    camera = cameras.camera_from_image_size(WIDTH, HEIGHT)
+    pixels = np.asarray(cameras.project_points(camera, points))
+    return [sighting(at, pixels[at], is_supported.astype(np.float32)) for at in range(FRAMES)]
+
+
+def sighting(position, pixels, confidence, track_id=3, seconds=None):
+    kept = pixels[confidence > 0]
+    return Sighting(
+        picture=picture(position, seconds), track_id=track_id, keypoints_2d=pixels.astype(np.float32),
+        confidence=confidence, keypoints_3d=None, confidence_3d=None,
+        bbox=np.concatenate([kept.min(0), kept.max(0)]).astype(np.float32), score=0.9, source="blazepose",
+    )  # fmt: skip
+
+
+def shifted(one, by):
+    return dataclasses.replace(one, keypoints_2d=one.keypoints_2d + by, bbox=one.bbox + by)
+
+
+def scaled(one, by):
+    return dataclasses.replace(one, keypoints_2d=one.keypoints_2d * by, bbox=one.bbox * by)
+
+
+def recover(body, sightings, pictures=None, **changes):
+    settings = {"start": START, "options": VideoFitOptions.of(FROM_LIFTER), "motion": MOTION} | changes
+    pictures = pictures or [picture(at) for at in range(FRAMES)]
+    return fit_tracks(body, pictures, sightings, report=lambda *step: None, **settings)
+
+
+# ---- where tracks are cut ---------------------------------------------------------------------------------------
+
+
+def test_a_person_who_moves_is_one_piece(walk):
+    assert [len(piece) for piece in cut_track(walk)] == [FRAMES]
+
+
+def test_gaps_are_no_cuts(walk):
+    assert [len(piece) for piece in cut_track(walk[:4] + walk[12:])] == [8]
+
+
+def test_another_place_or_another_size_is_another_scene_or_person(walk):
+    side = float(np.max(walk[0].bbox[2:] - walk[0].bbox[:2]))
+    jumped = walk[:6] + [shifted(one, 0.5 * side) for one in walk[6:]]
+    assert [len(piece) for piece in cut_track(jumped)] == [6, 10]
+    grown = walk[:9] + [scaled(one, 2.0) for one in walk[9:]]
+    assert [len(piece) for piece in cut_track(grown)] == [9, 7]
+
+
+def test_two_people_who_change_numbers_are_cut_apart(walk):
+    """An identity swap: for some frames the track shows somebody beside."""
+    other = [shifted(one, 260.0) for one in walk]
+    assert [len(piece) for piece in cut_track(walk[:5] + other[5:10] + walk[10:])] == [5, 5, 6]
+
+
+def test_a_kick_is_no_cut(walk):
+    fast = []
+    for at, one in enumerate(walk):
+        points = one.keypoints_2d.copy()
+        leg = [
+            layouts.get_layout("openpose67").index(f"right_{joint}") for joint in ("knee", "ankle", "big_toe", "heel")
+        ]
+        points[leg] += 200.0 * (at % 2)
+        fast.append(dataclasses.replace(one, keypoints_2d=points))
+    assert len(cut_track(fast)) == 1
+
+
+def test_time_that_is_missing_is_a_cut_and_uneven_time_is_none(walk):
+    uneven = [dataclasses.replace(one, picture=picture(at, at / RATE + 0.01 * (at % 2))) for at, one in enumerate(walk)]
+    assert len(cut_track(uneven)) == 1
+    late = [dataclasses.replace(one, picture=picture(at, at / RATE + 5.0 * (at > 7))) for at, one in enumerate(walk)]
+    assert [len(piece) for piece in cut_track(late)] == [8, 8]
+
+
+def test_few_confident_points_say_nothing_of_jumps(walk):
+    doubtful = [dataclasses.replace(one, confidence=0.1 * one.confidence) for one in walk]
+    assert len(cut_track(doubtful[:8] + [shifted(one, 400.0) for one in doubtful[8:]])) == 1
+
+
+def test_frame_rate_is_that_of_the_usual_step():
+    assert frame_rate([picture(at) for at in range(9)]) == pytest.approx(RATE)
+    assert frame_rate([picture(at, at / 60 + (at > 4)) for at in range(9)]) == pytest.approx(60)
+    assert frame_rate([dataclasses.replace(picture(0), time_seconds=None)]) == 25.0
+
+
+# ---- what is fitted ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_gap(body, walk):
+    """Nobody is found in three frames; a second person is there in the first two only."""
+    other = [dataclasses.replace(shifted(one, 150.0), track_id=8) for one in walk[:2]]
+    return recover(body, [*other, *walk[:6], *walk[9:]])
+
+
+def test_frames_without_the_person_are_filled_in_and_say_so(with_gap):
+    of_first = [at for at, one in enumerate(with_gap.sightings) if one.track_id == 3]
+    assert [with_gap.sightings[at].picture.position for at in of_first] == list(range(FRAMES))
+    for at in of_first:
+        one, status = with_gap.sightings[at], FitStatus(int(with_gap.result.status[at]))
+        is_gap = one.picture.position in (6, 7, 8)
+        assert (status is FitStatus.FILLED) == is_gap
+        assert (one.source == FILLED_SOURCE) == is_gap
+        assert (one.confidence.max() == 0) == is_gap
+        assert np.isfinite(with_gap.result.params.body_pose[at]).all()
+        inside = with_gap.result.keypoints_2d[at][:15]
+        assert (inside >= one.bbox[:2] - 20).all()
+        assert (inside <= one.bbox[2:] + 20).all()
+
+
+def test_order_is_by_frame_then_by_person_and_one_shape_is_one_track(with_gap):
+    order = [(one.picture.position, one.track_id) for one in with_gap.sightings]
+    assert order == sorted(order)
+    betas = np.asarray(with_gap.result.params.betas)
+    of_first = np.array([one.track_id == 3 for one in with_gap.sightings])
+    assert np.ptp(betas[of_first], axis=0).max() == 0
+    assert np.ptp(betas[~of_first], axis=0).max() > 0, "two frames are too few for a track"
+
+
+def test_tracks_of_one_frame_are_fitted_as_photos(body, walk):
+    found = recover(body, walk[:1], [picture(0)])
+    assert FitStatus(int(found.result.status[0])) in (FitStatus.CONVERGED, FitStatus.MAX_STEPS)
+    assert found.result.params.betas.shape == (1, 10)
+
+
+def test_frame_rates_out_of_range_are_fitted_frame_by_frame_with_a_warning(body, walk):
+    slow = [dataclasses.replace(one, picture=picture(at, at / 2.0)) for at, one in enumerate(walk[:6])]
+    found = recover(body, slow, [one.picture for one in slow])
+    assert "every frame was fitted by itself" in found.warnings[0]
+    assert np.ptp(np.asarray(found.result.params.betas), axis=0).max() > 0
+
+
+@pytest.mark.parametrize("rate", [12.0, 120.0])
+def test_slow_and_fast_tracks_are_followed(body, walk, rate):
+    pictures = [picture(at, at / rate) for at in range(FRAMES)]
+    timed = [dataclasses.replace(one, picture=pictures[at]) for at, one in enumerate(walk)]
+    found = recover(body, timed, pictures)
+    assert not found.warnings
+    assert np.ptp(np.asarray(found.result.params.betas), axis=0).max() == 0
+    errors = np.asarray(found.result.error_by_part["body"])
+    assert np.nanmax(errors) < 0.03
+    assert len(found.sightings) == FRAMES
+
+
+def test_options_for_jobs_are_those_of_a_fit():
+    options = VideoFitOptions.of(FROM_LIFTER, temporal=False)
+    assert options.refine == FROM_LIFTER.refine
+    assert not options.temporal
+    weights = annotate_tracks.weights_of_frames(options)
+    assert "betas" not in weights.refine[0].free
+    assert jax.tree.leaves(weights.part_weights) == jax.tree.leaves(FROM_LIFTER.part_weights)

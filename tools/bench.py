@@ -20,9 +20,9 @@ import sys
 import tempfile
 from typing import Any
 
-from tools.benchmarks import body, compilation, contestants, fit, machine, pipeline, plot, recover, report
+from tools.benchmarks import body, compilation, contestants, fit, machine, pipeline, plot, recover, report, track
 
-SUITES = ("body", "fit", "recover", "compile", "pipeline")
+SUITES = ("body", "fit", "recover", "track", "compile", "pipeline")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "body": lambda batches=batches: [dataclasses.asdict(cell) for cell in body.plan(peers, batches)],
                 "fit": lambda batches=batches: fit.plan(peers, batches[-1]),
                 "recover": recover.plan,
+                "track": track.plan,
                 "compile": compilation.plan,
                 "pipeline": lambda: pipeline.plan(options.pipeline_input),
             }[suite]()
@@ -104,7 +105,13 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
     if suite == "body":
         rows = body.run(body.Cell(**{**cell, "names": tuple(cell["names"])}), models)
     else:
-        runs = {"fit": fit.run, "recover": recover.run, "compile": compilation.run, "pipeline": pipeline.run}
+        runs = {
+            "fit": fit.run,
+            "recover": recover.run,
+            "track": track.run,
+            "compile": compilation.run,
+            "pipeline": pipeline.run,
+        }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))
     return 0

@@ -19,6 +19,7 @@ from configs import normal
 from hardmo_jax.data.sources.read_motion import read_motion
 from hardmo_jax.perception import model_files
 from hardmo_jax.pipelines import evaluate, recovery_pictures
+from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
 from hardmo_jax.recovery.retarget import retarget
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
@@ -63,7 +64,7 @@ def _draw_recovery(output: pathlib.Path, renderer) -> int:
         recovery_pictures.Way(
             name=name,
             start=_cli.build_options(StartOptions, config.start),
-            fit=_cli.build_options(hm.FitOptions, config.fit),
+            fit=_cli.build_options(VideoFitOptions, config.fit),
         )
         for name, config in configs.items()
     ]

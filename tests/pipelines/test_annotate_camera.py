@@ -10,7 +10,7 @@ import pytest
 
 from hardmo_jax import options as options_module
 from hardmo_jax.labels import store
-from hardmo_jax.pipelines import annotate
+from hardmo_jax.pipelines import annotate, annotate_cameras
 from hardmo_jax.recovery.focal_length import SolvedFocalLength
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.viz import overlay
@@ -152,7 +152,7 @@ def test_video_has_one_solved_lens_or_the_diagonal(
             scale=0.6, is_determined=True, reason="", estimate=0.6, log_spread=0.05, distance=3.0, num_people=3,
             scales=np.ones(9), costs=np.zeros(9),
         )  # fmt: skip
-        monkeypatch.setattr(annotate.focal_length, "solve_focal_length", lambda *_, **__: found)
+        monkeypatch.setattr(annotate_cameras.focal_length, "solve_focal_length", lambda *_, **__: found)
     perception = dataclasses.replace(annotate.AnnotateOptions().perception, tiles=(), extra_looks=0)
     options = annotate.AnnotateOptions(
         camera=annotate.CameraOptions(source="solve"), perception=perception, limit_frames=2,

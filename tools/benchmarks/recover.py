@@ -31,7 +31,7 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
     from configs import normal
     from hardmo_jax.body import load
     from hardmo_jax.data import staging, synthetic
-    from hardmo_jax.fitting.stages import FitOptions
+    from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
     from hardmo_jax.recovery import lift as lifting
     from hardmo_jax.recovery.lift_and_fit import lift_and_fit
     from hardmo_jax.recovery.starts import StartOptions
@@ -63,7 +63,7 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
         start = _cli.build_options(StartOptions, config.start)
         if name == "lifter_fit":
             start = dataclasses.replace(start, hypotheses=("guess_1",), second_look=False)
-        fit = _cli.build_options(FitOptions, config.fit)
+        fit = _cli.build_options(VideoFitOptions, config.fit)
         some = people.select(np.arange(_PEOPLE[name])).observations()
         settings[name] = {"hypotheses": len(start.hypotheses), "steps": sum(stage.iterations for stage in fit.refine)}
 

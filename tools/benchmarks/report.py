@@ -8,9 +8,14 @@ def table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     where = [machine["processor"], *machine["devices"], machine["date"], machine["commit"]]
     lines = [f"{result['suite']}: {', '.join(where)}"]
-    line = {"body": _body_line, "compile": _compile_line, "fit": _line, "recover": _line, "pipeline": _line}[
-        result["suite"]
-    ]
+    line = {
+        "body": _body_line,
+        "compile": _compile_line,
+        "fit": _line,
+        "recover": _line,
+        "track": _line,
+        "pipeline": _line,
+    }[result["suite"]]
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)
 

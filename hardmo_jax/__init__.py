@@ -18,14 +18,17 @@ _HOME = {
     "FitResult": "hardmo_jax.fitting.result",
     "FitStatus": "hardmo_jax.fitting.result",
     "Guess": "hardmo_jax.fitting.guess",
+    "MotionOptions": "hardmo_jax.fitting.fit_motion",
     "Observations": "hardmo_jax.observations",
     "StartOptions": "hardmo_jax.recovery.starts",
     "UserResidual": "hardmo_jax.fitting.evidence",
     "add_layout": "hardmo_jax.skeleton.layouts",
     "fit": "hardmo_jax.fitting.fit",
+    "fit_motion": "hardmo_jax.fitting.fit_motion",
     "lift_and_fit": "hardmo_jax.recovery.lift_and_fit",
     "load_body": "hardmo_jax.body.load",
     "open_body": "hardmo_jax.body.load",
+    "recover_motion": "hardmo_jax.recovery.recover_motion",
 }
 
 __all__ = [
@@ -37,15 +40,18 @@ __all__ = [
     "FitResult",
     "FitStatus",
     "Guess",
+    "MotionOptions",
     "Observations",
     "StartOptions",
     "UserResidual",
     "__version__",
     "add_layout",
     "fit",
+    "fit_motion",
     "lift_and_fit",
     "load_body",
     "open_body",
+    "recover_motion",
 ]
 
 if typing.TYPE_CHECKING:
@@ -54,12 +60,14 @@ if typing.TYPE_CHECKING:
     from hardmo_jax.body.params import BodyParams
     from hardmo_jax.fitting.evidence import UserResidual
     from hardmo_jax.fitting.fit import fit
+    from hardmo_jax.fitting.fit_motion import MotionOptions, fit_motion
     from hardmo_jax.fitting.guess import Guess
     from hardmo_jax.fitting.result import FitResult, FitStatus
     from hardmo_jax.fitting.stages import FitOptions
     from hardmo_jax.geometry.cameras import Camera
     from hardmo_jax.observations import Observations
     from hardmo_jax.recovery.lift_and_fit import lift_and_fit
+    from hardmo_jax.recovery.recover_motion import recover_motion
     from hardmo_jax.recovery.starts import StartOptions
     from hardmo_jax.skeleton.layouts import add_layout
 

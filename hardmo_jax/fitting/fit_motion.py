@@ -127,6 +127,7 @@ def fit_motion(
     (vector, orient), is_number = start_of(body, initial.params, batch, job.prior)
     rows = guess_rows(initial, vector, batch, job.dtype)
     seen = dataclasses.replace(prepared.evidence, guess=rows)
+    del people, rows  # of long tracks these are much
     followed = paths.path_model(body.without_expression())
     contacts = paths.contact_rows(body.without_expression())
     terms = _terms(followed, orient, vector, frames_per_second, stands, is_continued, motion_options)
@@ -175,7 +176,7 @@ def _terms(
     continued[0] = False
     follows = np.append(continued[1:], False)  # whether the next frame follows this one
     is_inner = continued & follows
-    second = np.zeros(points.shape)
+    second = np.zeros_like(points)
     second[1:-1] = points[2:] - 2 * points[1:-1] + points[:-2]
     second[~is_inner] = 0
     # Jitter of the guess is blurred away first, then the size of what is left.
@@ -200,8 +201,9 @@ def _blurred(values: Float[np.ndarray, "T ..."], times: int) -> Float[np.ndarray
     for _ in range(times):
         wide = np.concatenate([values[:1], values[:1], values, values[-1:], values[-1:]])
         count = len(values)
-        taps = [share * wide[tap : tap + count] for tap, share in enumerate(np.array([1, 4, 6, 4, 1]) / 16)]
-        values = np.sum(taps, axis=0)
+        values = np.zeros_like(values)
+        for tap, share in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)):
+            values += share * wide[tap : tap + count]
     return values
 
 

@@ -85,8 +85,10 @@ def lift_motion(
     for turn in range(min(turns, count)):
         own = _with_frames_between(tuple(part[turn::turns] for part in clip), between)
         found.append(jax.tree.map(lambda leaf: leaf[::between], _lift_clip(body, own, trained, trained_motion)))
-    order = np.argsort(np.concatenate([np.arange(turn, count, turns) for turn in range(min(turns, count))]))
-    lifted, stands = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *found)
+    lifted, stands = found[0]
+    if len(found) > 1:
+        order = np.argsort(np.concatenate([np.arange(turn, count, turns) for turn in range(len(found))]))
+        lifted, stands = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *found)
     return LiftedMotion(guess=_with_one_shape(body, lifted, trained_motion), stands=stands)
 
 
@@ -131,7 +133,7 @@ def _lift_clip(
         )  # fmt: skip
         kept = slice(first - begin, (min(first + _FRAMES_AT_ONCE, count) if is_long else count) - begin)
         pieces.append(jax.tree.map(lambda leaf, at=kept: np.asarray(leaf)[at], found))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+    return pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 
 def _size(count: int, longest: int) -> int:

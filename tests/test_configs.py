@@ -9,16 +9,19 @@ import pytest
 from ml_collections import config_dict
 
 from hardmo_jax import options as options_module
-from hardmo_jax.pipelines import annotate, evaluate, prepare, train_lifter, train_prior, train_ranker
-from hardmo_jax.recovery import lift_and_fit
+from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.pipelines import annotate, evaluate, prepare, train_lifter, train_motion, train_prior, train_ranker
+from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
+from hardmo_jax.recovery import lift_and_fit, recover_motion
 from tools import _cli
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = {
     "normal": ("full", "smoke", "headings", "multi_start"),
     "mocap_hard": ("full", "synth_hard", "smoke", "synth_smoke"),
-    "eval": ("full", "everything", "ablation", "smoke"),
+    "eval": ("full", "everything", "ablation", "clips", "smoke"),
     "train_lifter": ("full", "smoke"),
+    "train_motion": ("full", "smoke"),
     "train_prior": ("full", "smoke"),
     "train_ranker": ("full", "smoke"),
 }
@@ -27,6 +30,7 @@ OPTIONS = {
     "mocap_hard": prepare.PrepareOptions,
     "eval": evaluate.EvaluateOptions,
     "train_lifter": train_lifter.TrainLifterOptions,
+    "train_motion": train_motion.TrainMotionOptions,
     "train_prior": train_prior.TrainPriorOptions,
     "train_ranker": train_ranker.TrainRankerOptions,
 }
@@ -84,21 +88,27 @@ def test_rows_of_the_evaluation_are_what_they_are_called():
     normal = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
     headings = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "headings"))
     # The last row is what users get.
-    assert (second_look.start, second_look.fit) == (normal.start, normal.fit)
+    assert (second_look.start, VideoFitOptions.of(second_look.fit)) == (normal.start, normal.fit)
     several = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "multi_start"))
-    assert (multi_start.start, multi_start.fit) == (several.start, several.fit)
-    assert lifter_fit.fit == normal.fit
+    assert (multi_start.start, VideoFitOptions.of(multi_start.fit, temporal=False)) == (several.start, several.fit)
+    assert lifter_fit.fit == second_look.fit
     assert lifter_fit.start.hypotheses == lifter.start.hypotheses == ("guess_1",)
     assert [stage.free for stage in lifter.fit.refine] == [()]
     assert zero_start.start.kind == headings.start.kind == "headings"
-    assert dataclasses.replace(zero_start.fit, yaw_starts=4, prior="mixture") == headings.fit
+    plain = VideoFitOptions.of(zero_start.fit, temporal=False)
+    assert dataclasses.replace(plain, yaw_starts=4, prior="mixture") == headings.fit
     assert (zero_start.fit.yaw_starts, zero_start.fit.prior) == (2, "written")
 
 
 def test_the_fit_of_the_config_is_that_of_the_library():
     options = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
     # BlazePose's 3D landmarks are a guess; those of others may be better.
-    assert dataclasses.replace(options.fit, keypoints_3d_spread=0.01) == lift_and_fit.FROM_LIFTER
+    assert dataclasses.replace(options.fit, keypoints_3d_spread=0.01) == VideoFitOptions.of(lift_and_fit.FROM_LIFTER)
+    # Of a track too, but for the shape, and a looser hold on the guess, which knows the frames around.
+    frames = recover_motion.weights_of_frames(lift_and_fit.FROM_LIFTER)
+    held = dataclasses.replace(frames.refine[0], guess=recover_motion.FROM_MOTION.refine[0].guess, converged_below=1e-4)
+    assert dataclasses.replace(frames, refine=(held,)) == recover_motion.FROM_MOTION
+    assert dataclasses.replace(options.motion) == MotionOptions()
 
 
 def test_each_row_of_the_ablation_changes_one_thing():
@@ -118,4 +128,4 @@ def test_each_row_of_the_ablation_changes_one_thing():
 def test_sections_are_those_of_the_house():
     config = config_of("normal", "full")
     assert isinstance(config, config_dict.ConfigDict)
-    assert set(config) == {"seed", "body", "camera", "perception", "start", "fit", "output"}
+    assert set(config) == {"seed", "body", "camera", "perception", "start", "fit", "motion", "output"}

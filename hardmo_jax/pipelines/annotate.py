@@ -31,8 +31,8 @@ from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.perception import estimate, keypoint_files, model_files, video
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
-from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
-from hardmo_jax.pipelines.sightings import Picture, Sighting, relative_source, to_observations
+from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks, ground_record
+from hardmo_jax.pipelines.sightings import Picture, Sighting, as_read, relative_source, to_observations
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, check_stages, lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
@@ -195,10 +195,12 @@ def _annotate_into(
             )  # fmt: skip
             sightings, result = tracks.sightings, tracks.result
             warnings += tracks.warnings
+            if tracks.ground is not None:
+                record.add("ground", ground_record(tracks.ground))
         elif sightings:
             recovered = _fit_all(body, sightings, options, report)
             result, hypotheses = recovered.result, recovered.hypotheses
-            sightings = _as_read(sightings, np.asarray(recovered.keypoint_order))
+            sightings = as_read(sightings, np.asarray(recovered.keypoint_order))
     with record.stage("label"):
         rows = to_labels(sightings, result, hypotheses, body, options, media) if result is not None else []
         store.write_labels(output / "labels.parquet", rows)
@@ -422,23 +424,6 @@ def to_labels(
             )
         )
     return rows
-
-
-def _as_read(sightings: list[Sighting], order: np.ndarray) -> list[Sighting]:
-    """People with left and right as the fit took them, which the source of their keypoints then says."""
-    straight = np.arange(order.shape[-1])
-
-    def read(sighting: Sighting, own: np.ndarray) -> Sighting:
-        if np.array_equal(own, straight):
-            return sighting
-        arrays = {
-            name: getattr(sighting, name)[own]
-            for name in ("keypoints_2d", "confidence", "keypoints_3d", "confidence_3d")
-            if getattr(sighting, name) is not None
-        }
-        return dataclasses.replace(sighting, **arrays, source=f"{sighting.source}, sides exchanged")
-
-    return [read(sighting, own) for sighting, own in zip(sightings, order, strict=True)]
 
 
 def _hypotheses(found: Hypotheses, index: int) -> tuple[schema.Hypothesis, ...] | None:

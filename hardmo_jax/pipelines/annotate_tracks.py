@@ -7,15 +7,18 @@ tracker says. What is left of less than `_SHORTEST` frames is fitted frame by fr
 import dataclasses
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.pipelines.sightings import Picture, Sighting, to_observations
+from hardmo_jax.pipelines.sightings import Picture, Sighting, as_read, to_observations
+from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
 from hardmo_jax.recovery.starts import StartOptions
@@ -59,6 +62,8 @@ class FittedTracks:
     """By frame, then by track; with those that were filled in."""
     result: FitResult
     """In the same order."""
+    ground: Ground | None
+    """The floor, where somebody stands before a camera that is taken to be fixed."""
     warnings: tuple[str, ...]
 
 
@@ -93,6 +98,7 @@ def fit_tracks(
     total, done = len(sightings), 0
     report("fit", 0, total)
     found: list[tuple[list[Sighting], FitResult]] = []
+    standing: list[tuple[BodyParams, np.ndarray]] = []
     for track in _tracks(sightings):
         for piece in cut_track(track):
             if len(piece) >= _SHORTEST and not warnings:
@@ -105,7 +111,9 @@ def fit_tracks(
                     motion_options=motion,
                 )
                 result = jax.tree.map(np.asarray, recovered.result)
+                filled = as_read(filled, np.asarray(recovered.keypoint_order))
                 found.append((_with_boxes(filled, result), result))
+                standing.append((result.params, np.asarray(recovered.stands)))
             else:
                 single = lift_and_fit(body, to_observations(piece), start=start, options=options).result
                 found.append((piece, jax.tree.map(np.asarray, single)))
@@ -118,7 +126,30 @@ def fit_tracks(
         sightings=[everybody[at] for at in order],
         result=jax.tree.map(lambda leaf: leaf[np.array(order)], result),
         warnings=tuple(warnings),
+        ground=_ground(body, standing) if np.isfinite(motion.lock_spread) else None,
     )
+
+
+def ground_record(ground: Ground) -> dict[str, Any]:
+    """The floor as `run.json` holds it: how to get from the camera's frame to the world (metres, z up)."""
+    return {
+        "rotation": ground.rotation.tolist(),
+        "translation": ground.translation.tolist(),
+        "up_spread_degrees": ground.up_spread_degrees,
+        "height_residual": ground.height_residual,
+        "num_stances": ground.num_stances,
+    }
+
+
+def _ground(body: BodyModel, standing: list[tuple[BodyParams, np.ndarray]]) -> Ground | None:
+    """The floor that all people of the video stand on, if anybody stands."""
+    if not standing:
+        return None
+    params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[params for params, _ in standing])
+    try:
+        return estimate_ground(body, params, np.concatenate([stands for _, stands in standing]))
+    except (GroundError, ValueError):
+        return None
 
 
 def frame_rate(pictures: list[Picture]) -> float:

@@ -79,3 +79,20 @@ def relative_source(media: video.Media, picture: Picture) -> str:
     path = picture.source_path.resolve()
     root = root.resolve()
     return (path.relative_to(root) if path.is_relative_to(root) else pathlib.Path(path.name)).as_posix()
+
+
+def as_read(sightings: list[Sighting], order: np.ndarray) -> list[Sighting]:
+    """People with left and right as the fit took them, which the source of their keypoints then says."""
+    straight = np.arange(order.shape[-1])
+
+    def read(sighting: Sighting, own: np.ndarray) -> Sighting:
+        if np.array_equal(own, straight):
+            return sighting
+        arrays = {
+            name: getattr(sighting, name)[own]
+            for name in ("keypoints_2d", "confidence", "keypoints_3d", "confidence_3d")
+            if getattr(sighting, name) is not None
+        }
+        return dataclasses.replace(sighting, **arrays, source=f"{sighting.source}, sides exchanged")
+
+    return [read(sighting, own) for sighting, own in zip(sightings, order, strict=True)]

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
-from hardmo_jax.array_types import AnyArray, Float
+from hardmo_jax.array_types import AnyArray, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.fit_motion import MotionOptions, fit_motion
 from hardmo_jax.fitting.result import FitResult
@@ -15,6 +16,8 @@ from hardmo_jax.observations import Observations
 from hardmo_jax.recovery.lift import seen_by_the_fit
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.lift_motion import lift_motion
+from hardmo_jax.recovery.starts import read_as
+from hardmo_jax.recovery.track_sides import settle_sides
 
 #: The weights of a frame in a track: those of single frames, but for the shape, which is settled before.
 FROM_MOTION = dataclasses.replace(
@@ -49,6 +52,9 @@ class RecoveredMotion:
     """Of all frames; betas are the same in all."""
     stands: Float[AnyArray, "T 4"]
     """Probability that each of `layouts.CONTACT_POINTS` stands on the ground."""
+    keypoint_order: Int[AnyArray, "T K"]
+    """Which measured keypoint was taken for each point of the layout: others than its own in frames in which left and
+    right were taken for exchanged."""
 
 
 def recover_motion(
@@ -79,9 +85,14 @@ def recover_motion(
         ObservationError: As `hm.fit`, and if there is not exactly one batch axis.
     """
     observations = seen_by_the_fit(observations, options.min_confidence)
-    lifted = lift_motion(
-        body, observations, frames_per_second=frames_per_second, trained=trained, trained_motion=trained_motion
-    )
+    networks = {"frames_per_second": frames_per_second, "trained": trained, "trained_motion": trained_motion}
+    lifted = lift_motion(body, observations, **networks)
+    camera = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*observations.batch_shape, 2)), observations.camera)
+    observations = dataclasses.replace(observations, camera=camera)
+    order = settle_sides(body, observations, lifted.guess.params)
+    if (order != np.arange(order.shape[1])).any():
+        observations = read_as(observations, np.arange(len(order)), order)
+        lifted = lift_motion(body, observations, **networks)
     stands = np.asarray(lifted.stands)
     result = fit_motion(
         body,
@@ -92,4 +103,4 @@ def recover_motion(
         options=options,
         motion_options=motion_options,
     )
-    return RecoveredMotion(result=result, stands=stands)
+    return RecoveredMotion(result=result, stands=stands, keypoint_order=order)

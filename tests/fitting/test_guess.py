@@ -24,8 +24,6 @@ NEAR = hm.FitOptions(
     explore=(Stage(iterations=1),),
     refine=(Stage(iterations=7), Stage(iterations=9, pose_prior=0.5, robust_scale=0.1)),
 )
-#: What the order of sums in two programs makes of people who have not converged, radians.
-SAME = 2e-3
 USABLE = (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER)
 
 
@@ -59,10 +57,10 @@ def near(people):
 
 def perturbed(people, rng, error):
     """The truth with another pose, shape and place; the root is turned from the outside."""
-    params = jax.tree.map(np.asarray, people.params)
+    params = jax.tree.map(np.array, people.params)
 
     def add(leaf, scale):
-        return (leaf + scale * rng.normal(size=leaf.shape)).astype(np.float32)
+        return (leaf + scale * rng.normal(size=leaf.shape)).astype(leaf.dtype)
 
     turn = Rotation.from_rotvec(rng.normal(size=(COUNT, 3)) * error) * Rotation.from_rotvec(params.global_orient)
     return dataclasses.replace(
@@ -70,7 +68,7 @@ def perturbed(people, rng, error):
         body_pose=add(params.body_pose, error),
         betas=add(params.betas, 3 * error),
         transl=add(params.transl, error),
-        global_orient=turn.as_rotvec().astype(np.float32),
+        global_orient=turn.as_rotvec().astype(params.global_orient.dtype),
     )
 
 
@@ -87,7 +85,7 @@ def fit(people, initial, options=NEAR, **changes):
 
 
 def turned(params):
-    return Rotation.from_rotvec(np.asarray(params.global_orient).reshape(-1, 3))
+    return Rotation.from_rotvec(np.array(params.global_orient).reshape(-1, 3))
 
 
 def assert_params(ours, theirs, tolerance):
@@ -110,18 +108,18 @@ def test_a_guess_that_is_certain_comes_back(people, near, size, spread):
     assert_params(found.params, near, 2e-4)
 
 
-def test_a_guess_that_knows_nothing_is_a_plain_start(people, near, size, plain):
-    found = fit(people, make_guess(near, np.inf, size))
-    assert_params(found.params, plain.params, SAME)
+@pytest.mark.parametrize(("spread", "weight"), [(np.inf, 1.0), (0.05, 0.0)])
+def test_a_guess_that_knows_nothing_or_weighs_nothing_is_a_plain_start(spread, weight):
+    """In double precision: in single, rounding of two programs is not the same, and grows from step to step."""
+    options = options_of(*(dataclasses.replace(stage, guess=weight) for stage in NEAR.refine))
+    with jax.enable_x64(True):
+        exact = synthetic_people.draw(hm.open_body(view="smpl", dtype=np.float64), LAYOUT, count=COUNT, seed=3)
+        near = perturbed(exact, np.random.default_rng(5), 0.1)
+        num_entries = variables.Layout.of(exact.body).size
+        plain, found = (fit(exact, start, options) for start in (near, make_guess(near, spread, num_entries)))
+    assert_params(found.params, plain.params, 1e-8)
     np.testing.assert_array_equal(found.status, plain.status)
-    # Two programs: on the way a step differs in the sixth digit, and a cost falls by a factor of fifteen in it.
-    np.testing.assert_allclose(found.loss_history, plain.loss_history, rtol=2e-3)
-
-
-def test_a_guess_of_weight_zero_is_a_plain_start_too(people, near, size, plain):
-    without = options_of(*(dataclasses.replace(stage, guess=0.0) for stage in NEAR.refine))
-    found = fit(people, make_guess(near, 0.05, size), without)
-    assert_params(found.params, plain.params, SAME)
+    np.testing.assert_allclose(found.loss_history, plain.loss_history, rtol=1e-8)
 
 
 def test_the_more_certain_a_guess_the_nearer_to_it_a_fit_ends(people, near, size, plain):

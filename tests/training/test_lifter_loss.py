@@ -49,7 +49,7 @@ def problem():
             size=rng.uniform(0.05, 0.2, COUNT),
         )
         skeleton = Skeleton.of(body)
-        target = jax.jit(lifter_loss.make_target)(skeleton, people.params, seen)
+        target = jax.jit(lifter_loss.make_target)(skeleton, people.params, seen.rotation, seen.size)
         joints = np.asarray(jax.jit(lambda body, params: body.joints(params))(body, people.params))
         full_pose = np.asarray(people.params.full_pose())
         target, params = jax.tree.map(np.asarray, (target, people.params))

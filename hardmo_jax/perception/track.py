@@ -19,8 +19,9 @@ _MIN_CONFIDENCE = 0.3
 class TrackOptions:
     """When two sightings are one person."""
 
-    max_gap: int = 15
-    """Frames that a person may be missing before the number is given up."""
+    max_gap: int = 75
+    """Frames that a person may be missing before the number is given up: two seconds and a half of most videos, in
+    which somebody who comes back to the same place is the same. The fit over time cuts a track whose keypoints jump."""
     min_similarity: float = 0.25
     """Least similarity of two sightings, in [0, 1], see `similarity`."""
     min_length: int = 1

@@ -104,11 +104,10 @@ def test_the_fit_of_the_config_is_that_of_the_library():
     options = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
     # BlazePose's 3D landmarks are a guess; those of others may be better.
     assert dataclasses.replace(options.fit, keypoints_3d_spread=0.01) == VideoFitOptions.of(lift_and_fit.FROM_LIFTER)
-    # Of a track too, but for the shape, and a looser hold on the guess, which knows the frames around.
-    frames = recover_motion.weights_of_frames(lift_and_fit.FROM_LIFTER)
-    held = dataclasses.replace(frames.refine[0], guess=recover_motion.FROM_MOTION.refine[0].guess, converged_below=1e-4)
-    assert dataclasses.replace(frames, refine=(held,)) == recover_motion.FROM_MOTION
-    assert dataclasses.replace(options.motion) == MotionOptions()
+    # Of a track too: what `tools.eval` scores is what `tools.annotate` does.
+    video = dataclasses.replace(options.fit, keypoints_3d_spread=0.01)
+    assert recover_motion.weights_of_frames(video) == recover_motion.FROM_MOTION
+    assert options.motion == MotionOptions()
 
 
 def test_each_row_of_the_ablation_changes_one_thing():

@@ -9,7 +9,6 @@ Levenberg-Marquardt with an exact Jacobian replaces dog-leg and L-BFGS. People o
 import concurrent.futures
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +37,7 @@ from hardmo_jax.fitting.job import FitJob, count_rows, guess_rows, make_job, sta
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.fitting.threads import num_cores, setting
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
 
@@ -165,13 +165,13 @@ def _spread(
     """Cut the people into pieces, have devices and cores fit them, and put the results together again."""
     places = _places(devices)
     slots = [job.options.slots or _SLOTS.get(place.platform, _SLOTS_ELSEWHERE) for place in places]
-    workers = len(places) if devices else _cores() if places[0].platform == "cpu" else 1
+    workers = len(places) if devices else num_cores() if places[0].platform == "cpu" else 1
     # Less than a slot's worth a worker would leave slots empty.
     num_pieces = max(-(-count // job.options.max_batch), min(workers, -(-count // min(slots))))
     pieces = [rows for rows in np.array_split(np.arange(count), num_pieces) if len(rows)]
     # Bodies may be anywhere; what all people share goes to each device once.
     jobs = [job.on(place) for place in places]
-    settings = (_setting("jax_enable_x64"), _setting("jax_default_matmul_precision"))
+    settings = (setting("jax_enable_x64"), setting("jax_default_matmul_precision"))
 
     def work(index: int) -> dict[str, Any]:
         rows, turn = pieces[index], index % len(places)
@@ -197,11 +197,6 @@ def _spread(
     return result
 
 
-def _setting(name: str) -> Any:
-    """Value of a setting of JAX in this thread."""
-    return getattr(jax.config, name)
-
-
 def _places(devices: Sequence[Any] | None) -> list[Any]:
     """The devices that are asked for, or the default one.
 
@@ -209,17 +204,12 @@ def _places(devices: Sequence[Any] | None) -> list[Any]:
         ObservationError: If there are none, or they are something else.
     """
     if devices is None:
-        default = _setting("jax_default_device")
+        default = setting("jax_default_device")
         return [jax.devices(default)[0] if default is None or isinstance(default, str) else default]
     is_one = isinstance(devices, jax.Device)
     if is_one or not len(devices) or not all(isinstance(device, jax.Device) for device in devices):
         raise ObservationError(f"`devices` must be some of jax.devices(), got {devices!r}")
     return list(devices)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _padded_size(count: int) -> int:

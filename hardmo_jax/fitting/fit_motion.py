@@ -1,9 +1,7 @@
 """`hm.fit_motion`: the frames of one person's track fitted together, with one shape and feet that stay."""
 
-import concurrent.futures
 import dataclasses
 import functools
-import os
 from typing import Any
 
 import jax
@@ -20,6 +18,7 @@ from hardmo_jax.fitting.paths import PathTerms
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.fitting.threads import on_cores
 from hardmo_jax.fitting.track_shape import track_shape
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
@@ -63,7 +62,7 @@ class MotionOptions:
         for name in ("acceleration_spread", "lock_spread", "lock_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
-        if self.acceleration_share < 0 or not 0 <= self.stands_from < self.stands_surely <= 1:
+        if not 0 <= self.acceleration_share < np.inf or not 0 <= self.stands_from < self.stands_surely <= 1:
             raise ValueError(
                 f"`acceleration_share` must not be negative, and 0 <= stands_from < stands_surely <= 1, got {self}"
             )
@@ -92,7 +91,8 @@ def fit_motion(
 ) -> FitResult:
     """Fit all frames of one person's track together.
 
-    The objective is that of `hm.fit` in every frame, with the first stage of `options.refine`, and what
+    The objective is that of `hm.fit` in every frame, with the weights of the first stage of `options.refine` (its
+    groups are those of a track: all but the shape; the solver is Levenberg-Marquardt), and what
     `fitting.paths` adds between frames. After some steps the frames settle on one shape (`fitting.track_shape`).
 
     Args:
@@ -108,10 +108,12 @@ def fit_motion(
         motion_options: How frames are tied together.
 
     Returns:
-        Parameters, status and errors of each frame. `loss_history` is of the piece that a frame was solved in.
+        Parameters, status and errors of each frame. `loss_history` is the cost of the piece that a frame was solved in,
+        before the shape was settled and after; CONVERGED, MAX_STEPS and NO_BETTER are said of pieces too.
 
     Raises:
-        ObservationError: As `hm.fit`, and if there is not exactly one batch axis, or the frame rate is not positive.
+        ObservationError: As `hm.fit`, and if there is not exactly one batch axis, the frame rate is not positive, or
+            `stands` or `is_continued` are of another shape, or not numbers.
     """
     motion_options = motion_options or MotionOptions()
     batch, people = evidence.flatten(observations)
@@ -128,6 +130,7 @@ def fit_motion(
     rows = guess_rows(initial, vector, batch, job.dtype)
     seen = dataclasses.replace(prepared.evidence, guess=rows)
     del people, rows  # of long tracks these are much
+    _check_track(batch[0], stands, is_continued)
     followed = paths.path_model(body.without_expression())
     contacts = paths.contact_rows(body.without_expression())
     terms = _terms(followed, orient, vector, frames_per_second, stands, is_continued, motion_options)
@@ -139,9 +142,13 @@ def fit_motion(
         history.append(told)
     solved, cost, told = _solved(solve, seen, terms, orient, vector, motion_options, motion_options.iterations)
     history = np.concatenate([*history, told], 1)
-    result = _finished(job, seen, (prepared.confident, prepared.judged), orient, solved, cost)
-    status = np.where(prepared.is_enough, result["status"], FitStatus.FILLED)
-    is_finite = np.isfinite(solved).all(-1) & np.isfinite(cost) & is_number
+    is_converged = told[:, -2] - told[:, -1] <= options.refine[0].converged_below * told[:, -1]
+    result = _finished(job, seen, (prepared.confident, prepared.judged), orient, solved, cost, is_converged)
+    status = result["status"]
+    is_stuck = (history[:, 0] <= history[:, -1]) & (told[:, 0] <= told[:, -1])
+    status = np.where(is_stuck & (status <= FitStatus.MAX_STEPS), FitStatus.NO_BETTER, status)
+    status = np.where(prepared.is_enough, status, FitStatus.FILLED)
+    is_finite = np.isfinite(solved).all(-1) & np.isfinite(told).all(-1) & is_number & prepared.is_finite
     status = np.where(is_finite, status, FitStatus.NONFINITE).astype(np.int32)
     for name in ("keypoints_2d", "keypoints_3d"):
         if result[name] is not None:
@@ -153,6 +160,22 @@ def fit_motion(
         neutral = jnp.zeros((*batch, body.num_expression), body.joint_template.dtype)
         result["params"] = dataclasses.replace(result["params"], expression=neutral)
     return FitResult(camera=camera, **{**result, "status": status, "loss_history": history})
+
+
+def _check_track(count: int, stands: AnyArray | None, is_continued: AnyArray | None) -> None:
+    """Refuse probabilities or cuts that are not those of the frames.
+
+    Raises:
+        ObservationError: If they are of another shape, or not numbers.
+    """
+    wanted = (count, len(layouts.CONTACT_POINTS))
+    if stands is not None and (np.shape(stands) != wanted or not np.isfinite(stands).all()):
+        raise ObservationError(
+            f"`stands` must be finite and {wanted}, one probability a frame and point of `layouts.CONTACT_POINTS`, got "
+            f"{np.shape(stands)}"
+        )
+    if is_continued is not None and np.shape(is_continued) != (count,):
+        raise ObservationError(f"`is_continued` must be ({count},), one entry a frame, got {np.shape(is_continued)}")
 
 
 def _terms(
@@ -178,9 +201,10 @@ def _terms(
     is_inner = continued & follows
     second = np.zeros_like(points)
     second[1:-1] = points[2:] - 2 * points[1:-1] + points[:-2]
-    second[~is_inner] = 0
-    # Jitter of the guess is blurred away first, then the size of what is left.
-    usual = _blurred(np.linalg.norm(_blurred(second, 1), axis=-1), 2)
+    # Jitter of the guess is blurred away first, then the size of what is left. What is not known, at ends and cuts,
+    # does not count.
+    second = _blurred(second, is_inner, 1)
+    usual = _blurred(np.linalg.norm(second, axis=-1), is_inner, 2)
     floor = options.acceleration_spread / frames_per_second**2
     spread = np.sqrt(floor**2 + (options.acceleration_share * usual) ** 2)
     lock = np.zeros((count, len(layouts.CONTACT_POINTS)))
@@ -196,14 +220,19 @@ def _terms(
     )
 
 
-def _blurred(values: Float[np.ndarray, "T ..."], times: int) -> Float[np.ndarray, "T ..."]:
-    """Blurred in time by a binomial of five taps (standard deviation one frame), some times over."""
+def _blurred(
+    values: Float[np.ndarray, "T ..."], is_known: Bool[np.ndarray, "T"], times: int
+) -> Float[np.ndarray, "T ..."]:
+    """Blurred in time by a binomial of five taps (standard deviation one frame), some times over, from known values."""
+    count, wide_axes = len(values), (-1, *[1] * (values.ndim - 1))
+    known = is_known.astype(values.dtype).reshape(wide_axes)
     for _ in range(times):
-        wide = np.concatenate([values[:1], values[:1], values, values[-1:], values[-1:]])
-        count = len(values)
-        values = np.zeros_like(values)
-        for tap, share in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)):
-            values += share * wide[tap : tap + count]
+        total, mass = np.zeros_like(values), np.zeros_like(known)
+        for shift, share in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16), start=-2):
+            into, from_ = slice(max(shift, 0), count + min(shift, 0)), slice(max(-shift, 0), count - max(shift, 0))
+            total[into] += share * (values * known)[from_]
+            mass[into] += share * known[from_]
+        values = total / np.maximum(mass, 1e-6)
     return values
 
 
@@ -236,17 +265,12 @@ def _solved(
             acceleration=ties.acceleration * inner[:, None],
             lock=ties.lock * (is_real & (np.arange(size) < last))[:, None],
         )
-        done = solve(piece, ties, orient[rows], vector[rows], iterations)
+        done = solve(piece, ties, orient[rows], vector[rows], is_real, iterations)
         kept = slice(0, last + 1)
         told = np.asarray(done.history)[: iterations + 1]
         return np.asarray(done.vector)[kept], np.asarray(done.frame_cost)[kept], told
 
-    workers = min(_num_cores(), len(firsts))
-    if workers > 1:
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            pieces = list(pool.map(work, firsts))
-    else:
-        pieces = [work(first) for first in firsts]
+    pieces = on_cores(work, firsts)
     solved, cost = np.zeros_like(vector), np.zeros(count, vector.dtype)
     history = np.zeros((count, len(pieces[0][2])), vector.dtype)
     for first, (found, paid, told) in zip(firsts, pieces, strict=True):
@@ -305,6 +329,7 @@ def _solve_piece(
     terms: PathTerms,
     orient: Float[np.ndarray, "L 3 3"],
     vector: Float[np.ndarray, "L P"],
+    is_real: Bool[np.ndarray, "L"],
     iterations: int,
 ) -> trajectory.Trajectory:
     """Solve one piece."""
@@ -312,7 +337,7 @@ def _solve_piece(
     return jax.block_until_ready(
         _trajectory()(
             job.solved, followed, job.prior, seen.of_points(job.is_solved), weights, terms, orient, vector,
-            np.asarray(iterations, np.int32), contacts=contacts,
+            is_real, np.asarray(iterations, np.int32), contacts=contacts,
             most_iterations=max(options.shape_iterations, options.iterations), gradient_steps=options.gradient_steps,
         )
     )  # fmt: skip
@@ -335,6 +360,7 @@ def _judged(
     seen: evidence.Evidence,
     vector: Any,
     cost: Any,
+    is_converged: Any,
     orient: Any,
     confident: Any,
     judged: Any,
@@ -342,7 +368,7 @@ def _judged(
     layout: layouts.KeypointLayout,
 ) -> dict[str, Any]:
     points = motion.keypoints(model, orient, vector)
-    solution = Solution(vector=vector, cost=cost, is_converged=jnp.ones_like(cost, bool), history=cost[:, None])
+    solution = Solution(vector=vector, cost=cost, is_converged=is_converged, history=cost[:, None])
     return judgement.finish(model, prior, seen, solution, points, orient, confident, judged, layout=layout)
 
 
@@ -353,12 +379,13 @@ def _finished(
     orient: Float[np.ndarray, "T 3 3"],
     vector: Float[np.ndarray, "T P"],
     cost: Float[np.ndarray, "T"],
+    is_converged: Bool[np.ndarray, "T"],
 ) -> dict[str, Any]:
     """Parameters, keypoints, status and errors of all frames."""
     pieces = []
     for rows, kept in _padded_rows(len(vector), _FRAMES_AT_ONCE):
         some, confident, of_judged = jax.tree.map(lambda leaf, at=rows: leaf[at], (seen, *judged))
-        ends = (vector[rows], cost[rows])
+        ends = (vector[rows], cost[rows], is_converged[rows])
         found = _judged(job.model, job.prior, some, *ends, orient[rows], confident, of_judged, layout=job.layout)
         size = len(kept)
         pieces.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], found))
@@ -379,7 +406,3 @@ def _short_size(count: int, longest: int) -> int:
     while size < count:
         size *= 2
     return min(size, longest)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hardmo_jax.array_types import AnyArray, Array, Float, Int
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.fitting import motion, normal_equations, objective, paths, variables
 from hardmo_jax.fitting.elimination import eliminated, inverse
@@ -51,7 +51,7 @@ class _Entries:
     body: np.ndarray
     """Translation, root, and the joints up to the wrists."""
     local: np.ndarray
-    """All that hangs on the wrists, and the jaw and eyes of bodies that have them."""
+    """All that hangs on the wrists. Jaw and eyes of bodies that have them do not move."""
     of_twists: tuple[int, ...]
     """The first ones as entries of `Motion.twists`, where there are no betas."""
 
@@ -76,6 +76,7 @@ def solve_trajectory(
     terms: PathTerms,
     orient: Float[AnyArray, "L 3 3"],
     start: Float[AnyArray, "L P"],
+    is_real: Bool[AnyArray, "L"],
     iterations: Int[AnyArray, ""] | int,
     *,
     contacts: tuple[int, ...],
@@ -93,6 +94,7 @@ def solve_trajectory(
         terms: What ties the frames together.
         orient: Start orientation of each frame.
         start: Start vectors.
+        is_real: False for frames that only fill up the piece: they cost nothing, and stay.
         iterations: Steps.
         contacts: Of `paths.contact_rows`.
         most_iterations: Length of the history; one program serves any number of steps up to it.
@@ -101,11 +103,11 @@ def solve_trajectory(
     orient, start = jnp.asarray(orient), jnp.asarray(start)
     entries = _entries(variables.Layout.of(model.body))
     shared = PullMatrices(parts=prior.parts, pose_start=6 + prior.num_betas, guess=prior.guess_precision)
-    free = np.zeros(start.shape[1], bool)
-    free[entries.body] = free[entries.local] = True
 
     def linear(vector: Float[Array, "L P"]) -> _Linear:
         frames = objective.equations(model, prior, evidence, weights, orient, vector)
+        counts = jnp.asarray(is_real, vector.dtype)
+        frames = dataclasses.replace(frames, cost=frames.cost * counts, gradient=frames.gradient * counts[:, None])
         moved = motion.motion(path_points, orient, vector)
         points = jnp.moveaxis(moved.points, -1, 0)
         found = paths.path_equations(points, terms, contacts)

@@ -29,12 +29,14 @@ _SHORTEST = 5
 #: A median jump of the keypoints from a frame to the next beyond this, in box sides, is a cut: hands and feet of
 #: dancers are faster, but not half of all points. Longer gaps allow more, up to the second number.
 _JUMP, _LONGEST_JUMP = 0.3, 0.8
-#: So is a change of size by this factor.
-_GROWTH = 1.6
+#: So is a change of size by this factor, over longer gaps by up to the second one.
+_GROWTH, _LONGEST_GROWTH = 1.6, 2.5
 #: Confidence of keypoints that are asked about jumps, and how many must be there.
 _CONFIDENT, _LEAST_POINTS = 0.4, 4
 #: Time that passes between two frames, in usual steps, beyond which they do not follow each other.
 _LONGEST_STEP = 3.0
+#: Distance of standing feet from a plane, metres, beyond which there is no floor.
+_LARGEST_RESIDUAL = 0.15
 #: What the source of keypoints says of frames in which nobody was found.
 FILLED_SOURCE = "none, filled in"
 
@@ -113,10 +115,12 @@ def fit_tracks(
                 result = jax.tree.map(np.asarray, recovered.result)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
                 found.append((_with_boxes(filled, result), result))
-                standing.append((result.params, np.asarray(recovered.stands)))
+                is_sound = np.isin(result.status, (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER))
+                standing.append((result.params, np.asarray(recovered.stands) * is_sound[:, None]))
             else:
-                single = lift_and_fit(body, to_observations(piece), start=start, options=options).result
-                found.append((piece, jax.tree.map(np.asarray, single)))
+                single = lift_and_fit(body, to_observations(piece), start=start, options=options)
+                read = as_read(piece, np.asarray(single.keypoint_order))
+                found.append((read, jax.tree.map(np.asarray, single.result)))
             done += len(piece)
             report("fit", done, total)
     everybody = [sighting for piece, _ in found for sighting in piece]
@@ -147,9 +151,11 @@ def _ground(body: BodyModel, standing: list[tuple[BodyParams, np.ndarray]]) -> G
         return None
     params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[params for params, _ in standing])
     try:
-        return estimate_ground(body, params, np.concatenate([stands for _, stands in standing]))
-    except (GroundError, ValueError):
+        ground = estimate_ground(body, params, np.concatenate([stands for _, stands in standing]))
+    except GroundError:
         return None
+    # Feet that lie on no plane are those of several scenes, or before a camera that moves.
+    return ground if ground.height_residual < _LARGEST_RESIDUAL else None
 
 
 def frame_rate(pictures: list[Picture]) -> float:
@@ -169,12 +175,17 @@ def cut_track(track: list[Sighting]) -> list[list[Sighting]]:
     rate = frame_rate([sighting.picture for sighting in track])
     positions = np.array([sighting.picture.position for sighting in track])
     usual = float(np.median(np.diff(positions))) if len(track) > 1 else 1.0
-    pieces = [[track[0]]]
+    pieces, clear = [[track[0]]], track[0]
     for before, now in itertools.pairwise(track):
         gap = max(now.picture.position - before.picture.position, 1)
-        is_cut = _jumps(before, now, gap) or _is_late(before.picture, now.picture, gap, rate * usual)
-        if is_cut:
+        # With the last sighting that tells where the person was: people are exchanged behind each other, where few
+        # points are sure.
+        since = max(now.picture.position - clear.picture.position, 1)
+        if _jumps(clear, now, since) or _is_late(before.picture, now.picture, gap, rate * usual):
             pieces.append([])
+            clear = now
+        if (now.confidence >= _CONFIDENT).sum() >= _LEAST_POINTS:
+            clear = now
         pieces[-1].append(now)
     return pieces
 
@@ -196,9 +207,8 @@ def _jumps(before: Sighting, now: Sighting, gap: int) -> bool:
     spreads = [np.sqrt(np.square(s.keypoints_2d[kept] - s.keypoints_2d[kept].mean(0)).sum(-1).mean())
                for s in (before, now)]  # fmt: skip
     growth = max(spreads) / max(min(spreads), 1.0)
-    return bool(
-        apart > min(_JUMP * (1 + 0.25 * (gap - 1)), _LONGEST_JUMP) or growth > _GROWTH ** (1 + 0.25 * (gap - 1))
-    )
+    slack = 1 + 0.25 * (gap - 1)
+    return bool(apart > min(_JUMP * slack, _LONGEST_JUMP) or growth > min(_GROWTH**slack, _LONGEST_GROWTH))
 
 
 def _tracks(sightings: list[Sighting]) -> list[list[Sighting]]:

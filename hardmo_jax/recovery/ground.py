@@ -33,7 +33,7 @@ _ITERATIONS = 10
 
 
 class GroundError(ValueError):
-    """Nobody stands anywhere; the message says what was looked at."""
+    """There is no floor to be found; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,12 @@ def estimate_ground(body: BodyModel, params: BodyParams, stands: Float[AnyArray,
         stands: Probability that each of `layouts.CONTACT_POINTS` stands, see `recover_motion`.
 
     Raises:
-        GroundError: If no point stands in any frame.
-        ValueError: If the body lacks a point.
+        GroundError: If no point stands in any frame, or the body lacks a point.
     """
     model, is_supported = landmarks.point_model(body, _LAYOUT)
     if not is_supported.all():
         missing = [point for point, has in zip(_LAYOUT.points, is_supported, strict=True) if not has]
-        raise ValueError(f"{body.name} has no {', '.join(missing)}")
+        raise GroundError(f"{body.name} has no {', '.join(missing)}, by which a floor is found")
     points = np.asarray(in_pieces(model, jax.tree.map(np.asarray, params)), np.float64)
     standing = np.asarray(stands, np.float64)
     is_finite = np.asarray(np.isfinite(points).all((-1, -2)))
@@ -126,8 +125,10 @@ def _fitted(feet: Float[np.ndarray, "N 3"], weight: Float[np.ndarray, "N"], trun
         up /= np.linalg.norm(up)
         height += step[2]
         information = matrix
-    spread = np.sqrt(np.linalg.eigvalsh(np.linalg.inv(information)[:2, :2])[-1])
     apart = feet @ up - height
+    # Feet that lie worse on the plane than they should make all of it less sure.
+    worse = max(1.0, float(np.average(np.square(apart), weights=weight)) / _HEIGHT_SPREAD**2)
+    spread = np.sqrt(worse * np.linalg.eigvalsh(np.linalg.inv(information)[:2, :2])[-1])
     return Ground(
         up=up,
         camera_height=float(-height),

@@ -23,6 +23,8 @@ OPTIONS = FitOptions(
     refine=(Stage(iterations=1, free=FREE, pose_prior=0.1, hand_prior=0.5, guess=0.3, robust_scale=0.2),),
 )
 FRAMES = 24
+USABLE = {hm.FitStatus.CONVERGED, hm.FitStatus.MAX_STEPS}
+UNHELD = dataclasses.replace(OPTIONS.refine[0], guess=0.01)
 #: The guess has the true shape: it is kept.
 MOTION = MotionOptions(window_frames=32, overlap_frames=8, iterations=5, shape_share=0.0, acceleration_share=1.0)
 
@@ -55,7 +57,7 @@ def test_known_motion_is_found_again(track, exact, figure):
     figure(f"fit_motion: exact keypoints, mean error of points {1000 * before:.1f} -> {1000 * after:.1f} mm")
     assert after < 0.35 * before
     assert np.asarray(exact.error_by_part["body"]).max() < 0.01
-    assert set(np.asarray(exact.status).tolist()) == {hm.FitStatus.CONVERGED}
+    assert set(np.asarray(exact.status).tolist()) <= USABLE
 
 
 def test_the_cost_never_rises_and_the_shape_never_moves(track, exact):
@@ -128,7 +130,7 @@ def test_a_gap_is_filled_from_both_sides_and_says_so(track):
     found = fitted(track, track.observe(seen=seen))
     status = np.asarray(found.status)
     assert (status[9:14] == hm.FitStatus.FILLED).all()
-    assert (status[seen] == hm.FitStatus.CONVERGED).all()
+    assert set(status[seen].tolist()) <= USABLE
     error = joint_errors(track, found.params).mean(-1)
     assert error[9:14].max() < 0.08
     assert np.isnan(np.asarray(found.error_by_part["body"])[9:14]).all()
@@ -165,7 +167,7 @@ def test_tracks_of_few_frames(track, frames):
     short = tracks.make_track(track.body, frames=frames)
     found = fitted(short, short.observe(), short.guess())
     assert found.params.body_pose.shape[0] == frames
-    assert (np.asarray(found.status) == hm.FitStatus.CONVERGED).all()
+    assert set(np.asarray(found.status).tolist()) <= USABLE
 
 
 def test_a_step_is_that_of_the_dense_equations(track):
@@ -232,9 +234,53 @@ def test_a_step_is_that_of_the_dense_equations(track):
     np.testing.assert_allclose(np.asarray(step).ravel(), expected, atol=1e-6 * np.abs(expected).max())
 
 
+def test_the_status_says_whether_the_cost_still_fell(track):
+    long = fitted(track, track.observe(), motion_options=dataclasses.replace(MOTION, iterations=40))
+    short = fitted(track, track.observe(), motion_options=dataclasses.replace(MOTION, iterations=1))
+    assert set(np.asarray(long.status).tolist()) == {hm.FitStatus.CONVERGED}
+    assert set(np.asarray(short.status).tolist()) == {hm.FitStatus.MAX_STEPS}
+    settled = dataclasses.replace(track.guess(), params=jax.tree.map(np.asarray, long.params))
+    again = fitted(track, track.observe(), settled, options=dataclasses.replace(OPTIONS, refine=(UNHELD,)))
+    assert set(np.asarray(again.status).tolist()) <= USABLE | {hm.FitStatus.NO_BETTER}
+
+
+def test_a_keypoint_that_is_no_number_makes_its_frame_so(track):
+    seen = track.observe()
+    points = np.array(seen.keypoints_2d)
+    points[4, 2] = np.nan
+    status = np.asarray(fitted(track, dataclasses.replace(seen, keypoints_2d=points)).status)
+    assert status[4] == hm.FitStatus.NONFINITE
+    assert set(np.delete(status, 4).tolist()) <= USABLE
+
+
+def test_frames_that_fill_up_a_piece_change_nothing(track):
+    """Seventeen frames are solved as thirty-two; the last one is far off, and would count fifteen times more."""
+    short = tracks.make_track(track.body, frames=17)
+    points = np.array(short.observe().keypoints_2d)
+    points[-1] += 40.0
+    observed = dataclasses.replace(short.observe(), keypoints_2d=points)
+    exact = fitted(short, observed, short.guess(), motion_options=dataclasses.replace(MOTION, iterations=1))
+    history = np.asarray(exact.loss_history)[0]
+    assert history[-1] < 0.9 * history[0]
+    error = joint_errors(short, exact.params).mean(-1)
+    assert error[:14].max() < joint_errors(short, short.guess().params).mean(-1).max()
+
+
+def test_accelerations_at_the_ends_and_at_cuts_are_those_beside_them():
+    is_inner = np.ones(12, bool)
+    is_inner[[0, 5, 6, 11]] = False
+    values = np.where(np.arange(12) < 6, 2.0, 5.0)[:, None] * is_inner[:, None]
+    found = fit_motion._blurred(values, is_inner, 1)[:, 0]
+    np.testing.assert_allclose(found[:3], 2.0)
+    np.testing.assert_allclose(found[9:], 5.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"stands": np.full((FRAMES, 4), np.nan)}, "stands"),
+        ({"stands": np.ones((FRAMES + 1, 4))}, "stands"),
+        ({"is_continued": np.ones(3, bool)}, "is_continued"),
         ({"frames_per_second": 0.0}, "frames_per_second"),
         ({"frames_per_second": float("nan")}, "frames_per_second"),
     ],

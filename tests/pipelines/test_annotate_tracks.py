@@ -122,6 +122,17 @@ def test_few_confident_points_say_nothing_of_jumps(walk):
     assert len(cut_track(doubtful[:8] + [shifted(one, 400.0) for one in doubtful[8:]])) == 1
 
 
+def test_a_doubtful_frame_does_not_hide_a_cut(walk):
+    """People are exchanged behind each other, where keypoints are unsure."""
+    dim = dataclasses.replace(walk[6], confidence=0.1 * walk[6].confidence)
+    other = [shifted(one, 500.0) for one in walk[7:]]
+    assert [len(piece) for piece in cut_track([*walk[:6], dim, *other])] == [7, 9]
+
+
+def test_who_comes_back_five_times_as_large_is_another(walk):
+    assert len(cut_track([walk[0], scaled(walk[15], 5.0)])) == 2
+
+
 def test_frame_rate_is_that_of_the_usual_step():
     assert frame_rate([picture(at) for at in range(9)]) == pytest.approx(RATE)
     assert frame_rate([picture(at, at / 60 + (at > 4)) for at in range(9)]) == pytest.approx(60)

@@ -54,12 +54,16 @@ class PathTerms:
     """Steps far beyond it, metres, are those of a foot that does not stand."""
 
 
-def path_model(body: BodyModel) -> PointModel:
-    """The points that are followed: those of `_PATHS` that the body has, all of them fixed in one joint's frame."""
+def _followed(body: BodyModel) -> KeypointLayout:
+    """The points of `_PATHS` that the body has and that are fixed in one joint's frame."""
     layout = KeypointLayout(name="paths", points=_PATHS)
     model, is_supported = landmarks.point_model(body, layout)
-    kept = np.flatnonzero(is_supported & motion.is_rigid(model))
-    return landmarks.point_model(body, layout.only(tuple(kept.tolist())))[0]
+    return layout.only(tuple(np.flatnonzero(is_supported & motion.is_rigid(model)).tolist()))
+
+
+def path_model(body: BodyModel) -> PointModel:
+    """The points that are followed: those of `_PATHS` that the body has, all of them fixed in one joint's frame."""
+    return landmarks.point_model(body, _followed(body))[0]
 
 
 def contact_rows(body: BodyModel) -> tuple[int, ...]:
@@ -68,13 +72,11 @@ def contact_rows(body: BodyModel) -> tuple[int, ...]:
     Raises:
         ValueError: If the body lacks one of them.
     """
-    layout = KeypointLayout(name="paths", points=_PATHS)
-    model, is_supported = landmarks.point_model(body, layout)
-    kept = layout.only(tuple(np.flatnonzero(is_supported & motion.is_rigid(model)).tolist()))
-    missing = [point for point in layouts.CONTACT_POINTS if point not in kept.points]
+    followed = _followed(body)
+    missing = [point for point in layouts.CONTACT_POINTS if point not in followed.points]
     if missing:
         raise ValueError(f"{body.name} has no {', '.join(missing)}")
-    return kept.indices(layouts.CONTACT_POINTS)
+    return followed.indices(layouts.CONTACT_POINTS)
 
 
 def path_jacobian(model: PointModel, moved: motion.Motion, entries: tuple[int, ...]) -> Float[Array, "L R E"]:

@@ -3,10 +3,9 @@
 import numpy as np
 
 from hardmo_jax.array_types import Float
+from hardmo_jax.geometry.foot_contact import STILL_SPEED
 from hardmo_jax.metrics.sample_errors import SampleErrors
 
-#: Points slower than this in truth count as still, m/s: as of `geometry.foot_contact`.
-STILL_SPEED = 0.15
 #: Points count in `peak_speed_share` if they are faster than this at some time, m/s.
 _FAST_SPEED = 3.0
 

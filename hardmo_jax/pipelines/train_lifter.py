@@ -18,16 +18,11 @@ from hardmo_jax.networks import lifter_file, lifter_input
 from hardmo_jax.networks.lifter import LifterOptions
 from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.pipelines import training_poses
-from hardmo_jax.training import lifter_loss, loop
+from hardmo_jax.training import calibration, lifter_loss, loop
 from hardmo_jax.training.lifter_loss import LossOptions, Skeleton
 from hardmo_jax.training.loop import LoopOptions
 
 Progress = Callable[[str, int, int | None], None]
-
-#: Batches from this number on are never trained on: the lifter's errors are measured on them.
-_CALIBRATION_BATCH = 10_000_000
-#: Errors beyond this many spreads count as this many: a few lost people would make all look lost.
-_FARTHEST_ERROR = 3.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,10 +154,7 @@ def calibrated(
 
     number = -(-options.calibration_people // options.loop.batch)
     rows = [
-        np.asarray(errors(trained, sampler.draw(_CALIBRATION_BATCH + batch, options.loop.batch)), np.float64)
+        np.asarray(errors(trained, sampler.draw(calibration.FIRST_BATCH + batch, options.loop.batch)), np.float64)
         for batch in range(number)
     ]
-    scaled = np.clip(np.concatenate(rows), -_FARTHEST_ERROR, _FARTHEST_ERROR)
-    covariance = scaled.T @ scaled / len(scaled)
-    covariance = (1 - options.shrinkage) * covariance + options.shrinkage * np.diag(np.diag(covariance))
-    return dataclasses.replace(trained, error_precision=np.linalg.inv(covariance).astype(np.float32))
+    return dataclasses.replace(trained, error_precision=calibration.error_precision(rows, options.shrinkage))

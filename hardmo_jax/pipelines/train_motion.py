@@ -21,15 +21,10 @@ from hardmo_jax.networks.motion_lifter import MotionLifterOptions
 from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter
 from hardmo_jax.pipelines import training_poses
 from hardmo_jax.pipelines.training_poses import Progress
-from hardmo_jax.training import loop, motion_loss
+from hardmo_jax.training import calibration, loop, motion_loss
 from hardmo_jax.training.lifter_loss import Skeleton
 from hardmo_jax.training.loop import LoopOptions
 from hardmo_jax.training.motion_loss import MotionLossOptions, MotionTarget
-
-#: Batches from this number on are never trained on: errors are measured on them.
-_CALIBRATION_BATCH = 10_000_000
-#: Errors beyond this many spreads count as this many: a few lost people would make all look lost.
-_FARTHEST_ERROR = 3.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,8 +169,5 @@ def _calibrated(
         return motion_loss.error_vectors(skeleton, clip, trained(clip), target)
 
     number = -(-options.calibration_clips // options.loop.batch)
-    rows = [np.asarray(errors(trained, batch_of(_CALIBRATION_BATCH + at)), np.float64) for at in range(number)]
-    scaled = np.clip(np.concatenate(rows), -_FARTHEST_ERROR, _FARTHEST_ERROR)
-    covariance = scaled.T @ scaled / len(scaled)
-    covariance = (1 - options.shrinkage) * covariance + options.shrinkage * np.diag(np.diag(covariance))
-    return dataclasses.replace(trained, error_precision=np.linalg.inv(covariance).astype(np.float32))
+    rows = [np.asarray(errors(trained, batch_of(calibration.FIRST_BATCH + at)), np.float64) for at in range(number)]
+    return dataclasses.replace(trained, error_precision=calibration.error_precision(rows, options.shrinkage))

@@ -24,7 +24,7 @@ from hardmo_jax.pipelines.train_prior import TrainPriorOptions
 from hardmo_jax.pipelines.train_ranker import TrainRankerOptions
 from hardmo_jax.recovery.starts import START_NAMES
 from hardmo_jax.skeleton import joint_limits, layouts
-from hardmo_jax.training import lifter_loss
+from hardmo_jax.training import calibration, lifter_loss
 from hardmo_jax.training.loop import LoopOptions
 
 TINY = TrainLifterOptions(
@@ -292,9 +292,9 @@ def test_the_caution_of_the_options_is_that_of_the_ranker(table):
 def test_ranker_is_trained_on_batches_of_its_own():
     """Neither those of the lifter (from 0 on) nor those by which its errors were measured."""
     steps = TrainLifterOptions().loop.steps
-    assert steps < train_lifter._CALIBRATION_BATCH < train_ranker._FIRST_BATCH
-    calibration = train_lifter._CALIBRATION_BATCH + TrainLifterOptions().calibration_people
-    assert calibration < train_ranker._FIRST_BATCH
+    assert steps < calibration.FIRST_BATCH < train_ranker._FIRST_BATCH
+    last = calibration.FIRST_BATCH + TrainLifterOptions().calibration_people
+    assert last < train_ranker._FIRST_BATCH
 
 
 def test_spread_of_the_lifter_has_an_entry_for_each_of_its_joints():

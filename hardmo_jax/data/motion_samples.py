@@ -149,7 +149,7 @@ class MotionSampler:
                 focal_length=(view.focal_length * wrong).astype(np.float32),
                 principal_point=view.principal_point.astype(np.float32),
             ),
-            stands=foot_contact.standing_points(points[:, :, self._contacts], _UP, self._frames_per_second),
+            stands=foot_contact.standing_points(points[:, :, self._contacts], points, _UP, self._frames_per_second),
         )
 
     def _look(

@@ -113,3 +113,16 @@ def test_gaps_are_spans_of_frames_without_anybody(body, pool):
         assert len(edges) == 2
         assert edges[1] - edges[0] == 3 or edges[1] == FRAMES
     assert (found.keypoints_2d[found.confidence == 0] == 0).all()
+
+
+@pytest.mark.parametrize("is_upside_down", [False, True])
+def test_feet_of_a_handstand_do_not_stand_in_truth(body, is_upside_down):
+    pose = np.zeros((40, 22, 3))
+    pose[:, 0, 0] = np.pi * is_upside_down
+    still = MotionPool(
+        body_pose=pose, pelvis=np.zeros((40, 3)), run_lengths=np.array([40]), take_of=np.array([0]),
+        styles=("martial",), takes=("03",), frames_per_second=30.0,
+    )  # fmt: skip
+    options = MotionSampleOptions(frames=FRAMES, mixing=PLAIN)
+    found = MotionSampler(body, still, options, seed=0).draw(0, 4).stands
+    assert found.any() != is_upside_down

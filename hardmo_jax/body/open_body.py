@@ -6,12 +6,12 @@ pose, axes and joint order are those of `hardmo_jax.body.families`.
 """
 
 import hashlib
-from importlib import resources
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from hardmo_jax.body import learnt_files
 from hardmo_jax.body.array_files import BodyFileError, read_npz
 from hardmo_jax.body.arrays import BodyArrays, check_faces, check_shape, check_weights, slice_columns
 from hardmo_jax.body.families import BODY_PARENTS, FAMILIES
@@ -43,13 +43,8 @@ def load_open_body_arrays(view: Literal["smpl", "smplh"], *, num_betas: int | No
         ValueError: If `view` is unknown.
         FileNotFoundError: If the package was installed without its data.
     """
-    asset = resources.files("hardmo_jax").joinpath("body", "assets", _ASSET)
-    if not asset.is_file():
-        raise FileNotFoundError(
-            f"the package lacks body/assets/{_ASSET}; reinstall hardmo_jax, or build the file with "
-            "`python body_models/build_open_body.py`"
-        )
-    return read_open_body(asset.read_bytes(), view, num_betas=num_betas)
+    data = learnt_files.asset_bytes(f"body/assets/{_ASSET}", "`python body_models/build_open_body.py` makes it")
+    return read_open_body(data, view, num_betas=num_betas)
 
 
 def read_open_body(

@@ -13,7 +13,7 @@ References:
 import dataclasses
 import functools
 import os
-from importlib import resources
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,11 @@ import numpy as np
 from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
-from hardmo_jax.body.array_files import BodyFileError, read_npz
-from hardmo_jax.labels import provenance
+from hardmo_jax.body import learnt_files
 from hardmo_jax.skeleton import joint_limits, layouts
 
 _HIGHEST = lax.Precision.HIGHEST
-_ASSET = "pose_prior.npz"
+_ASSET = "fitting/assets/pose_prior.npz"
 
 #: Joints of each part, left side. Parts without a side stand once.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -41,6 +40,13 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 class PosePriorError(ValueError):
     """A file is no pose prior; the message says what to do."""
+
+
+_KIND = learnt_files.FileKind(
+    name="a pose prior",
+    error=PosePriorError,
+    remedy="`python -m tools.train --config=configs/train_prior.py` makes one",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,24 +163,22 @@ def _part_prior(mixture: Mixture, entries: tuple[int, ...], dtype: np.dtype, *, 
     )
 
 
-def save_mixtures(path: str | os.PathLike[str], mixtures: dict[str, Mixture], record: str) -> str:
+def save_mixtures(path: str | os.PathLike[str], mixtures: dict[str, Mixture], record: dict[str, Any]) -> str:
     """Write mixtures whole or not at all.
 
     Args:
         path: `.npz`.
         mixtures: By part, left side.
-        record: JSON text that says where they come from.
+        record: Plain values that say where they come from.
 
     Returns:
         SHA-256 of the file.
     """
-    arrays = {"record": np.array(record)}
+    arrays = {"record": learnt_files.text(record)}
     for part, mixture in mixtures.items():
         for field in dataclasses.fields(mixture):
             arrays[f"{part}.{field.name}"] = np.asarray(getattr(mixture, field.name), np.float32)
-    with provenance.replacing(path) as temporary:
-        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
-    return provenance.file_sha256(path)
+    return learnt_files.save(path, arrays)
 
 
 def read_mixtures(data: bytes, *, source: str) -> dict[str, Mixture]:
@@ -183,35 +187,30 @@ def read_mixtures(data: bytes, *, source: str) -> dict[str, Mixture]:
     Raises:
         PosePriorError: If the file is damaged, or holds what is no mixture.
     """
-    try:
-        arrays = read_npz(data, source=source)
-        mixtures = {}
-        for part, joints in PARTS.items():
-            if f"{part}.weights" not in arrays:
-                continue
-            mixture = Mixture(
-                **{
-                    field.name: arrays[f"{part}.{field.name}"].astype(np.float64)
-                    for field in dataclasses.fields(Mixture)
-                }
-            )
-            size, width = len(mixture.weights), 3 * len(joints)
-            if mixture.means.shape != (size, width) or mixture.covariances.shape != (size, width, width):
-                raise ValueError(f"{part!r} has means {mixture.means.shape}, expected ({size}, {width})")
-            if not np.isfinite(mixture.means).all():
-                raise ValueError(f"{part!r} must have finite means")
-            if not np.allclose(mixture.covariances, mixture.covariances.swapaxes(-1, -2), atol=1e-6):
-                raise ValueError(f"{part!r} must have symmetric covariances")
-            if not (size and mixture.weights.min() > 0 and np.linalg.eigvalsh(mixture.covariances).min() > 0):
-                raise ValueError(f"{part!r} must have positive weights and covariances")
-            if abs(mixture.weights.sum() - 1) > 1e-3:
-                raise ValueError(f"{part!r} has weights that add up to {mixture.weights.sum():g}, not to 1")
-            mixtures[part] = mixture
-        if not mixtures:
-            raise ValueError(f"it holds none of {', '.join(PARTS)}")
-    except (BodyFileError, KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
-        raise PosePriorError(f"{source}: not a pose prior ({error}); `python -m tools.train` makes one") from error
+    return _KIND.read(data, _from_arrays, source=source)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> dict[str, Mixture]:
+    mixtures = {part: _mixture(arrays, part) for part in PARTS if f"{part}.weights" in arrays}
+    if not mixtures:
+        raise ValueError(f"it holds none of {', '.join(PARTS)}")
     return mixtures
+
+
+def _mixture(arrays: dict[str, np.ndarray], part: str) -> Mixture:
+    def numbers(name: str, *shape: int | None) -> np.ndarray:
+        return learnt_files.numbers(arrays, f"{part}.{name}", shape).astype(np.float64)
+
+    weights, width = numbers("weights", None), 3 * len(PARTS[part])
+    size = len(weights)
+    means, covariances = numbers("means", size, width), numbers("covariances", size, width, width)
+    if not np.allclose(covariances, covariances.swapaxes(-1, -2), atol=1e-6):
+        raise ValueError(f"{part!r} must have symmetric covariances")
+    if not (size and weights.min() > 0 and np.linalg.eigvalsh(covariances).min() > 0):
+        raise ValueError(f"{part!r} must have positive weights and covariances")
+    if abs(weights.sum() - 1) > 1e-3:
+        raise ValueError(f"{part!r} has weights that add up to {weights.sum():g}, not to 1")
+    return Mixture(weights=weights, means=means, covariances=covariances)
 
 
 @functools.lru_cache(maxsize=1)
@@ -221,10 +220,4 @@ def packaged_mixtures() -> dict[str, Mixture]:
     Raises:
         FileNotFoundError: If the package was installed without its data.
     """
-    asset = resources.files("hardmo_jax").joinpath("fitting", "assets", _ASSET)
-    if not asset.is_file():
-        raise FileNotFoundError(
-            f"the package lacks fitting/assets/{_ASSET}; reinstall hardmo_jax, or train one with "
-            "`python -m tools.train --config=configs/train_prior.py`"
-        )
-    return read_mixtures(asset.read_bytes(), source=_ASSET)
+    return _KIND.read_asset(_ASSET, _from_arrays)

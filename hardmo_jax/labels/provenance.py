@@ -1,13 +1,12 @@
-"""Where a result came from: the content of `run.json`, file checksums and the one way files are published.
+"""Where a result came from: the content of `run.json`.
 
-Standard library only. No environment variable is ever recorded, the user's home folder is shown as `~`
-and values of options that look like credentials are masked, so that a run folder can be handed on.
+No environment variable is ever recorded, the user's home folder is shown as `~` and values of options that look like
+credentials are masked, so that a run folder can be handed on. `file_sha256` and `replacing` are those of `whole_files`.
 """
 
 import contextlib
 import dataclasses
 import datetime
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -15,12 +14,13 @@ import os
 import pathlib
 import platform
 import re
-import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from hardmo_jax.whole_files import file_sha256, replacing
 
 #: Version of the keys of `run.json`.
 RUN_FORMAT_VERSION = 1
@@ -51,48 +51,6 @@ _SECRET_NAME = re.compile(
 )
 _URL_USER = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/@\s]+@")
 _MASK = "***"
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's content as 64 lower-case hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Write a file completely or not at all.
-
-    Yields a temporary name in the same folder with the same suffix. When the block ends normally the
-    content is flushed to disk and renamed over `path`; when it raises, the temporary file is removed and an
-    earlier `path` stays as it was. Missing parent folders are made.
-
-    Args:
-        path: Where the file shall stand in the end.
-    """
-    target = pathlib.Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".writing-{secrets.token_hex(8)}{target.suffix}"
-    try:
-        temporary.touch(exist_ok=False)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(target.parent)
-
-
-def _sync(path: pathlib.Path) -> None:
-    """Flush a file or, where the system allows it, a folder entry to disk."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def git_commit(folder: str | os.PathLike[str]) -> str | None:

@@ -2,28 +2,31 @@
 
 import dataclasses
 import functools
-import json
 import os
-from importlib import resources
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Float
-from hardmo_jax.body.array_files import BodyFileError, read_npz
-from hardmo_jax.labels import provenance
+from hardmo_jax.body import learnt_files
 from hardmo_jax.networks import lifter, weight_arrays
 from hardmo_jax.networks.lifter import Lifter, LifterOptions, LifterOutput
 
 FORMAT_VERSION = 1
-_ASSET = "lifter.npz"
+_ASSET = "networks/assets/lifter.npz"
 
 
 class LifterFileError(ValueError):
     """A file is no lifter that this version reads; the message says what to do."""
+
+
+_KIND = learnt_files.FileKind(
+    name="a lifter",
+    error=LifterFileError,
+    remedy="`python -m tools.train --config=configs/train_lifter.py` makes one",
+)
 
 
 @jax.tree_util.register_dataclass
@@ -40,18 +43,12 @@ class TrainedLifter:
 
     def __call__(self, features: Float[AnyArray, "*batch F"]) -> LifterOutput:
         """Guesses of people, see `Lifter`."""
-        return nnx.merge(_structure(self.options), self.weights)(features)
-
-
-@functools.lru_cache(maxsize=8)
-def _structure(options: LifterOptions) -> Any:
-    """The network without its arrays."""
-    return nnx.split(nnx.eval_shape(lambda: Lifter(options, rngs=nnx.Rngs(0))))[0]
+        return nnx.merge(weight_arrays.structure(Lifter, self.options), self.weights)(features)
 
 
 def initial_weights(options: LifterOptions, seed: int) -> Any:
     """Untrained weights."""
-    return nnx.split(Lifter(options, rngs=nnx.Rngs(seed)))[1]
+    return weight_arrays.initial_network(Lifter, options, seed)
 
 
 def save_lifter(path: str | os.PathLike[str], trained: TrainedLifter, record: dict[str, Any]) -> str:
@@ -65,14 +62,7 @@ def save_lifter(path: str | os.PathLike[str], trained: TrainedLifter, record: di
     Returns:
         SHA-256 of the file.
     """
-    arrays = {
-        "meta": weight_arrays.description(FORMAT_VERSION, dataclasses.asdict(trained.options), record),
-        "error_precision": np.asarray(trained.error_precision, np.float16),
-        **weight_arrays.weights_to_arrays(trained.weights),
-    }
-    with provenance.replacing(path) as temporary:
-        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
-    return provenance.file_sha256(path)
+    return weight_arrays.save_network(path, trained, FORMAT_VERSION, record)
 
 
 def read_lifter(data: bytes, *, source: str) -> tuple[TrainedLifter, dict[str, Any]]:
@@ -85,27 +75,18 @@ def read_lifter(data: bytes, *, source: str) -> tuple[TrainedLifter, dict[str, A
     Raises:
         LifterFileError: If it is damaged, of another kind or version, or does not fit its own description.
     """
-    try:
-        arrays = read_npz(data, source=source)
-        meta = json.loads(str(arrays["meta"]))
-        if meta["format_version"] != FORMAT_VERSION:
-            raise LifterFileError(
-                f"{source}: format {meta['format_version']}, this version reads {FORMAT_VERSION}; train it again"
-            )
-        if not all(type(value) is int for value in meta["options"].values()):
-            raise ValueError("its options must be whole numbers")
-        options = LifterOptions(**meta["options"])
-        if options.width > 8192 or max(options.blocks, options.guesses) > 64:
-            raise ValueError(f"{options} is no lifter")
-        expected = nnx.split(nnx.eval_shape(lambda: Lifter(options, rngs=nnx.Rngs(0))))[1]
-        weights = weight_arrays.weights_from_arrays(arrays, expected)
-        precision = weight_arrays.checked_precision(arrays["error_precision"], lifter.NUM_SPREAD)
-        record = meta["record"]
-    except LifterFileError:
-        raise
-    except (BodyFileError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise LifterFileError(f"{source}: not a lifter ({error}); `python -m tools.train` makes one") from error
-    return TrainedLifter(weights=weights, error_precision=jnp.asarray(precision), options=options), record
+    return _KIND.read(data, _from_arrays, source=source)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> tuple[TrainedLifter, dict[str, Any]]:
+    meta = learnt_files.description(arrays, FORMAT_VERSION)
+    if not all(type(value) is int for value in meta["options"].values()):
+        raise ValueError("its options must be whole numbers")
+    options = LifterOptions(**meta["options"])
+    if options.width > 8192 or max(options.blocks, options.guesses) > 64:
+        raise ValueError(f"{options} is no lifter")
+    learnt = weight_arrays.network_from_arrays(arrays, Lifter, options, lifter.NUM_SPREAD)
+    return TrainedLifter(**learnt, options=options), meta["record"]
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,10 +96,4 @@ def packaged_lifter() -> TrainedLifter:
     Raises:
         FileNotFoundError: If the package was installed without its data.
     """
-    asset = resources.files("hardmo_jax").joinpath("networks", "assets", _ASSET)
-    if not asset.is_file():
-        raise FileNotFoundError(
-            f"the package lacks networks/assets/{_ASSET}; reinstall hardmo_jax, or train one with "
-            "`python -m tools.train --config=configs/train_lifter.py`"
-        )
-    return read_lifter(asset.read_bytes(), source=_ASSET)[0]
+    return _KIND.read_asset(_ASSET, _from_arrays)[0]

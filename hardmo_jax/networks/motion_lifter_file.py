@@ -2,29 +2,32 @@
 
 import dataclasses
 import functools
-import json
 import os
-from importlib import resources
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Float
-from hardmo_jax.body.array_files import BodyFileError, read_npz
-from hardmo_jax.labels import provenance
+from hardmo_jax.body import learnt_files
 from hardmo_jax.networks import lifter, weight_arrays
 from hardmo_jax.networks.motion_input import MotionInput
 from hardmo_jax.networks.motion_lifter import MotionLifter, MotionLifterOptions, MotionOutput
 
 FORMAT_VERSION = 1
-_ASSET = "motion_lifter.npz"
+_ASSET = "networks/assets/motion_lifter.npz"
 
 
 class MotionLifterFileError(ValueError):
     """A file is no motion lifter that this version reads; the message says what to do."""
+
+
+_KIND = learnt_files.FileKind(
+    name="a motion lifter",
+    error=MotionLifterFileError,
+    remedy="`python -m tools.train --config=configs/train_motion.py` makes one",
+)
 
 
 @jax.tree_util.register_dataclass
@@ -40,18 +43,12 @@ class TrainedMotionLifter:
 
     def __call__(self, clip: MotionInput) -> MotionOutput:
         """Guesses of every frame of clips, see `MotionLifter`."""
-        return nnx.merge(_structure(self.options), self.weights)(clip)
-
-
-@functools.lru_cache(maxsize=8)
-def _structure(options: MotionLifterOptions) -> Any:
-    """The network without its arrays."""
-    return nnx.split(nnx.eval_shape(lambda: MotionLifter(options, rngs=nnx.Rngs(0))))[0]
+        return nnx.merge(weight_arrays.structure(MotionLifter, self.options), self.weights)(clip)
 
 
 def initial_motion_weights(options: MotionLifterOptions, seed: int) -> Any:
     """Untrained weights."""
-    return nnx.split(MotionLifter(options, rngs=nnx.Rngs(seed)))[1]
+    return weight_arrays.initial_network(MotionLifter, options, seed)
 
 
 def save_motion_lifter(path: str | os.PathLike[str], trained: TrainedMotionLifter, record: dict[str, Any]) -> str:
@@ -65,14 +62,7 @@ def save_motion_lifter(path: str | os.PathLike[str], trained: TrainedMotionLifte
     Returns:
         SHA-256 of the file.
     """
-    arrays = {
-        "meta": weight_arrays.description(FORMAT_VERSION, dataclasses.asdict(trained.options), record),
-        "error_precision": np.asarray(trained.error_precision, np.float16),
-        **weight_arrays.weights_to_arrays(trained.weights),
-    }
-    with provenance.replacing(path) as temporary:
-        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
-    return provenance.file_sha256(path)
+    return weight_arrays.save_network(path, trained, FORMAT_VERSION, record)
 
 
 def read_motion_lifter(data: bytes, *, source: str) -> tuple[TrainedMotionLifter, dict[str, Any]]:
@@ -85,25 +75,17 @@ def read_motion_lifter(data: bytes, *, source: str) -> tuple[TrainedMotionLifter
     Raises:
         MotionLifterFileError: If it is damaged, of another kind or version, or does not fit its own description.
     """
-    try:
-        arrays = read_npz(data, source=source)
-        meta = json.loads(str(arrays["meta"]))
-        if meta["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format {meta['format_version']}, this version reads {FORMAT_VERSION}")
-        width, hidden, gaps = (meta["options"][name] for name in ("width", "hidden", "gaps"))
-        if not all(type(value) is int and 0 < value <= 8192 for value in (width, hidden, *gaps)) or len(gaps) > 32:
-            raise ValueError(f"{meta['options']} is no motion lifter")
-        options = MotionLifterOptions(width=width, hidden=hidden, gaps=tuple(gaps))
-        expected = nnx.split(nnx.eval_shape(lambda: MotionLifter(options, rngs=nnx.Rngs(0))))[1]
-        weights = weight_arrays.weights_from_arrays(arrays, expected)
-        precision = weight_arrays.checked_precision(arrays["error_precision"], lifter.NUM_SPREAD)
-        record = meta["record"]
-    except (BodyFileError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise MotionLifterFileError(
-            f"{source}: not a motion lifter ({error}); `python -m tools.train --config=configs/train_motion.py` makes "
-            "one"
-        ) from error
-    return TrainedMotionLifter(weights=weights, error_precision=jnp.asarray(precision), options=options), record
+    return _KIND.read(data, _from_arrays, source=source)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> tuple[TrainedMotionLifter, dict[str, Any]]:
+    meta = learnt_files.description(arrays, FORMAT_VERSION)
+    width, hidden, gaps = (meta["options"][name] for name in ("width", "hidden", "gaps"))
+    if not all(type(value) is int and 0 < value <= 8192 for value in (width, hidden, *gaps)) or len(gaps) > 32:
+        raise ValueError(f"{meta['options']} is no motion lifter")
+    options = MotionLifterOptions(width=width, hidden=hidden, gaps=tuple(gaps))
+    learnt = weight_arrays.network_from_arrays(arrays, MotionLifter, options, lifter.NUM_SPREAD)
+    return TrainedMotionLifter(**learnt, options=options), meta["record"]
 
 
 @functools.lru_cache(maxsize=1)
@@ -113,10 +95,4 @@ def packaged_motion_lifter() -> TrainedMotionLifter:
     Raises:
         FileNotFoundError: If the package was installed without its data.
     """
-    asset = resources.files("hardmo_jax").joinpath("networks", "assets", _ASSET)
-    if not asset.is_file():
-        raise FileNotFoundError(
-            f"the package lacks networks/assets/{_ASSET}; reinstall hardmo_jax, or train one with "
-            "`python -m tools.train --config=configs/train_motion.py`"
-        )
-    return read_motion_lifter(asset.read_bytes(), source=_ASSET)[0]
+    return _KIND.read_asset(_ASSET, _from_arrays)[0]

@@ -7,17 +7,15 @@ where the fit started.
 
 import dataclasses
 import functools
-import itertools
 import os
-from importlib import resources
+from typing import Any
 
 import numpy as np
 
 from hardmo_jax.array_types import Bool, Float
-from hardmo_jax.body.array_files import BodyFileError, read_npz
-from hardmo_jax.labels import provenance
+from hardmo_jax.body import learnt_files
 
-_ASSET = "ranker.npz"
+_ASSET = "networks/assets/ranker.npz"
 #: Features of one fit: names for people, the order for the network.
 FEATURES = (
     "body_misfit", "ends_misfit", "cost", "root_from_lifter", "pose_from_lifter", "log_weight", "lifter_uncertainty",
@@ -25,10 +23,20 @@ FEATURES = (
 )  # fmt: skip
 #: Features of the person.
 CONTEXT = ("seen_body", "seen_ends", "log_size")
+_WIDTHS = {
+    "mean": len(FEATURES), "spread": len(FEATURES), "context_mean": len(CONTEXT), "context_spread": len(CONTEXT),
+}  # fmt: skip
 
 
 class RankerFileError(ValueError):
     """A file is no ranker; the message says what to do."""
+
+
+_KIND = learnt_files.FileKind(
+    name="a ranker",
+    error=RankerFileError,
+    remedy="`python -m tools.train --config=configs/train_ranker.py` makes one",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,28 +100,26 @@ class Ranker:
         )
 
 
-def save_ranker(path: str | os.PathLike[str], ranker: Ranker, record: str) -> str:
+def save_ranker(path: str | os.PathLike[str], ranker: Ranker, record: dict[str, Any]) -> str:
     """Write a ranker whole or not at all.
 
     Args:
         path: `.npz`.
         ranker: What was learnt.
-        record: JSON text that says where it comes from.
+        record: Plain values that say where it comes from.
 
     Returns:
         SHA-256 of the file.
     """
     arrays = {
-        "record": np.array(record),
+        "record": learnt_files.text(record),
         "hypotheses": np.array(ranker.hypotheses),
-        "caution": np.array(ranker.caution),
-        **{name: getattr(ranker, name) for name in ("mean", "spread", "context_mean", "context_spread")},
+        "caution": np.array(ranker.caution, np.float64),
+        **{name: getattr(ranker, name) for name in _WIDTHS},
     }
     for place, (kernel, bias) in enumerate(ranker.layers):
         arrays[f"kernel_{place}"], arrays[f"bias_{place}"] = kernel.astype(np.float32), bias.astype(np.float32)
-    with provenance.replacing(path) as temporary:
-        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
-    return provenance.file_sha256(path)
+    return learnt_files.save(path, arrays)
 
 
 def read_ranker(data: bytes, *, source: str) -> Ranker:
@@ -122,43 +128,25 @@ def read_ranker(data: bytes, *, source: str) -> Ranker:
     Raises:
         RankerFileError: If the file is damaged or its arrays do not fit each other.
     """
-    try:
-        arrays = read_npz(data, source=source)
-        names = tuple(str(name) for name in arrays["hypotheses"])
-        if not names or len(set(names)) != len(names):
-            raise ValueError("`hypotheses` must be there, each once")
-        widths = {"mean": len(FEATURES), "spread": len(FEATURES), "context_mean": len(CONTEXT)}
-        widths["context_spread"] = len(CONTEXT)
-        for name, width in widths.items():
-            if arrays[name].shape != (width,) or not np.isfinite(arrays[name]).all():
-                raise ValueError(f"`{name}` must hold {width} numbers")
-        count = sum(1 for name in arrays if name.startswith("kernel_"))
-        layers = tuple((arrays[f"kernel_{place}"], arrays[f"bias_{place}"]) for place in range(count))
-        if min(arrays["spread"].min(), arrays["context_spread"].min()) <= 0:
-            raise ValueError("spreads must be positive")
-        if not all(np.isfinite(array).all() for layer in layers for array in layer):
-            raise ValueError("its weights must be finite")
-        sizes = [2 * len(FEATURES) + len(names) + len(CONTEXT), *(len(bias) for _, bias in layers)]
-        shapes = [(kernel.shape, bias.ndim) for kernel, bias in layers]
-        if not count or sizes[-1] != 1 or shapes != [((a, b), 1) for a, b in itertools.pairwise(sizes)]:
-            raise ValueError("its layers do not fit each other")
-        return Ranker(
-            mean=arrays["mean"],
-            spread=arrays["spread"],
-            context_mean=arrays["context_mean"],
-            context_spread=arrays["context_spread"],
-            hypotheses=names,
-            layers=layers,
-            caution=_finite(arrays["caution"]),
-        )
-    except (BodyFileError, KeyError, ValueError, TypeError) as error:
-        raise RankerFileError(f"{source}: not a ranker ({error}); `python -m tools.train` makes one") from error
+    return _KIND.read(data, _from_arrays, source=source)
 
 
-def _finite(value: np.ndarray) -> float:
-    if value.shape or not np.isfinite(value):
-        raise ValueError("`caution` must be one finite number")
-    return float(value)
+def _from_arrays(arrays: dict[str, np.ndarray]) -> Ranker:
+    names = tuple(str(name) for name in arrays["hypotheses"])
+    if not names or len(set(names)) != len(names):
+        raise ValueError("`hypotheses` must be there, each once")
+    scales = {name: learnt_files.numbers(arrays, name, (width,)) for name, width in _WIDTHS.items()}
+    if min(scales["spread"].min(), scales["context_spread"].min()) <= 0:
+        raise ValueError("spreads must be positive")
+    layers, width = [], 2 * len(FEATURES) + len(names) + len(CONTEXT)
+    for place in range(sum(name.startswith("kernel_") for name in arrays)):
+        kernel = learnt_files.numbers(arrays, f"kernel_{place}", (width, None))
+        width = kernel.shape[1]
+        layers.append((kernel, learnt_files.numbers(arrays, f"bias_{place}", (width,))))
+    if not layers or width != 1:
+        raise ValueError("its last layer must give one number")
+    caution = float(learnt_files.numbers(arrays, "caution", ()))
+    return Ranker(hypotheses=names, layers=tuple(layers), caution=caution, **scales)
 
 
 @functools.lru_cache(maxsize=1)
@@ -168,10 +156,4 @@ def packaged_ranker() -> Ranker:
     Raises:
         FileNotFoundError: If the package was installed without its data.
     """
-    asset = resources.files("hardmo_jax").joinpath("networks", "assets", _ASSET)
-    if not asset.is_file():
-        raise FileNotFoundError(
-            f"the package lacks networks/assets/{_ASSET}; reinstall hardmo_jax, or train one with "
-            "`python -m tools.train --config=configs/train_ranker.py`"
-        )
-    return read_ranker(asset.read_bytes(), source=_ASSET)
+    return _KIND.read_asset(_ASSET, _from_arrays)

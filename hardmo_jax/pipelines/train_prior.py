@@ -1,7 +1,6 @@
 """Training of the pose prior: mixtures over the parts of the body, from the poses that the lifter learns from."""
 
 import dataclasses
-import json
 import pathlib
 import sys
 
@@ -75,7 +74,7 @@ def train_prior(
         "held_out_log_density": {part: [one, many] for part, one, many in scores},
     }
     path = output_dir / "pose_prior.npz"
-    return path, pose_mixture.save_mixtures(path, mixtures, json.dumps(record, sort_keys=True)), scores
+    return path, pose_mixture.save_mixtures(path, mixtures, record), scores
 
 
 def _of_part(full_pose: np.ndarray, joints: tuple[str, ...]) -> np.ndarray:

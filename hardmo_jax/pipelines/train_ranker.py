@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -116,7 +115,7 @@ def train_ranker(
         "held_out_mm": summary,
     }
     path = output_dir / "ranker.npz"
-    return path, ranker_module.save_ranker(path, found, json.dumps(record, sort_keys=True)), summary
+    return path, ranker_module.save_ranker(path, found, record), summary
 
 
 def _fitted(

@@ -247,7 +247,7 @@ def test_prior_of_a_fit_starts_at_the_mean_of_the_mixtures_within_the_limits(mix
 @pytest.fixture(scope="module")
 def data(mixtures, tmp_path_factory):
     path = tmp_path_factory.mktemp("prior") / "deep" / "prior.npz"
-    save_mixtures(path, mixtures, '{"seed": 0}')
+    save_mixtures(path, mixtures, {"seed": 0})
     assert [child.name for child in path.parent.iterdir()] == ["prior.npz"]
     return path.read_bytes()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib import resources
 
 import jax
 import jax.numpy as jnp
@@ -211,7 +212,7 @@ def test_huge_networks_and_other_files_are_refused(stored, tmp_path):
 
 
 def test_the_package_holds_one_of_at_most_eight_megabytes_that_saw_no_held_out_take():
-    asset = motion_lifter_file.resources.files("hardmo_jax").joinpath("networks", "assets", "motion_lifter.npz")
+    asset = resources.files("hardmo_jax").joinpath("networks", "assets", "motion_lifter.npz")
     data = asset.read_bytes()
     assert len(data) <= 8_000_000
     found, record = read_motion_lifter(data, source="motion_lifter.npz")

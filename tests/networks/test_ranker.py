@@ -130,7 +130,7 @@ def test_caution_raises_the_odds_of_the_first_fit_by_its_exponential(ranker, peo
 @pytest.fixture(scope="module")
 def data(ranker, tmp_path_factory):
     path = tmp_path_factory.mktemp("ranker") / "deep" / "ranker.npz"
-    save_ranker(path, ranker, '{"seed": 0}')
+    save_ranker(path, ranker, {"seed": 0})
     assert [child.name for child in path.parent.iterdir()] == ["ranker.npz"]
     return path.read_bytes()
 

@@ -45,6 +45,11 @@ class TrainedLifter:
         """Guesses of people, see `Lifter`."""
         return nnx.merge(weight_arrays.structure(Lifter, self.options), self.weights)(features)
 
+    @functools.cached_property
+    def weights_sha256(self) -> str:
+        """Checksum of the weights, wherever they come from."""
+        return weight_arrays.weights_sha256(self.weights)
+
 
 def initial_weights(options: LifterOptions, seed: int) -> Any:
     """Untrained weights."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -83,6 +84,14 @@ def structure(network: Callable[..., nnx.Module], options: Hashable) -> Any:
 def _blank(network: Callable[..., nnx.Module], options: Hashable) -> tuple[Any, Any]:
     """A network without its arrays, and their shapes."""
     return nnx.split(nnx.eval_shape(lambda: network(options, rngs=nnx.Rngs(0))))
+
+
+def weights_sha256(weights: Any) -> str:
+    """Checksum of weights in single precision."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(weights):
+        digest.update(np.asarray(leaf, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def named_leaves(weights: Any) -> dict[str, Any]:

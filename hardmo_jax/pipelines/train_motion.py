@@ -1,7 +1,6 @@
 """Training of the motion lifter, from motion capture to the file that ships."""
 
 import dataclasses
-import hashlib
 import pathlib
 import sys
 import time
@@ -93,7 +92,12 @@ def train_motion(
     blank = np.eye(lifter.NUM_SPREAD, dtype=np.float32)
 
     def with_weights(weights: Any) -> TrainedMotionLifter:
-        return TrainedMotionLifter(weights=weights, error_precision=blank, options=options.network)
+        return TrainedMotionLifter(
+            weights=weights,
+            error_precision=blank,
+            options=options.network,
+            lifter_weights_sha256=trained.weights_sha256,
+        )
 
     def batch_of(number: int) -> tuple[MotionInput, MotionTarget]:
         found = sampler.draw(number, options.loop.batch)
@@ -106,7 +110,7 @@ def train_motion(
         return motion_loss.motion_loss(skeleton, clip, with_weights(weights)(clip), target, options.loss)
 
     same = dataclasses.replace(options, calibration_clips=0, shrinkage=0.0)
-    identity = f"{same}\nmotion {provenance.file_sha256(pool_path)}\nlifter {_digest(trained)}\n"
+    identity = f"{same}\nmotion {provenance.file_sha256(pool_path)}\nlifter {trained.weights_sha256}\n"
     loop.check_same_run(output_dir / "run.txt", identity)
     last: dict[str, float] = {}
 
@@ -139,20 +143,11 @@ def train_motion(
         "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
         "held_out": training_poses.held_out_names(),
         "body_sha256": body.checksum,
-        "lifter_weights_sha256": _digest(trained),
         "last": last,
     }
     path = output_dir / "motion_lifter.npz"
     digest = motion_lifter_file.save_motion_lifter(path, result, record)
     return TrainedSummary(path=path, sha256=digest, minutes=minutes, clips=clips, last=dict(last))
-
-
-def _digest(trained: TrainedLifter) -> str:
-    """Checksum of a lifter's weights, wherever they come from."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(trained.weights):
-        digest.update(np.asarray(leaf, np.float32).tobytes())
-    return digest.hexdigest()
 
 
 def _calibrated(

@@ -58,8 +58,10 @@ def lift_motion(
     Raises:
         ObservationError: If there are no 2D keypoints, no camera, no frames, more than one batch axis, or the frame
             rate is not positive.
+        OtherLifterError: If the motion lifter was trained on another lifter.
     """
     trained, trained_motion = trained or packaged_lifter(), trained_motion or packaged_motion_lifter()
+    trained_motion.check_lifter(trained)
     if observations.keypoints_2d is None or observations.camera is None:
         raise ObservationError("lifting needs `keypoints_2d` and `camera`")
     if "left_hip" not in body.joint_names:

@@ -202,6 +202,41 @@ def test_damaged_files_are_refused_in_words(stored, tmp_path, arrays, words):
         read_motion_lifter(changed(stored, tmp_path / "bad.npz", **arrays), source="bad.npz")
 
 
+def test_the_lifter_that_it_was_trained_on_is_kept_in_the_file(stored, trained, lifter, tmp_path):
+    assert read_motion_lifter(stored.read_bytes(), source="x")[0].lifter_weights_sha256 is None
+    own = dataclasses.replace(trained, lifter_weights_sha256=lifter.weights_sha256)
+    motion_lifter_file.save_motion_lifter(tmp_path / "own.npz", own, {"seed": 3})
+    found, record = read_motion_lifter((tmp_path / "own.npz").read_bytes(), source="x")
+    assert found.lifter_weights_sha256 == lifter.weights_sha256
+    assert record == {"seed": 3, "lifter_weights_sha256": lifter.weights_sha256}
+
+
+@pytest.mark.parametrize("digest", [3, "", "8bf1", "g" * 64, ["a" * 64]])
+def test_a_digest_that_is_none_is_refused(stored, tmp_path, digest):
+    options = {"width": OPTIONS.width, "hidden": OPTIONS.hidden, "gaps": OPTIONS.gaps}
+    record = {"lifter_weights_sha256": digest}
+    meta = np.array(json.dumps({"format_version": 1, "options": options, "record": record}))
+    with pytest.raises(MotionLifterFileError, match="lifter_weights_sha256"):
+        read_motion_lifter(changed(stored, tmp_path / "bad.npz", meta=meta), source="bad.npz")
+
+
+def test_another_lifter_is_refused_with_both_digests(trained, lifter):
+    other = dataclasses.replace(lifter, weights=jax.tree.map(lambda leaf: leaf + 1, lifter.weights))
+    own = dataclasses.replace(trained, lifter_weights_sha256=lifter.weights_sha256)
+    own.check_lifter(lifter)
+    trained.check_lifter(other)  # nothing is known of what it was trained on
+    with pytest.raises(motion_lifter_file.OtherLifterError, match=r"pass .*tools\.train") as caught:
+        own.check_lifter(other)
+    assert lifter.weights_sha256 in str(caught.value)
+    assert other.weights_sha256 in str(caught.value)
+
+
+def test_the_two_that_ship_belong_together():
+    motion_lifter = motion_lifter_file.packaged_motion_lifter()
+    assert motion_lifter.lifter_weights_sha256 is not None
+    motion_lifter.check_lifter(lifter_file.packaged_lifter())
+
+
 def test_huge_networks_and_other_files_are_refused(stored, tmp_path):
     options = {"width": 10**9, "hidden": 4, "gaps": [1]}
     meta = np.array(json.dumps({"format_version": 1, "options": options, "record": {}}))

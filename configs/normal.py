@@ -84,9 +84,10 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
     )
     config.fit.temporal = variant not in ("headings", "multi_start")  # frames of a person in a video fitted together
+    config.fit.camera_is_fixed = True  # False: feet are not held where they stand, and no floor is reported
     config.motion = config_dict.create(
         acceleration_spread=15.0,  # m/s^2 where the lifter sees none: smaller is smoother
-        lock_spread=0.0015,  # metres a frame that standing feet may slip; float("inf") for cameras that move
+        lock_spread=0.0015,  # metres a frame that standing feet may slip
         iterations=3,
     )
     config.output = config_dict.create(

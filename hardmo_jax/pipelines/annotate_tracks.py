@@ -12,16 +12,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from hardmo_jax.array_types import Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.pipelines.sightings import Picture, Sighting, as_read, to_observations
+from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting, as_read, to_observations
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
 from hardmo_jax.recovery.starts import StartOptions
+from hardmo_jax.skeleton import layouts
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -37,6 +39,15 @@ _CONFIDENT, _LEAST_POINTS = 0.4, 4
 _LONGEST_STEP = 3.0
 #: Distance of standing feet from a plane, metres, beyond which there is no floor.
 _LARGEST_RESIDUAL = 0.15
+#: Locked feet that move faster than this, metres a second, in a quarter of the steps in which they should stand. Before
+#: fixed cameras that quarter is faster than 0.02 to 0.03, before one that turns by 2 degrees a second than 0.1.
+_SLIDING, _SLIDING_PERCENTILE = 0.06, 75
+#: Probability from which a point of a foot is said to stand.
+_STANDS = 0.5
+#: Time over which a foot's speed is taken, seconds, and how many speeds must be there.
+_STEP_SECONDS, _LEAST_STEPS = 1 / 15, 20
+#: What to do about feet that do not stay.
+_UNLOCK = "if the camera moves, give --config.fit.camera_is_fixed=False: no foot is locked then, and no floor reported"
 #: What the source of keypoints says of frames in which nobody was found.
 FILLED_SOURCE = "none, filled in"
 
@@ -47,12 +58,16 @@ class VideoFitOptions(FitOptions):
 
     temporal: bool = True
     """Frames of a person in a video are fitted together; else each by itself."""
+    camera_is_fixed: bool = True
+    """Feet that stand stay where they are, and the floor is reported. Before a camera that moves neither is so."""
 
     @classmethod
-    def of(cls, options: FitOptions, *, temporal: bool = True) -> "VideoFitOptions":
+    def of(cls, options: FitOptions, *, temporal: bool = True, camera_is_fixed: bool = True) -> "VideoFitOptions":
         """The same options, for a job."""
         return cls(
-            temporal=temporal, **{field.name: getattr(options, field.name) for field in dataclasses.fields(FitOptions)}
+            temporal=temporal,
+            camera_is_fixed=camera_is_fixed,
+            **{field.name: getattr(options, field.name) for field in dataclasses.fields(FitOptions)},
         )
 
 
@@ -67,6 +82,7 @@ class FittedTracks:
     ground: Ground | None
     """The floor, where somebody stands before a camera that is taken to be fixed."""
     warnings: tuple[str, ...]
+    """What may be wrong, such as a camera that was taken to be fixed and seems to move."""
 
 
 def fit_tracks(
@@ -86,12 +102,13 @@ def fit_tracks(
         pictures: Frames of the video, in order.
         sightings: People in them, one or more.
         start: Of frames that are fitted by themselves.
-        options: Weights.
+        options: Weights, and whether the camera is fixed.
         motion: How frames are tied together.
         report: Told the stage, what is done, and of how much.
     """
     rate = frame_rate(pictures)
-    warnings = []
+    is_locked = options.camera_is_fixed and bool(np.isfinite(motion.lock_spread))
+    warnings: list[str] = []
     if not SLOWEST <= rate <= FASTEST:
         warnings.append(
             f"people are followed at {SLOWEST:g} to {FASTEST:g} frames a second, here are {rate:.3g}: every frame "
@@ -101,6 +118,7 @@ def fit_tracks(
     report("fit", 0, total)
     found: list[tuple[list[Sighting], FitResult]] = []
     standing: list[tuple[BodyParams, np.ndarray]] = []
+    speeds: list[np.ndarray] = []
     for track in _tracks(sightings):
         for piece in cut_track(track):
             if len(piece) >= _SHORTEST and not warnings:
@@ -109,6 +127,7 @@ def fit_tracks(
                     body,
                     to_observations(filled),
                     frames_per_second=rate,
+                    camera_is_fixed=options.camera_is_fixed,
                     options=weights_of_frames(options),
                     motion_options=motion,
                 )
@@ -116,7 +135,9 @@ def fit_tracks(
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
                 found.append((_with_boxes(filled, result), result))
                 is_sound = np.isin(result.status, (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER))
-                standing.append((result.params, np.asarray(recovered.stands) * is_sound[:, None]))
+                stands = np.asarray(recovered.stands) * is_sound[:, None]
+                standing.append((result.params, stands))
+                speeds.append(_standing_speeds(np.asarray(result.keypoints_3d), stands, rate))
             else:
                 single = lift_and_fit(body, to_observations(piece), start=start, options=options)
                 read = as_read(piece, np.asarray(single.keypoint_order))
@@ -126,11 +147,15 @@ def fit_tracks(
     everybody = [sighting for piece, _ in found for sighting in piece]
     result = _joined([result for _, result in found])
     order = sorted(range(len(everybody)), key=lambda at: (everybody[at].picture.position, everybody[at].track_id))
+    ground = None
+    if is_locked:
+        ground, doubts = _ground(body, standing)
+        warnings += [*doubts, *_sliding_warnings(speeds)]
     return FittedTracks(
         sightings=[everybody[at] for at in order],
         result=jax.tree.map(lambda leaf: leaf[np.array(order)], result),
         warnings=tuple(warnings),
-        ground=_ground(body, standing) if np.isfinite(motion.lock_spread) else None,
+        ground=ground,
     )
 
 
@@ -145,17 +170,46 @@ def ground_record(ground: Ground) -> dict[str, Any]:
     }
 
 
-def _ground(body: BodyModel, standing: list[tuple[BodyParams, np.ndarray]]) -> Ground | None:
-    """The floor that all people of the video stand on, if anybody stands."""
+def _ground(body: BodyModel, standing: list[tuple[BodyParams, np.ndarray]]) -> tuple[Ground | None, list[str]]:
+    """The floor that all people of the video stand on, if anybody stands, and what to say if there is none."""
     if not standing:
-        return None
+        return None, []
     params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[params for params, _ in standing])
     try:
         ground = estimate_ground(body, params, np.concatenate([stands for _, stands in standing]))
     except GroundError:
-        return None
+        return None, []
     # Feet that lie on no plane are those of several scenes, or before a camera that moves.
-    return ground if ground.height_residual < _LARGEST_RESIDUAL else None
+    if ground.height_residual < _LARGEST_RESIDUAL:
+        return ground, []
+    return None, [
+        f"feet that stand lie on no floor (root mean square distance {100 * ground.height_residual:.0f} cm): several "
+        f"scenes, distances that are off, or a camera that moves; none is reported; {_UNLOCK}"
+    ]
+
+
+def _standing_speeds(
+    keypoints_3d: Float[np.ndarray, "T K 3"], stands: Float[np.ndarray, "T 4"], frames_per_second: float
+) -> Float[np.ndarray, "S"]:
+    """Speeds of points of feet for as long as they are said to stand, m/s, of steps of about `_STEP_SECONDS`."""
+    points = keypoints_3d[:, list(layouts.get_layout(LAYOUT).indices(layouts.CONTACT_POINTS))]
+    step = max(1, round(_STEP_SECONDS * frames_per_second))
+    if len(points) <= step:
+        return np.zeros(0)
+    is_standing = np.lib.stride_tricks.sliding_window_view(stands >= _STANDS, step + 1, axis=0).all(-1)
+    speeds = np.linalg.norm(points[step:] - points[:-step], axis=-1) * frames_per_second / step
+    return speeds[is_standing & np.isfinite(speeds)]
+
+
+def _sliding_warnings(speeds: list[Float[np.ndarray, "S"]]) -> list[str]:
+    """What to say if feet that are locked move all the same."""
+    everything = np.concatenate([np.zeros(0), *speeds])
+    if len(everything) < _LEAST_STEPS:
+        return []
+    fast = float(np.percentile(everything, _SLIDING_PERCENTILE))
+    if fast <= _SLIDING:
+        return []
+    return [f"feet that are held to the floor move all the same, by {100 * fast:.0f} cm/s: {_UNLOCK}"]
 
 
 def frame_rate(pictures: list[Picture]) -> float:

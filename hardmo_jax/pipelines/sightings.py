@@ -10,6 +10,9 @@ from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import video
 
+#: Of the keypoints of sightings.
+LAYOUT = "openpose67"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
@@ -69,7 +72,7 @@ def to_observations(sightings: list[Sighting]) -> Observations:
             focal_length=np.stack([np.asarray(view.focal_length) for view in views]),
             principal_point=np.stack([np.asarray(view.principal_point) for view in views]),
         ),
-        layout="openpose67",
+        layout=LAYOUT,
     )
 
 

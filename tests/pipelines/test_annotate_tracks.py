@@ -15,6 +15,7 @@ from hardmo_jax.geometry import cameras
 from hardmo_jax.pipelines import annotate_tracks
 from hardmo_jax.pipelines.annotate_tracks import FILLED_SOURCE, VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.sightings import Picture, Sighting
+from hardmo_jax.recovery import recover_motion
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.skeleton import layouts
@@ -60,7 +61,8 @@ def sighting(position, pixels, confidence, track_id=3, seconds=None):
 
 
 def shifted(one, by):
-    return dataclasses.replace(one, keypoints_2d=one.keypoints_2d + by, bbox=one.bbox + by)
+    by = np.broadcast_to(np.float32(by), 2)
+    return dataclasses.replace(one, keypoints_2d=one.keypoints_2d + by, bbox=one.bbox + np.tile(by, 2))
 
 
 def scaled(one, by):
@@ -205,3 +207,81 @@ def test_options_for_jobs_are_those_of_a_fit():
     weights = annotate_tracks.weights_of_frames(options)
     assert "betas" not in weights.refine[0].free
     assert jax.tree.leaves(weights.part_weights) == jax.tree.leaves(FROM_LIFTER.part_weights)
+
+
+# ---- cameras that move ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stance(body):
+    """Sightings of somebody who stands still, one a frame."""
+    params = hm.BodyParams.rest(body, batch=(FRAMES,))
+    pose = np.array(params.body_pose)
+    for side, way in zip(layouts.SIDES, (-1, 1), strict=True):
+        pose[:, body.joint_names.index(f"{side}_shoulder") - 1, 2] = way * 1.2  # arms hang
+    places = {"global_orient": np.tile([np.pi, 0.0, 0.0], (FRAMES, 1)), "transl": np.tile([0.0, 0.0, 4.0], (FRAMES, 1))}
+    params = dataclasses.replace(params, body_pose=pose, **places)
+    model, is_supported = landmarks.point_model(body, layouts.get_layout("openpose67"))
+    camera = cameras.camera_from_image_size(WIDTH, HEIGHT)
+    pixels = np.asarray(cameras.project_points(camera, np.asarray(model(params))))
+    return [sighting(at, pixels[at], is_supported.astype(np.float32)) for at in range(FRAMES)]
+
+
+@pytest.fixture
+def sure(monkeypatch):
+    """What is fitted is told to stand for certain: somebody who is this still is nobody whom the network has seen."""
+
+    def recovered(*args, **settings):
+        found = recover_motion.recover_motion(*args, **settings)
+        return dataclasses.replace(found, stands=np.ones_like(found.stands))
+
+    monkeypatch.setattr(annotate_tracks, "recover_motion", recovered)
+
+
+def panned(stance, degrees_a_second):
+    """What a camera sees that turns to the left."""
+    focal_length = float(np.hypot(WIDTH, HEIGHT))
+    turned = [focal_length * np.tan(np.radians(degrees_a_second * at / RATE)) for at in range(FRAMES)]
+    return [shifted(one, [by, 0.0]) for one, by in zip(stance, turned, strict=True)]
+
+
+def test_before_a_fixed_camera_feet_are_locked_and_there_is_a_floor(body, stance, sure):
+    found = recover(body, stance)
+    assert found.ground is not None
+    assert not found.warnings
+
+
+def test_a_camera_that_turns_is_named_by_the_option_that_says_so(body, stance, sure):
+    moving = panned(stance, 4.0)
+    found = recover(body, moving)
+    assert len(found.warnings) == 1
+    assert "--config.fit.camera_is_fixed=False" in found.warnings[0]
+    told = recover(body, moving, options=VideoFitOptions.of(FROM_LIFTER, camera_is_fixed=False))
+    assert not told.warnings
+    assert told.ground is None
+
+
+def test_feet_are_not_held_before_a_camera_that_moves(body, stance):
+    columns = list(layouts.get_layout("openpose67").indices(layouts.CONTACT_POINTS))
+
+    def slide(camera_is_fixed):
+        options = VideoFitOptions.of(FROM_LIFTER, camera_is_fixed=camera_is_fixed)
+        feet = np.asarray(recover(body, panned(stance, 2.0), options=options).result.keypoints_3d)[:, columns]
+        return np.linalg.norm(feet[-1] - feet[0], axis=-1).mean()
+
+    assert slide(False) > 1.2 * slide(True)
+
+
+def test_feet_on_several_floors_are_no_floor_and_the_option_is_named(body, stance, sure):
+    above = [dataclasses.replace(shifted(one, [0.0, -300.0]), track_id=8) for one in stance]
+    found = recover(body, [*stance, *above])
+    assert found.ground is None
+    assert len(found.warnings) == 1
+    assert "no floor" in found.warnings[0]
+    assert "--config.fit.camera_is_fixed=False" in found.warnings[0]
+
+
+def test_without_a_lock_nothing_is_said_of_feet(body, stance, sure):
+    found = recover(body, panned(stance, 4.0), motion=dataclasses.replace(MOTION, lock_spread=np.inf))
+    assert not found.warnings
+    assert found.ground is None

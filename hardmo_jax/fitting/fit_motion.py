@@ -17,7 +17,7 @@ from hardmo_jax.fitting.job import FitJob, guess_rows, make_job, start_of
 from hardmo_jax.fitting.paths import PathTerms
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
-from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.fitting.stages import GROUPS, FitOptions
 from hardmo_jax.fitting.threads import on_cores
 from hardmo_jax.fitting.track_shape import track_shape
 from hardmo_jax.observations import ObservationError, Observations
@@ -57,6 +57,9 @@ class MotionOptions:
     """Frames that are solved together; longer tracks are cut, so that memory does not grow with them."""
     overlap_frames: int = 16
     """Frames that a piece shares with the next; there the two are blended."""
+    longest_gap_seconds: float = 1.25
+    """Time from the nearest frame in which the person was seen up to which a frame is filled in; what lies farther from
+    all of them is made up, and its status is NO_EVIDENCE."""
 
     def __post_init__(self) -> None:
         for name in ("acceleration_spread", "lock_spread", "lock_scale"):
@@ -66,6 +69,8 @@ class MotionOptions:
             raise ValueError(
                 f"`acceleration_share` must not be negative, and 0 <= stands_from < stands_surely <= 1, got {self}"
             )
+        if not self.longest_gap_seconds >= 0:
+            raise ValueError(f"`longest_gap_seconds` must not be negative, got {self.longest_gap_seconds}")
         if not 0 <= self.shape_share <= 1:
             raise ValueError(f"`shape_share` must be in [0, 1], got {self.shape_share}")
         for name in ("shape_iterations", "iterations", "gradient_steps", "shape_frames"):
@@ -91,14 +96,15 @@ def fit_motion(
 ) -> FitResult:
     """Fit all frames of one person's track together.
 
-    The objective is that of `hm.fit` in every frame, with the weights of the first stage of `options.refine` (its
-    groups are those of a track: all but the shape; the solver is Levenberg-Marquardt), and what
-    `fitting.paths` adds between frames. After some steps the frames settle on one shape (`fitting.track_shape`).
+    The objective is that of `hm.fit` in every frame, with the weights of the first stage of `options.refine`, which
+    frees all groups but the shape, by Levenberg-Marquardt, and what `fitting.paths` adds between frames. After some
+    steps the frames settle on one shape (`fitting.track_shape`).
 
     Args:
         body: Model with landmarks.
         observations: Of T frames. Those in which nothing was found have confidence zero everywhere: guess and
-            neighbours fill them in, and their status is `FILLED`.
+            neighbours fill them in, and their status is `FILLED`, or `NO_EVIDENCE` far from all that was seen, or
+            `DIVERGED` if what came out is no human body in front of the camera.
         initial: Where each frame starts, and what it is drawn to.
         frames_per_second: Frame rate.
         stands: Probability that each of `layouts.CONTACT_POINTS` stands, before a camera that does not move; None locks
@@ -112,9 +118,10 @@ def fit_motion(
         before the shape was settled and after; CONVERGED, MAX_STEPS and NO_BETTER are said of pieces too.
 
     Raises:
-        ObservationError: As `hm.fit`, and if there is not exactly one batch axis, the frame rate is not positive, or
-            `stands` or `is_continued` are of another shape, or not numbers.
+        ObservationError: As `hm.fit`, and if there is not exactly one batch axis, the frame rate is not positive,
+            `stands` or `is_continued` are of another shape, or not numbers, or as `check_track_options`.
     """
+    check_track_options(options)
     motion_options = motion_options or MotionOptions()
     batch, people = evidence.flatten(observations)
     if len(batch) != 1 or batch[0] == 0:
@@ -147,7 +154,12 @@ def fit_motion(
     status = result["status"]
     is_stuck = (history[:, 0] <= history[:, -1]) & (told[:, 0] <= told[:, -1])
     status = np.where(is_stuck & (status <= FitStatus.MAX_STEPS), FitStatus.NO_BETTER, status)
-    status = np.where(prepared.is_enough, status, FitStatus.FILLED)
+    is_possible = np.asarray(
+        judgement.is_possible(job.model, job.prior, solved, has_pixels=seen.keypoints_2d is not None)
+    )
+    is_near = _seconds_from(prepared.is_enough, is_continued, frames_per_second) <= motion_options.longest_gap_seconds
+    filled = np.where(is_possible, np.where(is_near, FitStatus.FILLED, FitStatus.NO_EVIDENCE), FitStatus.DIVERGED)
+    status = np.where(prepared.is_enough, status, filled)
     is_finite = np.isfinite(solved).all(-1) & np.isfinite(told).all(-1) & is_number & prepared.is_finite
     status = np.where(is_finite, status, FitStatus.NONFINITE).astype(np.int32)
     for name in ("keypoints_2d", "keypoints_3d"):
@@ -160,6 +172,42 @@ def fit_motion(
         neutral = jnp.zeros((*batch, body.num_expression), body.joint_template.dtype)
         result["params"] = dataclasses.replace(result["params"], expression=neutral)
     return FitResult(camera=camera, **{**result, "status": status, "loss_history": history})
+
+
+def check_track_options(options: FitOptions) -> None:
+    """Refuse options of single people that a track does not follow.
+
+    Raises:
+        ObservationError: If the solver is not Levenberg-Marquardt, or the first stage frees other groups than all but
+            the shape.
+    """
+    if options.solver != "levenberg_marquardt":
+        raise ObservationError(
+            f"frames of a track are fitted together by levenberg_marquardt, not by {options.solver!r}; other solvers "
+            "fit frames one by one (`hm.lift_and_fit`, `--config.fit.temporal=False`)"
+        )
+    wanted = tuple(group for group in GROUPS if group != "betas")
+    if set(options.refine[0].free) != set(wanted):
+        raise ObservationError(
+            f"the stage of a track frees {', '.join(wanted)}, got {', '.join(options.refine[0].free) or 'nothing'}; "
+            "`recovery.recover_motion.weights_of_frames` makes options of a track from those of single people"
+        )
+
+
+def _seconds_from(
+    is_seen: Bool[np.ndarray, "T"], is_continued: Bool[AnyArray, "T"] | None, frames_per_second: float
+) -> Float[np.ndarray, "T"]:
+    """Time from each frame to the nearest one that was seen, without a cut between; infinite if there is none."""
+    at = np.arange(len(is_seen))
+    cuts = np.zeros(len(at), bool) if is_continued is None else ~np.asarray(is_continued, bool)
+    scene = np.cumsum(cuts)
+    seen = np.flatnonzero(is_seen)
+    if not len(seen):
+        return np.full(len(at), np.inf)
+    after = np.searchsorted(seen, at)
+    beside = np.stack([seen[np.maximum(after - 1, 0)], seen[np.minimum(after, len(seen) - 1)]])
+    apart = np.where(scene[beside] == scene, np.abs(beside - at), np.inf)
+    return apart.min(0) / frames_per_second
 
 
 def _check_track(count: int, stands: AnyArray | None, is_continued: AnyArray | None) -> None:

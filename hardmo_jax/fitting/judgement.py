@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.fitting import evidence as evidence_module
 from hardmo_jax.fitting import objective, variables
@@ -49,6 +49,21 @@ def is_credible(
     within = _EXPLAINED if has_pixels else jnp.minimum(_EXPLAINED_3D, _EXPLAINED_SHARE * _extent(evidence, judged))
     explained = (distance < within) & judged
     share = jnp.sum(explained, -1) / jnp.maximum(jnp.sum(judged, -1), 1)
+    return (share >= _LEAST_EXPLAINED) & is_possible(model, prior, vector, has_pixels=has_pixels)
+
+
+def is_possible(
+    model: landmarks.PointModel, prior: objective.Prior, vector: Float[AnyArray, "B P"], *, has_pixels: bool
+) -> Bool[Array, "B"]:
+    """Whether a result is a human body, whatever was seen of it; not if it is no number.
+
+    Args:
+        model: Its body.
+        prior: For limits of joints.
+        vector: As of `variables.Layout`.
+        has_pixels: It is before a camera, so that it must be in front of it.
+    """
+    vector = jnp.asarray(vector)
     start = variables.Layout.of(model.body).pose_start
     pose, low, high = vector[:, start:], prior.low[prior.num_betas :], prior.high[prior.num_betas :]
     overstep = jnp.max(jnp.maximum(pose - high, low - pose), -1)
@@ -56,7 +71,7 @@ def is_credible(
     is_human = (jnp.max(jnp.abs(vector[:, 6:start]), -1, initial=0) <= _MOST_BETA) & (overstep <= _MOST_OVERSTEP)
     depth = vector[:, 2] + model.body.joint_template[0, 2]
     is_in_front = (depth >= _NEAREST) & (depth <= _FARTHEST) if has_pixels else jnp.isfinite(depth)
-    return (share >= _LEAST_EXPLAINED) & is_human & is_in_front
+    return is_human & is_in_front & jnp.all(jnp.isfinite(vector), -1)
 
 
 def _extent(evidence: Evidence, judged: Bool[Array, "B K"]) -> Float[Array, "B 1"]:

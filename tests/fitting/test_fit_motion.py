@@ -89,7 +89,7 @@ def test_a_wrong_shape_comes_nearer_to_the_truth_and_is_one(track, figure):
 def test_nobody_seen_leaves_the_shape_to_the_guess(track):
     nobody = track.observe(seen=np.zeros(FRAMES, bool))
     found = fitted(track, nobody, motion_options=dataclasses.replace(MOTION, shape_share=1.0))
-    assert (np.asarray(found.status) == hm.FitStatus.FILLED).all()
+    assert (np.asarray(found.status) == hm.FitStatus.NO_EVIDENCE).all()
     np.testing.assert_array_equal(found.params.betas, track.guess().params.betas)
 
 
@@ -134,6 +134,54 @@ def test_a_gap_is_filled_from_both_sides_and_says_so(track):
     error = joint_errors(track, found.params).mean(-1)
     assert error[9:14].max() < 0.08
     assert np.isnan(np.asarray(found.error_by_part["body"])[9:14]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "filled"),
+    [
+        ({}, range(4, 20)),
+        ({"longest_gap_seconds": 4.5 / tracks.RATE}, (4, 5, 6, 7, 16, 17, 18, 19)),
+        ({"longest_gap_seconds": 0.0}, ()),
+        ({"longest_gap_seconds": np.inf}, range(4, 20)),
+    ],
+)
+def test_frames_far_from_all_that_was_seen_are_no_evidence(track, changes, filled):
+    seen = np.ones(FRAMES, bool)
+    seen[4:20] = False
+    options = dataclasses.replace(MOTION, **changes)
+    status = np.asarray(fitted(track, track.observe(seen=seen), motion_options=options).status)
+    assert np.flatnonzero(status == hm.FitStatus.FILLED).tolist() == list(filled)
+    assert np.flatnonzero(status == hm.FitStatus.NO_EVIDENCE).tolist() == sorted(set(range(4, 20)) - set(filled))
+
+
+def test_what_was_seen_behind_a_cut_is_of_no_use(track):
+    seen = np.ones(FRAMES, bool)
+    seen[10:] = False
+    continued = np.ones(FRAMES, bool)
+    continued[12] = False
+    status = np.asarray(fitted(track, track.observe(seen=seen), is_continued=continued).status)
+    assert (status[10:12] == hm.FitStatus.FILLED).all()
+    assert (status[12:] == hm.FitStatus.NO_EVIDENCE).all()
+
+
+@pytest.mark.parametrize("way", ["behind", "bent", "giant"])
+def test_a_frame_that_is_no_human_before_the_camera_is_not_filled_in(track, way):
+    """All of a gap is guessed there, and held to it."""
+    guess = track.guess(jitter=0.001)
+    params, gap = jax.tree.map(np.array, guess.params), slice(8, 12)
+    if way == "behind":
+        params.transl[gap, 2] = -4.0
+    elif way == "bent":
+        params.body_pose[gap, track.body.joint_names.index("left_knee") - 1, 0] = -1.5
+    else:
+        params.betas[:] = 6.0
+    seen = np.ones(FRAMES, bool)
+    seen[gap] = False
+    spread = np.full_like(guess.spread, 1e-3)
+    loose = dataclasses.replace(MOTION, acceleration_spread=1e6)
+    held = dataclasses.replace(guess, params=params, spread=spread)
+    status = np.asarray(fitted(track, track.observe(seen=seen), held, motion_options=loose).status)
+    assert (status[gap] == hm.FitStatus.DIVERGED).all()
 
 
 def test_frames_before_and_after_a_cut_do_not_know_each_other(track):
@@ -290,6 +338,19 @@ def test_bad_requests_are_refused_in_words(track, changes, words):
         fitted(track, track.observe(), **changes)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dataclasses.replace(OPTIONS, solver="adam"), "levenberg_marquardt, not by 'adam'"),
+        (FitOptions(), "weights_of_frames"),
+        (dataclasses.replace(OPTIONS, refine=(Stage(iterations=1, free=("transl",)),)), "got transl"),
+    ],
+)
+def test_options_that_a_track_would_not_follow_are_refused(track, options, words):
+    with pytest.raises(ObservationError, match=words):
+        fitted(track, track.observe(), options=options)
+
+
 def test_a_track_has_one_axis(track):
     pixels = np.asarray(track.observe().keypoints_2d)
     square = pixels.reshape(2, -1, *pixels.shape[1:])
@@ -301,7 +362,8 @@ def test_a_track_has_one_axis(track):
     "changes",
     [
         {"acceleration_spread": 0.0}, {"lock_spread": -1.0}, {"iterations": 0}, {"overlap_frames": 1},
-        {"overlap_frames": 40}, {"stands_from": 0.7}, {"acceleration_share": -1.0},
+        {"overlap_frames": 40}, {"stands_from": 0.7}, {"acceleration_share": -1.0}, {"longest_gap_seconds": -0.1},
+        {"longest_gap_seconds": np.nan},
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(changes):

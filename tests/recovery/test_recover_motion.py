@@ -116,6 +116,18 @@ def test_two_seconds_without_the_person_are_filled_in(body):
     assert steps[14:75].max() < 0.2, "nothing jumps into or out of the gap"
 
 
+def test_what_lies_far_from_all_that_was_seen_is_not_made_up_in_silence(body):
+    frames, gap = 120, slice(15, 105)
+    clip = stage(body, 1, frames, seed=2)
+    confidence = clip.confidence.copy()
+    confidence[gap] = 0
+    observations = dataclasses.replace(clip.observations(), confidence=confidence)
+    status = np.asarray(recover_motion(body, observations, frames_per_second=RATE).result.status)
+    made_up = np.flatnonzero(status == FitStatus.NO_EVIDENCE)
+    assert made_up.tolist() == list(range(15 + 37, 105 - 37)), "1.25 seconds are 37 frames"
+    assert (np.delete(status[gap], made_up - 15) == FitStatus.FILLED).all()
+
+
 def test_a_long_track_in_pieces_is_guessed_as_it_is_as_a_whole(body, monkeypatch):
     clip = stage(body, 1, 150, seed=3).observations()
     whole = lift_motion(body, clip)

@@ -57,6 +57,11 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     table.add_row(*("-" if error is None else f"{100 * error:.2f}" for error in errors))
     status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items())
     console.print(f"{summary.num_people} people in {summary.num_pictures} frames" + (f" ({status})" if status else ""))
+    if summary.num_filled or summary.num_unfilled:
+        console.print(
+            f"not seen in between: {summary.num_filled} filled in"
+            + (f", {summary.num_unfilled} not" if summary.num_unfilled else "")
+        )
     console.print(table)
     if summary.cameras:
         console.print("camera: " + ", ".join(map(_phrase, summary.cameras)), soft_wrap=True)

@@ -24,7 +24,7 @@ from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.evidence import CONFIDENT
-from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.fitting.fit_motion import MotionOptions, check_track_options
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
@@ -32,8 +32,9 @@ from hardmo_jax.perception import estimate, keypoint_files, model_files, video
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks, ground_record
-from hardmo_jax.pipelines.sightings import Picture, Sighting, as_read, relative_source, to_observations
+from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting, as_read, relative_source, to_observations
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, check_stages, lift_and_fit
+from hardmo_jax.recovery.recover_motion import weights_of_frames
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
 from hardmo_jax.skeleton import layouts
@@ -100,8 +101,14 @@ class AnnotateSummary:
 
     num_pictures: int
     num_people: int
+    """Who was seen, once a picture."""
+    num_filled: int
+    """People in frames in which they were not seen, with a body from the frames around (FILLED)."""
+    num_unfilled: int
+    """Those for whom that failed, or who were not seen for too long before and after."""
     num_tracks: int
     status_counts: dict[str, int]
+    """How the fits of people who were seen ended."""
     worst: tuple[str, ...]
     """Who to look at first: the people whose body is farthest from its keypoints, and the failed fits."""
     median_error_by_part: dict[str, float | None]
@@ -139,6 +146,7 @@ def annotate(
         FileNotFoundError: If the source, a model file or the body file is missing.
         hardmo_jax.perception.video.MediaError: If the source cannot be read.
         hardmo_jax.body.io.BodyFileError: If the body file is not one.
+        hardmo_jax.observations.ObservationError: If frames of a video cannot be fitted together by the options.
         OutputFolderError: If the output folder holds anything else than an earlier run.
     """
     report = progress or (lambda stage, done, total: None)
@@ -148,6 +156,8 @@ def annotate(
     # Everything that can be wrong with the request is found before any work is done.
     body = load_body_option(options.body)
     media = video.open_media(source)
+    if _is_over_time(media, options):
+        check_track_options(weights_of_frames(options.fit))
     estimator = None
     if media.kind != "keypoints":
         estimator = estimate.load_estimator(model_folder, options.perception)
@@ -188,7 +198,7 @@ def _annotate_into(
     pictures, sightings = with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
     result = hypotheses = None
     with record.stage("fit"):
-        if sightings and media.kind == "video" and options.fit.temporal and options.start.kind == "lifter":
+        if sightings and _is_over_time(media, options):
             tracks = fit_tracks(
                 body, pictures, sightings, start=options.start, options=options.fit, motion=options.motion,
                 report=report,
@@ -222,9 +232,15 @@ def _annotate_into(
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
     summary = _summarise(pictures, sightings, rows, record, tuple(warnings))
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
-    record.add("summary", {"people": summary.num_people, "status": summary.status_counts})
+    counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled}
+    record.add("summary", {**counts, "status": summary.status_counts})
     record.write(output / "run.json")
     return summary
+
+
+def _is_over_time(media: video.Media, options: AnnotateOptions) -> bool:
+    """Whether frames of a person are fitted together."""
+    return media.kind == "video" and options.fit.temporal and options.start.kind == "lifter"
 
 
 def learnt_files() -> list[pathlib.Path]:
@@ -526,7 +542,7 @@ def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
 
 def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
     """The people to look at first, each as a phrase."""
-    failed = [row for row in rows if not row.is_usable]
+    failed = [row for row in rows if not row.is_usable and row.keypoint_source != FILLED_SOURCE]
     poor = [row for row in rows if row.is_usable and (row.error_by_part["body"] or 0) > _POOR_ERROR]
     poor.sort(key=lambda row: -(row.error_by_part["body"] or 0))
     phrases = []
@@ -551,14 +567,18 @@ def _summarise(
         errors = [error for row in usable if (error := row.error_by_part.get(part)) is not None]
         medians[part] = float(np.median(errors)) if errors else None
     counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.status] = counts.get(row.status, 0) + 1
+    is_filled = [row.status == FitStatus.FILLED.name for row in rows]
+    is_seen = [row.keypoint_source != FILLED_SOURCE and not own for row, own in zip(rows, is_filled, strict=True)]
+    for row, own in zip(rows, is_seen, strict=True):
+        counts[row.status] = counts.get(row.status, 0) + own
     tracks = {(sighting.picture.source_path, sighting.track_id) for sighting in sightings}
     return AnnotateSummary(
         num_pictures=len(pictures),
-        num_people=len(sightings),
+        num_people=sum(is_seen),
+        num_filled=sum(is_filled),
+        num_unfilled=len(rows) - sum(is_seen) - sum(is_filled),
         num_tracks=len(tracks),
-        status_counts=counts,
+        status_counts={status: count for status, count in counts.items() if count},
         worst=_worst(rows),
         median_error_by_part=medians,
         cameras=camera_uses(pictures),

@@ -18,7 +18,7 @@ from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting, as_read, to_observations
+from hardmo_jax.pipelines.sightings import FILLED_SOURCE, LAYOUT, Picture, Sighting, as_read, to_observations
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
@@ -48,8 +48,6 @@ _STANDS = 0.5
 _STEP_SECONDS, _LEAST_STEPS = 1 / 15, 20
 #: What to do about feet that do not stay.
 _UNLOCK = "if the camera moves, give --config.fit.camera_is_fixed=False: no foot is locked then, and no floor reported"
-#: What the source of keypoints says of frames in which nobody was found.
-FILLED_SOURCE = "none, filled in"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,8 @@ from hardmo_jax.perception import video
 
 #: Of the keypoints of sightings.
 LAYOUT = "openpose67"
+#: What the source of keypoints says of frames in which nobody was found.
+FILLED_SOURCE = "none, filled in"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,11 +87,14 @@ def relative_source(media: video.Media, picture: Picture) -> str:
 
 
 def as_read(sightings: list[Sighting], order: np.ndarray) -> list[Sighting]:
-    """People with left and right as the fit took them, which the source of their keypoints then says."""
+    """People with left and right as the fit took them, which the source of their keypoints then says.
+
+    Where nobody was found nothing was exchanged.
+    """
     straight = np.arange(order.shape[-1])
 
     def read(sighting: Sighting, own: np.ndarray) -> Sighting:
-        if np.array_equal(own, straight):
+        if np.array_equal(own, straight) or sighting.source == FILLED_SOURCE:
             return sighting
         arrays = {
             name: getattr(sighting, name)[own]

@@ -12,14 +12,17 @@ from hardmo_jax.body import landmarks
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
-from hardmo_jax.pipelines import annotate_tracks
-from hardmo_jax.pipelines.annotate_tracks import FILLED_SOURCE, VideoFitOptions, cut_track, fit_tracks, frame_rate
-from hardmo_jax.pipelines.sightings import Picture, Sighting
+from hardmo_jax.labels import provenance
+from hardmo_jax.perception import video
+from hardmo_jax.pipelines import annotate, annotate_tracks, sightings
+from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
+from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
 from hardmo_jax.recovery import recover_motion
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.skeleton import layouts
 from tests.fitting import tracks
+from tools import annotate as annotate_tool
 
 WIDTH, HEIGHT, RATE = 1280, 720, 30.0
 FRAMES = 16
@@ -69,10 +72,10 @@ def scaled(one, by):
     return dataclasses.replace(one, keypoints_2d=one.keypoints_2d * by, bbox=one.bbox * by)
 
 
-def recover(body, sightings, pictures=None, **changes):
+def recover(body, found, pictures=None, **changes):
     settings = {"start": START, "options": VideoFitOptions.of(FROM_LIFTER), "motion": MOTION} | changes
     pictures = pictures or [picture(at) for at in range(FRAMES)]
-    return fit_tracks(body, pictures, sightings, report=lambda *step: None, **settings)
+    return fit_tracks(body, pictures, found, report=lambda *step: None, **settings)
 
 
 # ---- where tracks are cut ---------------------------------------------------------------------------------------
@@ -164,6 +167,43 @@ def test_frames_without_the_person_are_filled_in_and_say_so(with_gap):
         inside = with_gap.result.keypoints_2d[at][:15]
         assert (inside >= one.bbox[:2] - 20).all()
         assert (inside <= one.bbox[2:] + 20).all()
+
+
+def test_exchanged_sides_are_not_said_of_frames_in_which_nobody_was_found(walk):
+    lost = dataclasses.replace(walk[0], source=FILLED_SOURCE)
+    order = np.tile(np.arange(67)[::-1], (2, 1))
+    found = sightings.as_read([walk[0], lost], order)
+    assert [one.source for one in found] == ["blazepose, sides exchanged", FILLED_SOURCE]
+
+
+@pytest.fixture(scope="module")
+def summary(body, with_gap):
+    """Of one person with three frames filled in, of which one is said to be no evidence, and another of two frames."""
+    status = np.array(with_gap.result.status)
+    lost = next(at for at, one in enumerate(with_gap.sightings) if one.picture.position == 7)
+    status[lost] = FitStatus.NO_EVIDENCE
+    result = dataclasses.replace(with_gap.result, status=status)
+    clip = pathlib.Path("clip.mp4")
+    media = video.Media(path=clip, kind="video", paths=(clip,), max_pixels=1)
+    rows = annotate.to_labels(with_gap.sightings, result, None, body, annotate.AnnotateOptions(), media)
+    record = provenance.RunRecord(config={}, command=())
+    return annotate._summarise([picture(at) for at in range(FRAMES)], with_gap.sightings, rows, record, ())
+
+
+def test_frames_that_were_filled_in_are_not_people_who_were_seen(summary):
+    assert summary.num_people == FRAMES - 3 + 2
+    assert (summary.num_filled, summary.num_unfilled) == (2, 1)
+    assert sum(summary.status_counts.values()) == summary.num_people
+    assert "FILLED" not in summary.status_counts
+    assert summary.num_tracks == 2
+    assert not any("NO_EVIDENCE" in phrase for phrase in summary.worst), "there is nobody to look at"
+
+
+def test_the_table_counts_them_apart(summary, capsys):
+    annotate_tool.print_summary(summary, "out")
+    printed = capsys.readouterr().out
+    assert f"{FRAMES - 1} people in {FRAMES} frames" in printed
+    assert "not seen in between: 2 filled in, 1 not" in printed
 
 
 def test_order_is_by_frame_then_by_person_and_one_shape_is_one_track(with_gap):

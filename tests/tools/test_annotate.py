@@ -14,6 +14,7 @@ import pytest
 
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.labels import store
+from hardmo_jax.observations import ObservationError
 from hardmo_jax.perception import video
 from hardmo_jax.pipelines import annotate
 from tests.reference import smpl_files
@@ -317,6 +318,14 @@ def test_truncated_video_is_refused_with_its_name(reference_data, perception_mod
         annotate.annotate(
             tmp_path / "cut.mp4", tmp_path / "out", options=smoke_options(), model_folder=perception_models
         )
+
+
+def test_options_that_a_track_would_not_follow_are_refused_before_any_work(reference_data, tmp_path):
+    """Before the models are read, even, of which there are none here."""
+    clip = reference_data / "media/videos/mmhuman3d_single_person_demo.mp4"
+    by_adam = dataclasses.replace(annotate.AnnotateOptions().fit, solver="adam")
+    with pytest.raises(ObservationError, match=r"not by 'adam'.*--config\.fit\.temporal=False"):
+        annotate.annotate(clip, tmp_path / "out", options=smoke_options(fit=by_adam), model_folder=tmp_path / "none")
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "photo", "malicious", "truncated"])

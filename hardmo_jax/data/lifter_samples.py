@@ -10,28 +10,16 @@ import jax
 import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Float
-from hardmo_jax.body import landmarks, placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.data import detector_noise, viewpoints
+from hardmo_jax.data import filming, staging
 from hardmo_jax.data.detector_noise import DetectorNoise
+from hardmo_jax.data.filming import NoiseShare
 from hardmo_jax.data.pose_mixing import MixingOptions, PoseMixer
 from hardmo_jax.data.pose_pool import PosePool
 from hardmo_jax.data.staging import ShapeOptions
 from hardmo_jax.data.viewpoints import ViewpointOptions
 from hardmo_jax.geometry.cameras import Camera
-from hardmo_jax.skeleton import layouts
-
-LAYOUT = "coco_wholebody65"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NoiseShare:
-    """A detector, and how many people it looks at."""
-
-    share: float
-    noise: DetectorNoise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,10 +28,7 @@ class SampleOptions:
 
     mixing: MixingOptions = MixingOptions()
     shape: ShapeOptions = ShapeOptions()
-    viewpoint: ViewpointOptions = ViewpointOptions(
-        pitch_degrees=(-20.0, 30.0), roll_spread_degrees=6.0, distance=(2.5, 9.0),
-        vertical_field_of_view_degrees=(28.0, 72.0),
-    )  # fmt: skip
+    viewpoint: ViewpointOptions = filming.VIEWPOINT
     noises: tuple[NoiseShare, ...] = (
         NoiseShare(share=0.42, noise=DetectorNoise(person_log_spread=0.5)),
         NoiseShare(share=0.13, noise=DetectorNoise(body_spread=0.02, extremity_spread=0.03, person_log_spread=0.5)),
@@ -98,16 +83,8 @@ class LifterSampler:
             seed: Of all batches.
         """
         self.options, self.seed = options, seed
-        self._body = body
-        self._model = landmarks.layout_points(body, LAYOUT)
+        self._body, self._studio = body, filming.Studio(body)
         self._mixer = PoseMixer(pool, options.mixing, seed=seed)
-        layout = layouts.get_layout(LAYOUT)
-        self._layout = layout
-        parts = [layouts.part_of(point) or "" for point in layout.points]
-        is_root = [point.endswith("hand_root") for point in layout.points]
-        self._fingers = np.array([part.endswith("hand") for part in parts]) & ~np.array(is_root)
-        self._feet = np.array([part.endswith("foot") for part in parts])
-        self._face = np.array([point == "nose" or point.endswith(("_eye", "_ear")) for point in layout.points])
 
     def draw(self, batch: int, count: int) -> LifterSamples:
         """A batch of people.
@@ -119,48 +96,27 @@ class LifterSampler:
         rng = np.random.default_rng([self.seed, 1, batch])
         options, dtype = self.options, self._body.joint_template.dtype
         full_pose = self._mixer.draw(rng, count)
-        spread = np.full(self._body.num_betas, options.shape.spread)
-        spread[0] = options.shape.first_spread
-        betas = rng.normal(size=(count, self._body.num_betas)) * spread
+        betas = staging.draw_betas(rng, self._body, options.shape, count)
         world = BodyParams.from_full_pose(
             self._body, full_pose.astype(dtype), betas=betas.astype(dtype), transl=np.zeros((count, 3), dtype)
         )
-        points = np.asarray(in_pieces(self._model, world), np.float64)
-        view = viewpoints.sample_viewpoints_at_once(rng, points, options.viewpoint)
-        params = placement.moved(self._body, world, view.rotation, view.translation)
-        seen = np.einsum("nij,nkj->nki", view.rotation, points) + view.translation[:, None]
-        pixels = seen[..., :2] / seen[..., 2:] * view.focal_length[:, None] + view.principal_point[:, None]
-        keypoints_2d, confidence = self._look(rng, pixels)
-        wrong = np.exp(rng.normal(0, options.focal_length_log_spread, (count, 1)))
+        film = self._studio.film(rng, world, 1, options.viewpoint)
+        keypoints_2d, confidence = self._look(rng, film.pixels)
         return LifterSamples(
-            params=params,
-            keypoints_2d=keypoints_2d.astype(np.float32),
-            confidence=confidence.astype(np.float32),
-            camera=Camera(
-                focal_length=(view.focal_length * wrong).astype(np.float32),
-                principal_point=view.principal_point.astype(np.float32),
-            ),
-            true_keypoints_2d=pixels.astype(np.float32),
+            params=film.params,
+            keypoints_2d=keypoints_2d[:, 0].astype(np.float32),
+            confidence=confidence[:, 0].astype(np.float32),
+            camera=film.told_camera(rng, options.focal_length_log_spread),
+            true_keypoints_2d=film.pixels[:, 0].astype(np.float32),
         )
 
     def _look(
-        self, rng: np.random.Generator, pixels: Float[np.ndarray, "N 65 2"]
-    ) -> tuple[Float[np.ndarray, "N 65 2"], Float[np.ndarray, "N 65"]]:
-        options, count = self.options, len(pixels)
-        shares = np.array([part.share for part in options.noises])
-        ends = np.round(np.cumsum(shares / shares.sum()) * count).astype(int)
-        found = [
-            detector_noise.detect(
-                rng, pixels[first:last, None], self._layout, part.noise, image_size=options.viewpoint.image_size
-            )
-            for part, first, last in zip(options.noises, [0, *ends[:-1]], ends, strict=True)
-            if last > first
-        ]
-        keypoints_2d = np.concatenate([part.keypoints_2d for part in found])[:, 0]
-        confidence = np.concatenate([part.confidence for part in found])[:, 0]
+        self, rng: np.random.Generator, pixels: Float[np.ndarray, "N 1 65 2"]
+    ) -> tuple[Float[np.ndarray, "N 1 65 2"], Float[np.ndarray, "N 1 65"]]:
+        options, studio = self.options, self._studio
+        keypoints_2d, confidence = studio.detect(rng, pixels, options.noises, options.viewpoint.image_size)
         for share, points in (
-            (options.lose_fingers, self._fingers), (options.lose_feet, self._feet), (options.lose_face, self._face),
+            (options.lose_fingers, studio.fingers), (options.lose_feet, studio.feet), (options.lose_face, studio.face),
         ):  # fmt: skip
-            confidence[np.ix_(rng.random(count) < share, points)] = 0
-        keypoints_2d[confidence == 0] = 0
-        return keypoints_2d, confidence
+            confidence = filming.without_points(rng, confidence, share, points)
+        return np.where(confidence[..., None] > 0, keypoints_2d, 0), confidence

@@ -10,13 +10,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hardmo_jax.array_types import Float, Int
-from hardmo_jax.data import hand_poses, synthetic
+from hardmo_jax.data import hand_poses, stretching, synthetic
 from hardmo_jax.data.motion_pool import MotionPool
-from hardmo_jax.data.pose_mixing import ANKLES, JOINTS, LIMBS, TOES, WRISTS
-from hardmo_jax.skeleton import joint_limits, layouts
+from hardmo_jax.data.pose_pool import JOINTS
+from hardmo_jax.data.stretching import LIMBS, WRISTS
+from hardmo_jax.skeleton import layouts
 
 _NAMES = layouts.SMPLH_JOINTS
-_LIMITS = joint_limits.joint_limits(JOINTS[1:])
 #: Windows of moving hands are cut from this many longer ones.
 _HANDS_KEPT = 400
 _HANDS_LENGTH = 4
@@ -50,13 +50,9 @@ class MotionMixingOptions:
     """The whole motion is turned anyhow."""
 
     def __post_init__(self) -> None:
-        for name in ("backwards", "other_limb", "drift_share", "free_ankle", "free_toes", "tumble"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"`{name}` is a probability and must be in [0, 1], got {getattr(self, name)}")
+        stretching.check_shares(self, ("backwards", "other_limb", "drift_share", "free_ankle", "free_toes", "tumble"))
         if not 0 < self.speed[0] <= self.speed[1] < np.inf:
             raise ValueError(f"`speed` must be an interval of positive factors, got {self.speed}")
-        if not self.style_shares or min(share for _, share in self.style_shares) < 0:
-            raise ValueError(f"`style_shares` must be there and not negative, got {self.style_shares}")
 
 
 class MotionMixer:
@@ -74,7 +70,7 @@ class MotionMixer:
         # At the slowest speed a window needs the fewest frames; how fast it may be is decided run by run.
         is_long = pool.run_lengths >= int(np.ceil((frames - 1) * options.speed[0])) + 1
         names = dict(options.style_shares)
-        styles = np.array([style if style in names else "other" for style in pool.styles])[pool.take_of]
+        styles = stretching.named_styles(pool.styles, options.style_shares)[pool.take_of]
         runs = {style: np.flatnonzero((styles == style) & is_long) for style in names}
         shares = {style: share for style, share in options.style_shares if len(runs[style]) and share}
         if not shares:
@@ -108,7 +104,7 @@ class MotionMixer:
             rows = np.flatnonzero(rng.random(count) < options.other_limb)
             if len(rows):
                 pose[np.ix_(rows, np.arange(frames), np.array(limb))] = self._pick(rng, len(rows))[0][:, :, limb]
-        pose[:, :, 1:] = np.clip(pose[:, :, 1:] + self._drifts(rng, count)[:, :, 1:], *_LIMITS)
+        pose[:, :, 1:] = np.clip(pose[:, :, 1:] + self._drifts(rng, count)[:, :, 1:], *stretching.LIMITS)
         full_pose = np.zeros((count, frames, len(_NAMES), 3))
         full_pose[:, :, : len(JOINTS)] = pose
         self._put_hands(rng, full_pose)
@@ -150,14 +146,9 @@ class MotionMixer:
     def _drifts(self, rng: np.random.Generator, count: int) -> Float[np.ndarray, "N T 22 3"]:
         """Slow angles on top of all joints."""
         options, frames = self.options, self.frames
-        factor = np.exp(rng.normal(0, 0.6, (count, 1, 1))) * (rng.random((count, 1, 1)) < options.drift_share)
-        spread = np.full((len(JOINTS), 3), options.drift_degrees)
-        spread[[joint.endswith("_knee") for joint in JOINTS], 1:] *= 0.3
-        spread = factor * spread
-        for joints, share, degrees in (
-            (ANKLES, options.free_ankle, np.array([1.0, 0.6, 0.6]) * options.ankle_degrees),
-            (TOES, options.free_toes, np.array([options.toe_degrees, 2.0, 2.0])),
-        ):
+        spread = stretching.person_factor(rng, count, options.drift_share)
+        spread = spread * stretching.joint_spread(options.drift_degrees)
+        for joints, share, degrees in stretching.free_ends(options):
             spread[:, joints] += (rng.random((count, len(joints), 1)) < share) * degrees
         # Straight from one random angle to the next, with soft corners; the knots lie anywhere in time.
         knots_apart = options.drift_seconds * self._pool.frames_per_second

@@ -9,13 +9,11 @@ import jax
 import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Bool, Float
-from hardmo_jax.body import landmarks, placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.data import detector_noise, staging, viewpoints
+from hardmo_jax.data import detector_noise, filming, staging
 from hardmo_jax.data.detector_noise import DetectorNoise
-from hardmo_jax.data.lifter_samples import LAYOUT, NoiseShare
+from hardmo_jax.data.filming import NoiseShare
 from hardmo_jax.data.motion_mixing import MotionMixer, MotionMixingOptions
 from hardmo_jax.data.motion_pool import MotionPool
 from hardmo_jax.data.staging import ShapeOptions
@@ -35,10 +33,7 @@ class MotionSampleOptions:
     """Of a window."""
     mixing: MotionMixingOptions = MotionMixingOptions()
     shape: ShapeOptions = ShapeOptions()
-    viewpoint: ViewpointOptions = ViewpointOptions(
-        pitch_degrees=(-20.0, 30.0), roll_spread_degrees=6.0, distance=(2.5, 9.0),
-        vertical_field_of_view_degrees=(28.0, 72.0),
-    )  # fmt: skip
+    viewpoint: ViewpointOptions = filming.VIEWPOINT
     noises: tuple[NoiseShare, ...] = (
         NoiseShare(share=0.3, noise=DetectorNoise(person_log_spread=0.5)),
         NoiseShare(share=0.25, noise=DetectorNoise(person_log_spread=0.5, frame_correlation=0.85)),
@@ -98,14 +93,9 @@ class MotionSampler:
         """
         self.options, self.seed = options, seed
         self._body, self._frames_per_second = body, pool.frames_per_second
-        self._model = landmarks.layout_points(body, LAYOUT)
+        self._studio = filming.Studio(body)
         self._mixer = MotionMixer(pool, options.mixing, frames=options.frames, seed=seed)
-        self._layout = layouts.get_layout(LAYOUT)
-        parts = [layouts.part_of(point) or "" for point in self._layout.points]
-        is_root = [point.endswith("hand_root") for point in self._layout.points]
-        self._fingers = np.array([part.endswith("hand") for part in parts]) & ~np.array(is_root)
-        self._feet = np.array([part.endswith("foot") for part in parts])
-        self._contacts = list(self._layout.indices(layouts.CONTACT_POINTS))
+        self._contacts = list(self._studio.layout.indices(layouts.CONTACT_POINTS))
 
     def draw(self, batch: int, count: int) -> MotionSamples:
         """A batch of clips.
@@ -115,64 +105,32 @@ class MotionSampler:
             count: How many.
         """
         rng = np.random.default_rng([self.seed, 2, batch])
-        options, body = self.options, self._body
-        frames, dtype = options.frames, body.joint_template.dtype
+        options, frames = self.options, self.options.frames
         full_pose, pelvis = self._mixer.draw(rng, count)
-        spread = np.full(body.num_betas, options.shape.spread)
-        spread[0] = options.shape.first_spread
-        betas = rng.normal(size=(count, body.num_betas)) * spread
-        rows = np.repeat(betas, frames, 0)
-        root = np.asarray(body.joint_template, np.float64)[0] + rows @ np.asarray(
-            body.joint_shape_basis[: body.num_betas, 0], np.float64
-        )
-        place = pelvis * staging.leg_length(body, betas)[:, None, None]
-        world = BodyParams.from_full_pose(
-            body,
-            full_pose.reshape(count * frames, -1, 3).astype(dtype),
-            betas=rows.astype(dtype),
-            transl=(place.reshape(-1, 3) - root).astype(dtype),
-        )
-        points = np.asarray(in_pieces(self._model, world), np.float64).reshape(count, frames, -1, 3)
-        view = viewpoints.sample_viewpoints_at_once(rng, points.reshape(count, -1, 3), options.viewpoint)
-        params = placement.moved(
-            body, world, np.repeat(view.rotation, frames, 0), np.repeat(view.translation, frames, 0)
-        )
-        seen = np.einsum("nij,ntkj->ntki", view.rotation, points) + view.translation[:, None, None]
-        pixels = seen[..., :2] / seen[..., 2:] * view.focal_length[:, None, None] + view.principal_point[:, None, None]
-        keypoints_2d, confidence = self._look(rng, pixels)
-        wrong = np.exp(rng.normal(0, options.focal_length_log_spread, (count, 1)))
+        betas = staging.draw_betas(rng, self._body, options.shape, count)
+        world = staging.world_params(self._body, full_pose, pelvis, betas)
+        film = self._studio.film(rng, world, frames, options.viewpoint)
+        keypoints_2d, confidence = self._look(rng, film.pixels)
         return MotionSamples(
-            params=jax.tree.map(lambda leaf: np.asarray(leaf).reshape(count, frames, *leaf.shape[1:]), params),
+            params=jax.tree.map(lambda leaf: np.asarray(leaf).reshape(count, frames, *leaf.shape[1:]), film.params),
             keypoints_2d=keypoints_2d.astype(np.float32),
             confidence=confidence.astype(np.float32),
-            camera=Camera(
-                focal_length=(view.focal_length * wrong).astype(np.float32),
-                principal_point=view.principal_point.astype(np.float32),
+            camera=film.told_camera(rng, options.focal_length_log_spread),
+            stands=foot_contact.standing_points(
+                film.points[:, :, self._contacts], film.points, _UP, self._frames_per_second
             ),
-            stands=foot_contact.standing_points(points[:, :, self._contacts], points, _UP, self._frames_per_second),
         )
 
     def _look(
         self, rng: np.random.Generator, pixels: Float[np.ndarray, "N T 65 2"]
     ) -> tuple[Float[np.ndarray, "N T 65 2"], Float[np.ndarray, "N T 65"]]:
-        options, (count, frames) = self.options, pixels.shape[:2]
-        shares = np.array([part.share for part in options.noises])
-        ends = np.round(np.cumsum(shares / shares.sum()) * count).astype(int)
-        found = [
-            detector_noise.detect(
-                rng, pixels[first:last], self._layout, part.noise, image_size=options.viewpoint.image_size
-            )
-            for part, first, last in zip(options.noises, [0, *ends[:-1]], ends, strict=True)
-            if last > first
-        ]
-        keypoints_2d = np.concatenate([part.keypoints_2d for part in found])
-        confidence = np.concatenate([part.confidence for part in found])
-        for share, points in ((options.lose_fingers, self._fingers), (options.lose_feet, self._feet)):
-            is_lost = (rng.random(count) < share)[:, None, None] & points
-            confidence = np.where(is_lost, 0, confidence)
+        options, studio, (count, frames) = self.options, self._studio, pixels.shape[:2]
+        keypoints_2d, confidence = studio.detect(rng, pixels, options.noises, options.viewpoint.image_size)
+        for share, points in ((options.lose_fingers, studio.fingers), (options.lose_feet, studio.feet)):
+            confidence = filming.without_points(rng, confidence, share, points)
         for share, points in (
-            (options.gap, np.ones((count, len(self._layout)), bool)),
-            (options.limb_gap, detector_noise.lost_limbs(rng, self._layout, 1.0, count)),
+            (options.gap, np.ones((count, len(studio.layout)), bool)),
+            (options.limb_gap, detector_noise.lost_limbs(rng, studio.layout, 1.0, count)),
         ):
             length = rng.integers(options.gap_frames[0], options.gap_frames[1] + 1, count)
             start = rng.integers(frames, size=count)

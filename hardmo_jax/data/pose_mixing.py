@@ -10,20 +10,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.data import hand_poses, synthetic
+from hardmo_jax.data import hand_poses, stretching, synthetic
 from hardmo_jax.data.pose_pool import JOINTS, PosePool
-from hardmo_jax.skeleton import joint_limits, layouts
+from hardmo_jax.data.stretching import LIMBS, WRISTS
+from hardmo_jax.skeleton import layouts
 
 _NAMES = layouts.SMPLH_JOINTS
-_LIMITS = joint_limits.joint_limits(JOINTS[1:])
-LIMBS = tuple(
-    [JOINTS.index(f"{side}_{joint}") for joint in limb]
-    for side in layouts.SIDES
-    for limb in (("collar", "shoulder", "elbow"), ("hip", "knee", "ankle", "foot"))
-)
-ANKLES = [JOINTS.index(f"{side}_ankle") for side in layouts.SIDES]
-TOES = [JOINTS.index(f"{side}_foot") for side in layouts.SIDES]
-WRISTS = [JOINTS.index(f"{side}_wrist") for side in layouts.SIDES]
 _HEAD = [JOINTS.index(joint) for joint in ("neck", "head")]
 #: Hands are drawn from this many.
 _HANDS_KEPT = 40_000
@@ -58,11 +50,7 @@ class MixingOptions:
     """The root is turned anyhow."""
 
     def __post_init__(self) -> None:
-        if not self.style_shares or min(share for _, share in self.style_shares) < 0:
-            raise ValueError(f"`style_shares` must be there and not negative, got {self.style_shares}")
-        for name in ("halfway", "other_limb", "noise_share", "free_ankle", "free_toes", "tumble"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"`{name}` is a probability and must be in [0, 1], got {getattr(self, name)}")
+        stretching.check_shares(self, ("halfway", "other_limb", "noise_share", "free_ankle", "free_toes", "tumble"))
 
 
 class PoseMixer:
@@ -78,7 +66,7 @@ class PoseMixer:
         rng = np.random.default_rng([seed, 0])
         written = synthetic.sample_hard_poses(seed, _KEY_POSES_KEPT).full_pose[:, : len(JOINTS)]
         self._poses = np.concatenate([pool.body_pose, written])
-        styles = np.array([style if style in dict(options.style_shares) else "other" for style in pool.styles])
+        styles = stretching.named_styles(pool.styles, options.style_shares)
         of_pose = np.concatenate([styles[pool.take_of], np.full(len(written), "written")])
         self._rows = {style: np.flatnonzero(of_pose == style) for style, _ in options.style_shares}
         shares = {style: share for style, share in options.style_shares if len(self._rows[style]) and share}
@@ -103,7 +91,7 @@ class PoseMixer:
             is_other = rng.random(count) < options.other_limb
             pose[np.ix_(np.flatnonzero(is_other), np.array(limb))] = self._pick(rng, int(is_other.sum()))[:, limb]
         pose += self._noise(rng, count)
-        pose[:, 1:] = np.clip(pose[:, 1:], *_LIMITS)
+        pose[:, 1:] = np.clip(pose[:, 1:], *stretching.LIMITS)
         pose[:, 0] = self._roots(rng, pose[:, 0])
         full_pose = np.zeros((count, len(_NAMES), 3))
         full_pose[:, : len(JOINTS)] = pose
@@ -123,22 +111,14 @@ class PoseMixer:
 
     def _noise(self, rng: np.random.Generator, count: int) -> Float[np.ndarray, "N 22 3"]:
         options = self.options
-        factor = np.exp(rng.normal(0, 0.6, (count, 1, 1))) * (rng.random((count, 1, 1)) < options.noise_share)
-        spread = np.full((len(JOINTS), 3), options.noise_degrees)
+        factor = stretching.person_factor(rng, count, options.noise_share)
+        spread = stretching.joint_spread(options.noise_degrees)
         spread[0] = options.lean_degrees
         spread[_HEAD] *= 1.5
-        spread[[joint.endswith("_knee") for joint in JOINTS], 1:] *= 0.3
         noise = spread * factor * rng.standard_normal((count, len(JOINTS), 3))
-        for joints, share, degrees in (
-            (
-                ANKLES,
-                options.free_ankle,
-                (options.ankle_degrees, 0.6 * options.ankle_degrees, 0.6 * options.ankle_degrees),
-            ),
-            (TOES, options.free_toes, (options.toe_degrees, 2.0, 2.0)),
-        ):
+        for joints, share, degrees in stretching.free_ends(options):
             is_free = rng.random((count, len(joints), 1)) < share
-            noise[:, joints] += is_free * np.array(degrees) * rng.standard_normal((count, len(joints), 3))
+            noise[:, joints] += is_free * degrees * rng.standard_normal((count, len(joints), 3))
         return np.radians(noise)
 
     def _roots(self, rng: np.random.Generator, lean: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:

@@ -111,10 +111,8 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
     """
     rng = generator(seed, name)
     people, frames = motion.full_pose.shape[:2]
-    spread = np.full(body.num_betas, options.shape.spread)
-    spread[0] = options.shape.first_spread
-    betas = rng.normal(size=(people, body.num_betas)) * spread
-    world = _world_params(body, motion, betas)
+    betas = draw_betas(rng, body, options.shape, people)
+    world = world_params(body, motion.full_pose, motion.pelvis, betas)
     model = landmarks.layout_points(body, LAYOUT)
     points = in_pieces(model, world).reshape(people, frames, -1, 3)
     views = viewpoints.sample_viewpoints(rng, points.reshape(people, -1, 3), options.viewpoint)
@@ -206,18 +204,39 @@ def observe(
     )
 
 
-def _world_params(body: BodyModel, motion: Motion, betas: Float[np.ndarray, "N S"]) -> BodyParams:
-    """All people of all frames, one row each, in the world."""
-    people, frames = motion.full_pose.shape[:2]
+def draw_betas(
+    rng: np.random.Generator, body: BodyModel, options: ShapeOptions, people: int
+) -> Float[np.ndarray, "N S"]:
+    """Shapes of people."""
+    spread = np.full(body.num_betas, options.spread)
+    spread[0] = options.first_spread
+    return rng.normal(size=(people, body.num_betas)) * spread
+
+
+def world_params(
+    body: BodyModel,
+    full_pose: Float[np.ndarray, "N T J 3"],
+    pelvis: Float[np.ndarray, "N T 3"],
+    betas: Float[np.ndarray, "N S"],
+) -> BodyParams:
+    """All people of all frames, one row each, in the world.
+
+    Args:
+        body: SMPL-H.
+        full_pose: Axis-angle.
+        pelvis: Place of the pelvis, in leg lengths.
+        betas: Shapes of the people.
+    """
+    people, frames = full_pose.shape[:2]
     dtype = body.joint_template.dtype
     rows = np.repeat(betas, frames, axis=0)
     root = np.asarray(body.joint_template, np.float64)[0] + rows @ np.asarray(
         body.joint_shape_basis[: body.num_betas, 0], np.float64
     )
-    pelvis = motion.pelvis * leg_length(body, betas)[:, None, None]
+    place = pelvis * leg_length(body, betas)[:, None, None]
     return BodyParams.from_full_pose(
         body,
-        jnp.asarray(motion.full_pose.reshape(people * frames, -1, 3), dtype),
+        jnp.asarray(full_pose.reshape(people * frames, -1, 3), dtype),
         betas=jnp.asarray(rows, dtype),
-        transl=jnp.asarray(pelvis.reshape(-1, 3) - root, dtype),
+        transl=jnp.asarray(place.reshape(-1, 3) - root, dtype),
     )

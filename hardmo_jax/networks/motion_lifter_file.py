@@ -64,8 +64,8 @@ class TrainedMotionLifter:
         if expected not in (None, found):
             raise OtherLifterError(
                 f"this motion lifter corrects the lifter whose weights have the SHA-256 {expected}, and the one that "
-                f"is given has {found}: pass the two that belong together, or train a motion lifter on this lifter, "
-                "as `python -m tools.train --config=configs/train_motion.py` does on that of the package"
+                f"is given has {found}: pass the two that belong together, or train a motion lifter on this lifter "
+                "(`python -m tools.train --config=configs/train_motion.py --lifter=FILE`)"
             )
 
 

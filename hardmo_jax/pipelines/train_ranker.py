@@ -17,7 +17,8 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data.detector_noise import DetectorNoise
-from hardmo_jax.data.lifter_samples import LAYOUT, LifterSampler, NoiseShare, SampleOptions
+from hardmo_jax.data.filming import LAYOUT, NoiseShare
+from hardmo_jax.data.lifter_samples import LifterSampler, SampleOptions
 from hardmo_jax.data.pose_mixing import MixingOptions
 from hardmo_jax.fitting.fit import fit
 from hardmo_jax.labels import provenance

@@ -12,7 +12,8 @@ from hardmo_jax.body import landmarks
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data import pose_mixing
 from hardmo_jax.data.detector_noise import DetectorNoise
-from hardmo_jax.data.lifter_samples import LAYOUT, LifterSampler, NoiseShare, SampleOptions
+from hardmo_jax.data.filming import LAYOUT, NoiseShare
+from hardmo_jax.data.lifter_samples import LifterSampler, SampleOptions
 from hardmo_jax.data.pose_pool import PosePool
 from hardmo_jax.skeleton import layouts
 

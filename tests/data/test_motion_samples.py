@@ -7,7 +7,7 @@ import pytest
 from hardmo_jax.body import landmarks, load
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data.detector_noise import DetectorNoise
-from hardmo_jax.data.lifter_samples import LAYOUT, NoiseShare
+from hardmo_jax.data.filming import LAYOUT, NoiseShare
 from hardmo_jax.data.motion_mixing import MotionMixer, MotionMixingOptions
 from hardmo_jax.data.motion_pool import MotionPool
 from hardmo_jax.data.motion_samples import MotionSampleOptions, MotionSampler

@@ -57,13 +57,13 @@ def main(argv: Sequence[str]) -> int:
         if isinstance(options, train_lifter.TrainLifterOptions):
             done = train_lifter.train_lifter(options, folder, mocap=mocap, progress=progress, on_report=tell)
             path, digest = done.path, done.sha256
-            notes = [f"{done.people} people in {done.minutes:.1f} minutes"]
+            notes = [f"{done.drawn} people in {done.minutes:.1f} minutes"]
         elif isinstance(options, train_motion.TrainMotionOptions):
             done = train_motion.train_motion(
                 options, folder, mocap=mocap, trained=given, progress=progress, on_report=tell
             )
             path, digest = done.path, done.sha256
-            notes = [f"{done.clips} clips in {done.minutes:.1f} minutes"]
+            notes = [f"{done.drawn} clips in {done.minutes:.1f} minutes"]
         elif isinstance(options, train_prior.TrainPriorOptions):
             path, digest, scores = train_prior.train_prior(options, folder, mocap=mocap, progress=progress)
             notes = [f"{part}: one Gaussian {one:.2f}, mixture {many:.2f} nats a pose" for part, one, many in scores]

@@ -1,10 +1,9 @@
 """Training of the lifter, from motion capture to the file that ships."""
 
 import dataclasses
+import functools
 import pathlib
-import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,12 +16,12 @@ from hardmo_jax.labels import provenance
 from hardmo_jax.networks import lifter_file, lifter_input
 from hardmo_jax.networks.lifter import LifterOptions
 from hardmo_jax.networks.lifter_file import TrainedLifter
-from hardmo_jax.pipelines import training_poses
-from hardmo_jax.training import calibration, lifter_loss, loop
+from hardmo_jax.pipelines import training_poses, training_runs
+from hardmo_jax.pipelines.training_poses import Progress
+from hardmo_jax.pipelines.training_runs import OnReport, TrainedSummary
+from hardmo_jax.training import lifter_loss
 from hardmo_jax.training.lifter_loss import LossOptions, Skeleton
 from hardmo_jax.training.loop import LoopOptions
-
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,24 +40,13 @@ class TrainLifterOptions:
     """Share of the error's covariance that is taken for independent."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedSummary:
-    """What came of it."""
-
-    path: pathlib.Path
-    sha256: str
-    minutes: float
-    people: int
-    last: dict[str, float]
-
-
 def train_lifter(
     options: TrainLifterOptions,
     output_dir: pathlib.Path,
     *,
     mocap: pathlib.Path,
     progress: Progress | None = None,
-    on_report: Callable[[int, dict[str, float]], None] | None = None,
+    on_report: OnReport | None = None,
 ) -> TrainedSummary:
     """Train a lifter and write it to `lifter.npz`.
 
@@ -75,7 +63,6 @@ def train_lifter(
         PrepareError: If there is no motion capture.
         hardmo_jax.training.loop.TrainingError: If the loss is no number any more.
     """
-    report = progress or (lambda stage, done, total: None)
     begun = time.monotonic()
     pool, pool_path = training_poses.collect_poses(
         mocap, output_dir, frames_per_second=options.frames_per_second, progress=progress
@@ -95,44 +82,31 @@ def train_lifter(
         return lifter_loss.lifter_loss(skeleton, with_weights(weights)(seen.features), target, options.loss)
 
     same = dataclasses.replace(options, calibration_people=0, shrinkage=0.0)
-    loop.check_same_run(output_dir / "run.txt", f"{same}\nposes {provenance.file_sha256(pool_path)}\n")
-    last: dict[str, float] = {}
-
-    def tell(step: int, means: dict[str, float], average: Any) -> None:
-        del average
-        last.clear()
-        last.update(means)
-        report("train", step, options.loop.steps)
-        if on_report is not None:
-            on_report(step, means)
-
-    state = loop.train(
+    weights, last = training_runs.train_network(
         lifter_file.initial_weights(options.network, seed),
         loss,
         lambda number: sampler.draw(number, options.loop.batch),
         options.loop,
-        output_dir / "checkpoints",
-        on_report=tell,
+        output_dir,
+        identity=f"{same}\nposes {provenance.file_sha256(pool_path)}\n",
+        progress=progress,
+        on_report=on_report,
     )
-    trained = calibrated(with_weights(state.average), sampler, skeleton, options)
-    minutes = (time.monotonic() - begun) / 60
-    record = {
-        "command": ["python", "-m", "tools.train", *sys.argv[1:]],
-        "seed": seed,
-        "minutes_of_last_run": round(minutes, 1),
-        "people": options.loop.steps * options.loop.batch,
-        "config": dataclasses.asdict(options),
-        "poses_sha256": provenance.file_sha256(pool_path),
-        "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
-        "held_out": training_poses.held_out_names(),
-        "body_sha256": body.checksum,
-        "last": last,
-    }
+    trained = calibrated(with_weights(weights), sampler, skeleton, options)
+    minutes, people = (time.monotonic() - begun) / 60, options.loop.steps * options.loop.batch
+    record = training_runs.record_of(
+        options,
+        pool,
+        seed=seed,
+        minutes_of_last_run=round(minutes, 1),
+        people=people,
+        poses_sha256=provenance.file_sha256(pool_path),
+        body_sha256=body.checksum,
+        last=last,
+    )
     path = output_dir / "lifter.npz"
     digest = lifter_file.save_lifter(path, trained, record)
-    return TrainedSummary(
-        path=path, sha256=digest, minutes=minutes, people=options.loop.steps * options.loop.batch, last=dict(last)
-    )
+    return TrainedSummary(path=path, sha256=digest, minutes=minutes, drawn=people, last=last)
 
 
 def calibrated(
@@ -152,9 +126,11 @@ def calibrated(
         )
         return error * jnp.exp(-found.log_spread)
 
-    number = -(-options.calibration_people // options.loop.batch)
-    rows = [
-        np.asarray(errors(trained, sampler.draw(calibration.FIRST_BATCH + batch, options.loop.batch)), np.float64)
-        for batch in range(number)
-    ]
-    return dataclasses.replace(trained, error_precision=calibration.error_precision(rows, options.shrinkage))
+    precision = training_runs.measured_precision(
+        functools.partial(errors, trained),
+        lambda number: sampler.draw(number, options.loop.batch),
+        options.calibration_people,
+        options.shrinkage,
+        batch=options.loop.batch,
+    )
+    return dataclasses.replace(trained, error_precision=precision)

@@ -1,8 +1,8 @@
 """Training of the motion lifter, from motion capture to the file that ships."""
 
 import dataclasses
+import functools
 import pathlib
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +18,10 @@ from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.networks.motion_input import MotionInput
 from hardmo_jax.networks.motion_lifter import MotionLifterOptions
 from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter
-from hardmo_jax.pipelines import training_poses
+from hardmo_jax.pipelines import training_poses, training_runs
 from hardmo_jax.pipelines.training_poses import Progress
-from hardmo_jax.training import calibration, loop, motion_loss
+from hardmo_jax.pipelines.training_runs import OnReport, TrainedSummary
+from hardmo_jax.training import motion_loss
 from hardmo_jax.training.lifter_loss import Skeleton
 from hardmo_jax.training.loop import LoopOptions
 from hardmo_jax.training.motion_loss import MotionLossOptions, MotionTarget
@@ -42,17 +43,6 @@ class TrainMotionOptions:
     """Share of the error's covariance that is taken for independent."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedSummary:
-    """What came of it."""
-
-    path: pathlib.Path
-    sha256: str
-    minutes: float
-    clips: int
-    last: dict[str, float]
-
-
 def train_motion(
     options: TrainMotionOptions,
     output_dir: pathlib.Path,
@@ -60,7 +50,7 @@ def train_motion(
     mocap: pathlib.Path,
     trained: TrainedLifter | None = None,
     progress: Progress | None = None,
-    on_report: Callable[[int, dict[str, float]], None] | None = None,
+    on_report: OnReport | None = None,
 ) -> TrainedSummary:
     """Train a motion lifter on what a lifter says of clips, and write it to `motion_lifter.npz`.
 
@@ -78,7 +68,6 @@ def train_motion(
         PrepareError: If there is no motion capture.
         hardmo_jax.training.loop.TrainingError: If the loss is no number any more, or the folder holds another run.
     """
-    report = progress or (lambda stage, done, total: None)
     trained = trained or lifter_file.packaged_lifter()
     begun = time.monotonic()
     pool, pool_path = training_poses.collect_motion(
@@ -110,44 +99,31 @@ def train_motion(
         return motion_loss.motion_loss(skeleton, clip, with_weights(weights)(clip), target, options.loss)
 
     same = dataclasses.replace(options, calibration_clips=0, shrinkage=0.0)
-    identity = f"{same}\nmotion {provenance.file_sha256(pool_path)}\nlifter {trained.weights_sha256}\n"
-    loop.check_same_run(output_dir / "run.txt", identity)
-    last: dict[str, float] = {}
-
-    def tell(step: int, means: dict[str, float], average: Any) -> None:
-        del average
-        last.clear()
-        last.update(means)
-        report("train", step, options.loop.steps)
-        if on_report is not None:
-            on_report(step, means)
-
-    state = loop.train(
+    weights, last = training_runs.train_network(
         motion_lifter_file.initial_motion_weights(options.network, seed),
         loss,
         batch_of,
         options.loop,
-        output_dir / "checkpoints",
-        on_report=tell,
+        output_dir,
+        identity=f"{same}\nmotion {provenance.file_sha256(pool_path)}\nlifter {trained.weights_sha256}\n",
+        progress=progress,
+        on_report=on_report,
     )
-    result = _calibrated(with_weights(state.average), batch_of, skeleton, options)
-    minutes = (time.monotonic() - begun) / 60
-    clips = options.loop.steps * options.loop.batch
-    record = {
-        "command": ["python", "-m", "tools.train", *sys.argv[1:]],
-        "seed": seed,
-        "minutes_of_last_run": round(minutes, 1),
-        "clips": clips,
-        "config": dataclasses.asdict(options),
-        "motion_sha256": provenance.file_sha256(pool_path),
-        "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
-        "held_out": training_poses.held_out_names(),
-        "body_sha256": body.checksum,
-        "last": last,
-    }
+    result = _calibrated(with_weights(weights), batch_of, skeleton, options)
+    minutes, clips = (time.monotonic() - begun) / 60, options.loop.steps * options.loop.batch
+    record = training_runs.record_of(
+        options,
+        pool,
+        seed=seed,
+        minutes_of_last_run=round(minutes, 1),
+        clips=clips,
+        motion_sha256=provenance.file_sha256(pool_path),
+        body_sha256=body.checksum,
+        last=last,
+    )
     path = output_dir / "motion_lifter.npz"
     digest = motion_lifter_file.save_motion_lifter(path, result, record)
-    return TrainedSummary(path=path, sha256=digest, minutes=minutes, clips=clips, last=dict(last))
+    return TrainedSummary(path=path, sha256=digest, minutes=minutes, drawn=clips, last=last)
 
 
 def _calibrated(
@@ -163,6 +139,11 @@ def _calibrated(
         clip, target = batch
         return motion_loss.error_vectors(skeleton, clip, trained(clip), target)
 
-    number = -(-options.calibration_clips // options.loop.batch)
-    rows = [np.asarray(errors(trained, batch_of(calibration.FIRST_BATCH + at)), np.float64) for at in range(number)]
-    return dataclasses.replace(trained, error_precision=calibration.error_precision(rows, options.shrinkage))
+    precision = training_runs.measured_precision(
+        functools.partial(errors, trained),
+        batch_of,
+        options.calibration_clips,
+        options.shrinkage,
+        batch=options.loop.batch,
+    )
+    return dataclasses.replace(trained, error_precision=precision)

@@ -2,14 +2,13 @@
 
 import dataclasses
 import pathlib
-import sys
 
 import numpy as np
 
 from hardmo_jax.data.pose_mixing import MixingOptions, PoseMixer
 from hardmo_jax.fitting import pose_mixture
 from hardmo_jax.labels import provenance
-from hardmo_jax.pipelines import training_poses
+from hardmo_jax.pipelines import training_poses, training_runs
 from hardmo_jax.pipelines.training_poses import Progress
 from hardmo_jax.skeleton import joint_limits, layouts
 from hardmo_jax.training import mixture
@@ -65,14 +64,12 @@ def train_prior(
         mixtures[part] = found
         scores.append((part, mixture.mean_log_density(found.as_one(), unseen), mixture.mean_log_density(found, unseen)))
     report("mixtures", len(pose_mixture.PARTS), len(pose_mixture.PARTS))
-    record = {
-        "command": ["python", "-m", "tools.train", *sys.argv[1:]],
-        "config": dataclasses.asdict(options),
-        "poses_sha256": provenance.file_sha256(pool_path),
-        "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
-        "held_out": training_poses.held_out_names(),
-        "held_out_log_density": {part: [one, many] for part, one, many in scores},
-    }
+    record = training_runs.record_of(
+        options,
+        pool,
+        poses_sha256=provenance.file_sha256(pool_path),
+        held_out_log_density={part: [one, many] for part, one, many in scores},
+    )
     path = output_dir / "pose_prior.npz"
     return path, pose_mixture.save_mixtures(path, mixtures, record), scores
 

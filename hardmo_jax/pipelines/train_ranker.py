@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import pathlib
-import sys
 from collections.abc import Callable
 
 import jax
@@ -28,7 +27,7 @@ from hardmo_jax.networks import ranker as ranker_module
 from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.networks.ranker import Ranker
 from hardmo_jax.observations import Observations
-from hardmo_jax.pipelines import training_poses
+from hardmo_jax.pipelines import training_poses, training_runs
 from hardmo_jax.pipelines.training_poses import Progress
 from hardmo_jax.recovery import lift_and_fit as recovery
 from hardmo_jax.recovery import starts as starting
@@ -107,14 +106,7 @@ def train_ranker(
     held_out = np.arange(len(features)) >= (1 - options.held_out_share) * len(features)
     found = _learn(tuple(column[~held_out] for column in (features, context, errors, is_there)), options, report)
     summary = _summary(found, *(column[held_out] for column in (features, context, errors, is_there)))
-    record = {
-        "command": ["python", "-m", "tools.train", *sys.argv[1:]],
-        "config": dataclasses.asdict(options),
-        "poses_sha256": provenance.file_sha256(pool_path),
-        "takes": [f"{style}/{take}" for style, take in zip(pool.styles, pool.takes, strict=True)],
-        "held_out": training_poses.held_out_names(),
-        "held_out_mm": summary,
-    }
+    record = training_runs.record_of(options, pool, poses_sha256=provenance.file_sha256(pool_path), held_out_mm=summary)
     path = output_dir / "ranker.npz"
     return path, ranker_module.save_ranker(path, found, record), summary
 

@@ -72,7 +72,7 @@ def test_a_motion_lifter_is_written_with_where_it_comes_from(trained, pool):
     assert record["motion_sha256"] == provenance.file_sha256(pool[1])
     assert record["lifter_weights_sha256"] == lifter_file.packaged_lifter().weights_sha256
     assert found.lifter_weights_sha256 == record["lifter_weights_sha256"]
-    assert record["clips"] == summary.clips == 6 * 8
+    assert record["clips"] == summary.drawn == 6 * 8
     assert record["last"] == summary.last == told[-1][1]
 
 

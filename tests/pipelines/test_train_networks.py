@@ -93,7 +93,7 @@ def test_a_lifter_is_written_with_where_it_comes_from(trained, pool):
         for split in ("test", "validation")
     }
     assert record["poses_sha256"] == provenance.file_sha256(pool[1])
-    assert record["people"] == summary.people == 8 * 32
+    assert record["people"] == summary.drawn == 8 * 32
     assert record["body_sha256"] == hm.open_body().checksum
     assert record["command"] == ["python", "-m", "tools.train", *sys.argv[1:]]
     assert record["config"]["loop"]["steps"] == 8

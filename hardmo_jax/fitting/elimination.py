@@ -11,7 +11,7 @@ from hardmo_jax.array_types import Array, Float
 
 _HIGHEST = lax.Precision.HIGHEST
 #: Larger than anything that is subtracted from it.
-_LARGE_PIVOT = 1e30
+LARGE_PIVOT = 1e30
 
 
 def eliminated(
@@ -19,7 +19,7 @@ def eliminated(
 ) -> tuple[Float[Array, "F F"], Float[Array, "G F"]]:
     """Lower factor L of a positive definite block, and B L^-T of the rows B below it, by one factorisation of both."""
     size, rows = len(block), len(below)
-    corner = _LARGE_PIVOT * jnp.eye(rows, dtype=block.dtype)
+    corner = LARGE_PIVOT * jnp.eye(rows, dtype=block.dtype)
     whole = jnp.block([[block, jnp.zeros((size, rows), block.dtype)], [below, corner]])
     factor = lax.linalg.cholesky(whole, symmetrize_input=False)
     return factor[:size, :size], factor[size:, :size]

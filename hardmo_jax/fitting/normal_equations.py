@@ -15,15 +15,14 @@ from jax import lax
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import kinematics
 from hardmo_jax.body.landmarks import PointModel
+from hardmo_jax.fitting import elimination, variables
 from hardmo_jax.fitting import motion as motion_module
-from hardmo_jax.fitting import variables
 from hardmo_jax.fitting.motion import Motion
 from hardmo_jax.fitting.pose_mixture import PartPrior
 
 _HIGHEST = lax.Precision.HIGHEST
 #: Floor of the damping's scale: keeps directions that nothing measures (a hidden toe) from being singular.
 _LEAST_DIAGONAL = 1e-3
-_LARGE_PIVOT = 1e30
 
 
 @jax.tree_util.register_dataclass
@@ -210,7 +209,7 @@ def damped_step(
     lower = lower * free + jnp.diag(damping * scale + (1 - free))
     # With the gradient as one more row, whose pivot is large enough for anything, the factor's last row is the
     # gradient solved forwards: a solve less, which costs as much as a quarter of the factor.
-    bordered = jnp.pad(lower, ((0, 1), (0, 1))).at[-1].set(jnp.append(held.gradient, _LARGE_PIVOT))
+    bordered = jnp.pad(lower, ((0, 1), (0, 1))).at[-1].set(jnp.append(held.gradient, elimination.LARGE_PIVOT))
     factor = lax.linalg.cholesky(bordered, symmetrize_input=False)
     half = factor[-1, :-1, None]
     change = -lax.linalg.triangular_solve(factor[:-1, :-1], half, left_side=True, lower=True, transpose_a=True)[:, 0]

@@ -10,7 +10,7 @@ Rows: `zero_start` is SMPLify (Bogo et al., ECCV 2016) by this engine: starts at
 written prior; `lifter` is the network's first guess, untouched; `lifter_fit` a fit that starts there and is drawn
 there; `multi_start` several starts of which the ranker takes one, and a second look; `second_look`, the default of
 `tools.annotate` for photos (configs/normal.py), the lifter's first guess and a second look; `over_time`, its default
-for video, all frames of a clip together (single frames as `second_look`).
+for video, all frames of a clip together, which is scored on clips alone.
 """
 
 from typing import Any
@@ -80,11 +80,13 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         )  # fmt: skip
     if variant == "clips":
         names = ("second_look", "over_time")
+    if variant == "everything":
+        names = (*_METHODS, "over_time")
     config.methods = tuple(_method(name) for name in names)
     config.sets = ("test", "foot_p1") if is_smoke else ("test", "hand_p1", "hand_p2", "foot_p1", "foot_p2")
     if variant in ("ablation", "clips"):
         config.sets = ("test",) if variant == "ablation" else _CLIPS
-    config.last_methods = 2
+    config.last_methods = 3 if variant == "everything" else 2
     config.last_method_sets = (*_STRESS, *_CLIPS) if variant == "everything" else ()
     config.limit = config_dict.placeholder(int)  # samples of each set at most
     config.num_resamples = 10_000

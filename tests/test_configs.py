@@ -100,6 +100,15 @@ def test_rows_of_the_evaluation_are_what_they_are_called():
     assert (zero_start.fit.yaw_starts, zero_start.fit.prior) == (2, "written")
 
 
+def test_everything_has_what_users_get_of_video():
+    options = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "everything"))
+    last = [method.name for method in options.methods[-options.last_methods :]]
+    assert last == ["multi_start", "second_look", "over_time"]
+    assert set(options.last_method_sets) >= set(
+        _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "clips")).sets
+    )
+
+
 def test_the_fit_of_the_config_is_that_of_the_library():
     options = _cli.build_options(annotate.AnnotateOptions, config_of("normal", "full"))
     # BlazePose's 3D landmarks are a guess; those of others may be better.

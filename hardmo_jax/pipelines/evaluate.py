@@ -42,7 +42,8 @@ class MethodOptions:
     start: StartOptions = StartOptions()
     fit: FitOptions = FROM_LIFTER
     is_over_time: bool = False
-    """Frames of clips are recovered together (`recovery.recover_motion`); `start` and `fit` are for single frames."""
+    """Frames of clips are recovered together (`recovery.recover_motion`); `start` and `fit` are for single frames. The
+    methods of an evaluation that do so are scored on sets of clips alone: on others they are as any other."""
     fit_over_time: FitOptions = FROM_MOTION
     motion: MotionOptions = MotionOptions()
 
@@ -187,6 +188,9 @@ def evaluate_methods(
         options: Methods, sets, protocol.
         folder: Folder of the benchmark.
         progress: Told the stage, what is done, and of how much.
+
+    Raises:
+        EvaluateError: If a set is not there, or the methods are for clips alone and there are none.
     """
     report = progress or (lambda stage, done, total: None)
     body = load.open_body(view="smplh")
@@ -194,6 +198,11 @@ def evaluate_methods(
     jobs = [(method, name) for method in options.methods for name in options.sets]
     jobs += [(method, name) for name in options.last_method_sets for method in options.methods[-options.last_methods :]]
     sets = {name: load_set(folder, name, limit=options.limit) for _, name in jobs}
+    jobs = [
+        (method, name) for method, name in jobs if not method.is_over_time or sets[name].windows.max(initial=-1) >= 0
+    ]
+    if not jobs:
+        raise EvaluateError(f"{', '.join(sets)} hold no clips, which is what methods over time are scored on")
     total, done = sum(len(sets[name]) for _, name in jobs), 0
     results = []
     report("fit", 0, total)

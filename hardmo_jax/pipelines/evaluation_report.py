@@ -126,6 +126,9 @@ def results_mapping(
                 "pck": {name: [_number(value) for value in values] for name, values in result.pck.items()},
                 "pck_curve": {name: [_number(value) for value in values] for name, values in result.curves.items()},
                 "joint_errors": {name: _number(value) for name, value in result.joint_errors.items()},
+                "left_out": {
+                    name: {"left_out": lost, "of": total} for name, (lost, total) in result.left_out.items()
+                },
             }
             for result in results
         ],
@@ -243,6 +246,9 @@ def _other_sets_table(by_set: Mapping[str, Sequence[SetScore]]) -> Table:
             continue
         for result in members:
             body = result.protocol.point_set(result.protocol.body_set).label
+            frames, whole = (
+                result.left_out.get(f"{metric}/{body}") for metric in ("acceleration_error", "peak_speed_share")
+            )
             rows.append(
                 (
                     f"{name} {result.method}",
@@ -253,6 +259,7 @@ def _other_sets_table(by_set: Mapping[str, Sequence[SetScore]]) -> Table:
                     _decimal(result.means.get(f"peak_speed_share/{body}"), 2),
                     _millimetres(result.means.get("foot_slide/contact_4")),
                     _decimal(result.means.get("shape_spread/betas"), 2),
+                    " / ".join("-" if lost is None else f"{lost[0]} of {lost[1]}" for lost in (frames, whole)),
                 )
             )
     return Table(
@@ -260,6 +267,7 @@ def _other_sets_table(by_set: Mapping[str, Sequence[SetScore]]) -> Table:
         columns=(
             "set, method", "MPJPE body, mm", "PA-MPJPE body, mm", "acceleration error, m/s2", "acceleration / truth",
             "fastest points, peak speed / truth", "slide of standing feet, mm a frame", "shape within a track, sd",
+            "no number, left out: frames / clips",
         ),
         rows=tuple(rows),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from hardmo_jax.geometry import cameras, rotations
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.metrics import bootstrap, clips, keypoints, pose, protocols, scores
 from hardmo_jax.metrics.protocols import Protocol
+from hardmo_jax.metrics.sample_errors import SampleErrors
 from hardmo_jax.skeleton import layouts, mapping, regressors
 
 #: Thresholds of PCK curves and of the area under them, shares of the box side.
@@ -69,6 +70,9 @@ class SetScore:
     """Samples of one group depend on each other: frames of a dance within a second."""
     styles: tuple[str, ...]
     """Kind of motion of each sample."""
+    left_out: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    """Of metrics of clips: frames or clips whose prediction is no number, which the mean leaves out, and how many there
+    are in all. One frame that is no number takes those beside it, or its clip, with it."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers must know."""
 
@@ -152,9 +156,9 @@ def score(
         local = [_relative(body, posed.rotations) for posed in (ours, truth)]
         angles = pose.joint_angle_error(*local).values
         errors |= {f"joint_angle_degrees/{joint}": angles[:, column] for column, joint in enumerate(_JOINTS) if column}
-    shares = {}
+    shares, left_out = {}, {}
     if found.windows.max(initial=-1) >= 0:
-        of_clips, shares = _over_time(found, covered, ours, truth)
+        of_clips, shares, left_out = _over_time(found, covered, ours, truth)
         errors |= of_clips
     means = {name: _mean(values) for name, values in errors.items()} | shares
     if "orientation_degrees/pelvis" in errors:
@@ -180,6 +184,7 @@ def score(
         ids=found.ids,
         groups=found.groups,
         styles=found.styles,
+        left_out=left_out,
         notes=_notes(method, predicted),
     )
 
@@ -382,8 +387,8 @@ def _vertex_errors(
 
 def _over_time(
     found: HardSet, protocol: Protocol, ours: _Posed, truth: _Posed
-) -> tuple[dict[str, Float[np.ndarray, "N"]], dict[str, float]]:
-    """Errors that only clips show, by frame, and shares of the truth's motion that are left."""
+) -> tuple[dict[str, Float[np.ndarray, "N"]], dict[str, float], dict[str, tuple[int, int]]]:
+    """Errors that only clips show, by frame, numbers of all clips, and what each leaves out, of how many."""
     length = int((found.windows == found.windows[0]).sum())
     layout, rate = protocol.layout, found.frames_per_second
     root = list(layout.indices(protocol.root))
@@ -399,25 +404,34 @@ def _over_time(
 
     # Accelerations of points from the root, so that a wrong distance of the whole person does not count everywhere.
     posed = [of_windows(points - points[:, root].mean(1, keepdims=True)) for points in (ours.points, truth.points)]
-    errors, shares = {}, {}
+    errors, shares, left_out = {}, {}, {}
+
+    def keep(name: str, error: SampleErrors, first: int) -> None:
+        errors[name] = of_frames(np.where(error.is_valid, error.values, np.nan), first)
+        left_out[name] = (int(error.is_nonfinite.sum()), int(error.is_valid.sum()))
+
     for points in protocol.point_sets:
         found_error = pose.acceleration_error(*posed, frames_per_second=rate, points=layout.indices(points.points))
-        errors[f"acceleration_error/{points.label}"] = of_frames(found_error.values, 1)
+        keep(f"acceleration_error/{points.label}", found_error, 1)
     body = protocol.point_set(protocol.body_set)
     rows = list(layout.indices(body.points))
     moving = [points[:, :, rows] for points in posed]
-    shares[f"acceleration_share/{body.label}"] = clips.acceleration_share(*moving)
-    shares[f"peak_speed_share/{body.label}"] = clips.peak_speed_share(*moving, frames_per_second=rate)
+    of_all = {
+        f"acceleration_share/{body.label}": clips.acceleration_share(*moving),
+        f"peak_speed_share/{body.label}": clips.peak_speed_share(*moving, frames_per_second=rate),
+    }
     if set(layouts.CONTACT_POINTS) <= {point for point, has in zip(layout.points, ours.has_point, strict=True) if has}:
         feet = list(layout.indices(layouts.CONTACT_POINTS))
         slide = clips.foot_slide(
             of_windows(ours.points[:, feet]), of_windows(truth.points[:, feet]), frames_per_second=rate
         )
-        errors[f"foot_slide/contact_{len(feet)}"] = of_frames(np.where(slide.is_valid, slide.values, np.nan), 0)
+        keep(f"foot_slide/contact_{len(feet)}", slide, 0)
     if ours.params is not None:
-        betas = of_windows(np.asarray(ours.params.betas, np.float64))
-        shares["shape_spread/betas"] = float(np.nanmean(betas.std(axis=1)))
-    return errors, shares
+        of_all["shape_spread/betas"] = clips.shape_spread(of_windows(np.asarray(ours.params.betas, np.float64)))
+    for name, share in of_all.items():
+        shares[name] = share.value
+        left_out[name] = (share.num_left_out, share.num_counted + share.num_left_out)
+    return errors, shares, left_out
 
 
 def _curves(protocol: Protocol, ours: _Posed, truth: _Posed, is_seen: np.ndarray) -> dict[str, tuple[float, ...]]:

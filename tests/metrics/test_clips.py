@@ -40,20 +40,46 @@ def test_what_counts_as_standing_is_a_speed_and_not_a_step():
 
 def test_shares_are_one_for_the_truth_and_fall_with_smoothing(rng):
     truth = np.cumsum(rng.normal(scale=0.1, size=(2, 40, 3, 3)), 1)
-    assert clips.acceleration_share(truth, truth) == pytest.approx(1)
-    assert clips.peak_speed_share(truth, truth, frames_per_second=RATE) == pytest.approx(1)
+    assert clips.acceleration_share(truth, truth).value == pytest.approx(1)
+    assert clips.peak_speed_share(truth, truth, frames_per_second=RATE).value == pytest.approx(1)
     kernel = np.ones(5) / 5
     smooth = np.apply_along_axis(lambda line: np.convolve(line, kernel, mode="same"), 1, truth)[:, 3:-3]
-    assert clips.acceleration_share(smooth, truth[:, 3:-3]) < 0.5
-    assert clips.peak_speed_share(smooth, truth[:, 3:-3], frames_per_second=RATE) < 0.9
+    assert clips.acceleration_share(smooth, truth[:, 3:-3]).value < 0.5
+    assert clips.peak_speed_share(smooth, truth[:, 3:-3], frames_per_second=RATE).value < 0.9
     jittering = truth + rng.normal(scale=0.2, size=truth.shape)
-    assert clips.acceleration_share(jittering, truth) > 1.5
+    assert clips.acceleration_share(jittering, truth).value > 1.5
 
 
 def test_without_anything_fast_there_are_no_peaks():
     slow = still_and_walking(step=0.01)
-    assert np.isnan(clips.peak_speed_share(slow, slow, frames_per_second=RATE))
-    assert np.isnan(clips.acceleration_share(0 * slow, 0 * slow))
+    assert np.isnan(clips.peak_speed_share(slow, slow, frames_per_second=RATE).value)
+    assert np.isnan(clips.acceleration_share(0 * slow, 0 * slow).value)
+
+
+def test_what_is_no_number_is_left_out_and_counted(rng):
+    truth = np.cumsum(rng.normal(scale=0.1, size=(3, 12, 4, 3)), 1)
+    predicted = truth.copy()
+    predicted[1, 5, 2, 0] = np.nan
+    accelerations = clips.acceleration_share(predicted, truth)
+    assert accelerations.value == pytest.approx(1)
+    assert (accelerations.num_counted, accelerations.num_left_out) == (27, 3)
+    peaks = clips.peak_speed_share(predicted, truth, frames_per_second=RATE)
+    assert peaks.value == pytest.approx(1)
+    assert (peaks.num_counted, peaks.num_left_out) == (2, 1)
+    nothing = clips.peak_speed_share(np.full_like(truth, np.nan), truth, frames_per_second=RATE)
+    assert np.isnan(nothing.value)
+    assert (nothing.num_counted, nothing.num_left_out) == (0, 3)
+
+
+def test_shapes_spread_within_clips_and_not_between_them(rng):
+    betas = np.repeat(rng.normal(size=(3, 1, 10)), 6, 1)
+    assert clips.shape_spread(betas).value == pytest.approx(0, abs=1e-12)
+    betas[1] += np.where(np.arange(6) % 2, 1.0, -1.0)[:, None]
+    assert clips.shape_spread(betas).value == pytest.approx(1 / 3)
+    betas[0, 2] = np.nan
+    found = clips.shape_spread(betas)
+    assert found.value == pytest.approx(1 / 2)
+    assert (found.num_counted, found.num_left_out) == (2, 1)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])

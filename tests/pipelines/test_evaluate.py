@@ -211,6 +211,44 @@ def test_clips_have_an_acceleration_error(folder, body, protocol):
     assert np.isfinite(per_frame[:, 1:-1]).all()
 
 
+def test_frames_and_clips_that_are_left_out_are_counted_and_shown(folder, body, protocol):
+    """Of twenty frames in four clips one is no number: it takes the two beside it, and its clip, with it."""
+    found = evaluate.load_set(folder, "video")
+    given = truth_as_predictions(found)
+    whole = scoring.score(found, body, protocol, given, method="truth").left_out
+    assert {lost for lost, _ in whole.values()} == {0}
+    assert whole["acceleration_error/body_17"] == whole["acceleration_share/body_17"] == (0, 12)
+    for array in given.params.values():
+        array[7] = np.nan
+    result = scoring.score(found, body, protocol, given, method="holes")
+    assert result.left_out["acceleration_error/body_17"] == (3, 12)
+    assert result.left_out["acceleration_share/body_17"] == (3, 12)
+    assert result.left_out["peak_speed_share/body_17"] == result.left_out["shape_spread/betas"] == (1, 4)
+    assert result.left_out["foot_slide/contact_4"][0] <= 2
+    table = next(t for t in evaluation_report.make_tables([result]) if t.title.startswith("Clips"))
+    assert table.rows[0][table.columns.index("no number, left out: frames / clips")] == "3 of 12 / 1 of 4"
+    (values,) = evaluation_report.results_mapping([result], [], {})["results"]
+    assert values["left_out"]["shape_spread/betas"] == {"left_out": 1, "of": 4}
+
+
+def test_methods_over_time_are_scored_on_clips_alone(folder, monkeypatch):
+    def predicted(found, body, method, *, progress=None):
+        return truth_as_predictions(found), {}
+
+    monkeypatch.setattr(evaluate, "predict", predicted)
+    methods = (evaluate.MethodOptions(name="single"), evaluate.MethodOptions(name="over_time", is_over_time=True))
+    options = evaluate.EvaluateOptions(
+        prepare=SMALL, methods=methods, sets=("test",), last_methods=2, last_method_sets=("video",)
+    )
+    results = evaluate.evaluate_methods(options, folder)
+    assert [(result.method, result.set_name.partition("/")[2]) for result in results] == [
+        ("single", "test"), ("single", "video"), ("over_time", "video"),
+    ]  # fmt: skip
+    alone = dataclasses.replace(options, methods=methods[1:], last_methods=1, last_method_sets=())
+    with pytest.raises(evaluate.EvaluateError, match="no clips"):
+        evaluate.evaluate_methods(alone, folder)
+
+
 def test_a_file_that_was_changed_after_preparing_is_refused(tmp_path):
     folder = evaluate.ensure_benchmark(SMALL, tmp_path, mocap=None)
     path = folder / "test.npz"

@@ -15,15 +15,14 @@ import math
 import os
 import pathlib
 import re
-import struct
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.labels import provenance
-from hardmo_jax.perception import photos
+from hardmo_jax.perception import photos, video_stream
 from hardmo_jax.perception.photos import IMAGE_SUFFIXES, MAX_PIXELS, MediaError
 
 MediaKind = Literal["image", "folder", "video", "keypoints"]
@@ -35,8 +34,6 @@ VIDEO_SUFFIXES = (
 KEYPOINT_SUFFIXES = (".json",)
 
 _MAX_WARNINGS = 100
-# Playlist formats (hls, concat, dash) name other files and addresses, so they are not among these.
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,asf,flv,gif"
 _UNSUPPORTED = {
     ".heic": "HEIC photo; export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)",
     ".heif": "HEIF photo; export it as JPEG first",
@@ -99,7 +96,7 @@ class Media:
         kind: MediaKind,
         paths: tuple[pathlib.Path, ...],
         max_pixels: int,
-        video: "_VideoHeader | None" = None,
+        video: video_stream.VideoHeader | None = None,
     ) -> None:
         self.path = path
         """What was opened."""
@@ -209,7 +206,7 @@ class Media:
             raise MediaError(f"{self.path}: was not opened as a video")
         source = self.files[0]
         period = 1.0 / header.fps if header.fps else 0.0
-        reader = _VideoReader(self.path, self._max_pixels)
+        reader = video_stream.VideoReader(self.path, self._max_pixels)
         first_time: float | None = None
         last_time = -math.inf
         position = -1
@@ -227,7 +224,7 @@ class Media:
             if position < start or (position - start) % stride:
                 continue
             yield Frame(
-                image=_upright_video_frame(frame, self.path, self._max_pixels),
+                image=video_stream.upright_video_frame(frame, self.path, self._max_pixels),
                 source_path=self.path,
                 source_sha256=source.sha256,
                 frame_index=position,
@@ -319,7 +316,7 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     if suffix in KEYPOINT_SUFFIXES:
         return Media(path=path, kind="keypoints", paths=(path,), max_pixels=max_pixels)
     if suffix in VIDEO_SUFFIXES:
-        header = _video_header(path, max_pixels)
+        header = video_stream.read_video_header(path, max_pixels)
         return Media(path=path, kind="video", paths=(path,), max_pixels=max_pixels, video=header)
     photos.check_pixels(*photos.read_photo_header(photos.read_photo_file(path), path).upright_size, path, max_pixels)
     return Media(path=path, kind="image", paths=(path,), max_pixels=max_pixels)
@@ -413,182 +410,3 @@ def _sha256(data: bytes) -> str:
 
 def _span(start: int, stop: int | None) -> int | None:
     return None if stop is None else stop - start
-
-
-# Videos --------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _VideoHeader:
-    """What the container and the first frame tell."""
-
-    width: int
-    height: int
-    is_mirrored: bool
-    rotation_degrees: int
-    fps: float | None
-    frame_count: int | None
-    warnings: tuple[str, ...]
-
-
-class _VideoReader:
-    """Iterates over the decoded frames of the first video stream and notes what is missing."""
-
-    def __init__(self, path: pathlib.Path, max_pixels: int) -> None:
-        self.path = path
-        self.max_pixels = max_pixels
-        self.num_damaged = 0
-        self._num_packets = 0
-        self._num_announced = 0
-        self._duration: float | None = None
-        self._failure: str | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        import av
-        import av.error
-
-        with _open_container(self.path) as container:
-            stream = _video_stream(container, self.path, self.max_pixels)
-            stream.thread_type = "AUTO"
-            self._num_announced = _announced_frames(container, stream)
-            if len(container.streams) == 1 and container.duration:
-                self._duration = container.duration / av.time_base
-            packets = container.demux(stream)
-            while True:
-                try:
-                    packet = next(packets, None)
-                except av.error.FFmpegError as error:
-                    self._failure = str(error.strerror or error)
-                    return
-                if packet is None:
-                    return
-                self._num_packets += packet.size > 0
-                try:
-                    frames = packet.decode()
-                except av.error.EOFError:
-                    return
-                except av.error.FFmpegError:
-                    self.num_damaged += 1
-                    continue
-                for frame in frames:
-                    self.num_damaged += bool(getattr(frame, "is_corrupt", False) or packet.is_corrupt)
-                    yield frame
-
-    def missing_end(self, end_seconds: float) -> str | None:
-        """Why the stream counts as cut off, or None if it is whole.
-
-        Args:
-            end_seconds: End of the last decoded frame.
-        """
-        if self._failure is not None:
-            return f"the rest cannot be read ({self._failure})"
-        if self._num_announced > self._num_packets:
-            return f"its header announces {self._num_announced} frames"
-        # Containers without a frame count give a duration, which may be rounded or padded a little.
-        if (
-            not self._num_announced
-            and self._duration is not None
-            and self._duration - end_seconds > max(0.25, 0.05 * self._duration)
-        ):
-            return f"its header announces {self._duration:.1f} s"
-        return None
-
-
-def _open_container(path: pathlib.Path) -> Any:
-    import av
-    import av.error
-
-    options = {"format_whitelist": _DEMUXERS}
-    try:
-        # An absolute path can be no address, option or pipe.
-        return av.open(str(path.absolute()), mode="r", options=options, metadata_errors="replace")
-    except av.error.FFmpegError as error:
-        with path.open("rb") as file:
-            begin = file.read(12)
-        reason = str(error.strerror or error)
-        hint = (
-            "its index is missing, as in a recording or download that was cut off; copy or download it again"
-            if begin[4:8] == b"ftyp"
-            else f"the file begins with {begin!r}; convert it to H.264 in MP4"
-        )
-        raise MediaError(f"{path}: is not a video that can be read ({reason}): {hint}") from error
-
-
-def _video_stream(container: Any, path: pathlib.Path, max_pixels: int) -> Any:
-    from av.stream import Disposition
-
-    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not streams:
-        raise MediaError(f"{path}: holds no moving picture (only sound, or cut off); pass a whole video")
-    stream = streams[0]
-    context = stream.codec_context
-    if context is None:
-        raise MediaError(f"{path}: its picture format is unknown or its header cut off; convert it to H.264 in MP4")
-    # A stream may leave its size to the first packet: zero is not an error yet.
-    if context.width and context.height:
-        photos.check_pixels(context.width, context.height, path, max_pixels)
-    context.options = {"max_pixels": str(max_pixels)}
-    return stream
-
-
-def _announced_frames(container: Any, stream: Any) -> int:
-    """Number of frames by the index of the MP4 family, 0 if unknown; other containers only estimate it."""
-    return stream.frames if container.format.name.startswith("mov") else 0
-
-
-def _video_header(path: pathlib.Path, max_pixels: int) -> _VideoHeader:
-    import av.error
-
-    reader = _VideoReader(path, max_pixels)
-    try:
-        frame = next(iter(reader), None)
-    except av.error.FFmpegError as error:
-        raise MediaError(f"{path}: cannot be decoded ({error.strerror}); convert it to H.264 in MP4") from error
-    if frame is None:
-        raise MediaError(f"{path}: no frame of this video can be decoded; convert it to H.264 in MP4")
-    photos.check_pixels(frame.width, frame.height, path, max_pixels)
-    is_mirrored, rotation = _display_turn(frame)
-    width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
-    warnings = []
-    with _open_container(path) as container:
-        stream = _video_stream(container, path, max_pixels)
-        rate = stream.average_rate or stream.guessed_rate
-        fps = float(rate) if rate else 0.0
-        ratio = stream.sample_aspect_ratio
-        count = _announced_frames(container, stream)
-    if not 0 < fps <= 1000:
-        warnings.append(f"{path.name}: tells no usable frame rate")
-        fps = None
-    if ratio and ratio != 1:
-        warnings.append(f"{path.name}: pixels are not square ({ratio}); pictures are left unstretched")
-    return _VideoHeader(
-        width=width,
-        height=height,
-        is_mirrored=is_mirrored,
-        rotation_degrees=rotation,
-        fps=fps,
-        frame_count=count or None,
-        warnings=tuple(warnings),
-    )
-
-
-def _display_turn(frame: Any) -> tuple[bool, int]:
-    """Mirroring and clockwise turn of the display matrix, to the nearest 90 degrees.
-
-    The matrix maps stored to shown positions, x right, y down, row vectors, 16.16 fixed point (ISO/IEC
-    14496-12, section 6.2.2).
-    """
-    for data in frame.side_data:
-        if data.type.name != "DISPLAYMATRIX":
-            continue
-        a, b, _, c, d = struct.unpack_from("=5i", bytes(data))
-        is_mirrored = a * d - b * c < 0
-        if is_mirrored:
-            a, b = -a, -b
-        return is_mirrored, round(math.degrees(math.atan2(b, a)) / 90) * 90 % 360
-    return False, 0
-
-
-def _upright_video_frame(frame: Any, path: pathlib.Path, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
-    photos.check_pixels(frame.width, frame.height, path, max_pixels)
-    return photos.turn_upright(frame.to_ndarray(format="rgb24"), *_display_turn(frame))

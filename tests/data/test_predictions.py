@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hardmo_jax.data import predictions
+from hardmo_jax.data import prediction_columns, predictions
 from hardmo_jax.data.predictions import PredictionError
 
 IDS = np.array(["s/0", "s/1", "s/2"])
@@ -290,8 +290,8 @@ def test_other_columns_are_not_decoded(tmp_path, rng, monkeypatch):
     truth = points(rng)
     others = {"note": ["x" * 600, None, ""], "hypotheses": [[{"a": [1, 2]}], [], None], "ids.more": [1, 2, 3]}
     decoded = []
-    whole = predictions._chunks
-    monkeypatch.setattr(predictions, "_chunks", lambda *given: decoded.append(whole(*given)) or decoded[0])
+    whole = prediction_columns._chunks
+    monkeypatch.setattr(prediction_columns, "_chunks", lambda *given: decoded.append(whole(*given)) or decoded[0])
     found = parquet_of(tmp_path, columns_of(truth, **others))
     np.testing.assert_array_equal(found.keypoints_3d, truth)
     assert set(decoded[0]) == {"ids", "layout", "keypoints_3d"}

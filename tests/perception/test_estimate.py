@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hardmo_jax.perception import crops, estimate, keypoint_files, keypoints_blazepose, people
+from hardmo_jax.perception import assembled_people, crops, estimate, keypoint_files, keypoints_blazepose, people
 from hardmo_jax.skeleton import layouts
 
 LAYOUT = layouts.get_layout("openpose67")
@@ -269,7 +269,9 @@ def test_options_out_of_range_are_refused(fields):
 
 def test_inside_confidence_fades_at_the_edge():
     points = np.array([[50.0, 50], [99.5, 50], [94.5, 50], [100, 50], [-3, 50]])
-    np.testing.assert_allclose(estimate.inside_confidence(points, 100, 100, strip=10.0), [1.0, 0.5, 0.75, 0.05, 0.05])
+    np.testing.assert_allclose(
+        assembled_people.inside_confidence(points, 100, 100, strip=10.0), [1.0, 0.5, 0.75, 0.05, 0.05]
+    )
 
 
 def test_pixels_per_metre_of_a_known_scale(rng):
@@ -284,7 +286,7 @@ def test_pixels_per_metre_of_a_known_scale(rng):
         region=region,
         next_region=region,
     )
-    assert estimate.pixels_per_metre(landmarks, np.ones(33)) == pytest.approx(250, rel=1e-4)
+    assert assembled_people.pixels_per_metre(landmarks, np.ones(33)) == pytest.approx(250, rel=1e-4)
 
 
 def test_people_become_observations(lifter_people):

@@ -11,11 +11,13 @@ from hardmo_jax.rendering import raster, scene
 from hardmo_jax.rendering.scene import Renderer
 from hardmo_jax.viz import overlay
 
-_PAPER = 248
+#: Grey of what pictures are drawn on where there is no photo.
+PAPER = 248
 _SIDE_DISTANCE = 4.6
 #: Of the picture's width: how much of it a person of `_SIDE_REACH` metres fills in the view from the side.
 _SIDE_REACH = 2.2
-_TRUTH_COLOUR = (0.45, 0.75, 0.45)
+#: Of bodies whose place is known.
+TRUTH_COLOUR = (0.45, 0.75, 0.45)
 _CROP_MARGIN = 1.25
 _TITLE_HEIGHT = 26
 
@@ -86,11 +88,11 @@ def _front(
     middle, side = 0.5 * (low + high), _CROP_MARGIN * float((high - low).max())
     scale = cell / side
     shift = np.array([[scale, 0, 0.5 * cell - scale * middle[0]], [0, scale, 0.5 * cell - scale * middle[1]]])
-    paper = np.full((cell, cell, 3), _PAPER, np.uint8)
+    paper = np.full((cell, cell, 3), PAPER, np.uint8)
     if column.image is not None:
         paper = cv2.warpAffine(
             column.image, shift, (cell, cell), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(_PAPER,) * 3,
+            borderValue=(PAPER,) * 3,
         )  # fmt: skip
     paper = np.ascontiguousarray(paper)
     person = overlay.OverlayPerson(
@@ -122,12 +124,12 @@ def _side(
         focal_length=np.full(2, focal_length), principal_point=np.full(2, 0.5 * cell), width=cell, height=cell
     )
     meshes = []
-    for mesh, colour in ((vertices, scene.DEFAULT_COLOUR), (truth, _TRUTH_COLOUR)):
+    for mesh, colour in ((vertices, scene.DEFAULT_COLOUR), (truth, TRUTH_COLOUR)):
         if mesh is None:
             continue
         centred = (np.asarray(mesh, np.float64) - np.mean(mesh, axis=0)) @ axes.T + [0.0, 0.0, _SIDE_DISTANCE]
         meshes.append(scene.Mesh(vertices_camera=centred, faces=faces, colour=colour))
-    picture = np.full((cell, cell, 3), float(_PAPER))
+    picture = np.full((cell, cell, 3), float(PAPER))
     for mesh, opacity in zip(reversed(meshes), (1.0,) if len(meshes) == 1 else (1.0, 0.75), strict=True):
         drawn = renderer.render([mesh], view).astype(np.float64)
         cover = opacity * drawn[..., 3:] / 255
@@ -136,17 +138,18 @@ def _side(
 
 
 def _title(text: str, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    return _written(text, width, _TITLE_HEIGHT)
+    return written(text, width, _TITLE_HEIGHT)
 
 
 def _label(text: str, cell: int) -> UInt8[np.ndarray, "h w 3"]:
-    return _written(text, cell, cell)
+    return written(text, cell, cell)
 
 
-def _written(text: str, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+def written(text: str, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Words on paper; a comma begins a new line."""
     import cv2
 
-    paper = np.full((height, width, 3), _PAPER, np.uint8)
+    paper = np.full((height, width, 3), PAPER, np.uint8)
     for line, words in enumerate(text.split(", ")):
         cv2.putText(
             paper, words, (6, 17 + 20 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA

@@ -5,7 +5,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Bool, Float
@@ -73,9 +72,9 @@ class MotionOptions:
             raise ValueError(f"`longest_gap_seconds` must not be negative, got {self.longest_gap_seconds}")
         if not 0 <= self.shape_share <= 1:
             raise ValueError(f"`shape_share` must be in [0, 1], got {self.shape_share}")
-        for name in ("shape_iterations", "iterations", "gradient_steps", "shape_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        for name, least in {"shape_iterations": 0, "iterations": 1, "gradient_steps": 1, "shape_frames": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
         if not 3 <= 2 * self.overlap_frames <= self.window_frames:
             raise ValueError(
                 f"`overlap_frames` must be at least 2 and no more than half of `window_frames`, got "
@@ -154,11 +153,10 @@ def fit_motion(
     status = result["status"]
     is_stuck = (history[:, 0] <= history[:, -1]) & (told[:, 0] <= told[:, -1])
     status = np.where(is_stuck & (status <= FitStatus.MAX_STEPS), FitStatus.NO_BETTER, status)
-    is_possible = np.asarray(
-        judgement.is_possible(job.model, job.prior, solved, has_pixels=seen.keypoints_2d is not None)
-    )
     is_near = _seconds_from(prepared.is_enough, is_continued, frames_per_second) <= motion_options.longest_gap_seconds
-    filled = np.where(is_possible, np.where(is_near, FitStatus.FILLED, FitStatus.NO_EVIDENCE), FitStatus.DIVERGED)
+    filled = np.where(
+        result.pop("is_possible"), np.where(is_near, FitStatus.FILLED, FitStatus.NO_EVIDENCE), FitStatus.DIVERGED
+    )
     status = np.where(prepared.is_enough, status, filled)
     is_finite = np.isfinite(solved).all(-1) & np.isfinite(told).all(-1) & is_number & prepared.is_finite
     status = np.where(is_finite, status, FitStatus.NONFINITE).astype(np.int32)
@@ -167,9 +165,9 @@ def fit_motion(
             result[name] = np.where(job.is_supported[:, None], result[name], np.nan)
     camera = observations.camera
     if camera is not None:
-        camera = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (*batch, 2)), camera)
+        camera = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*batch, 2)), camera)
     if body.num_expression:
-        neutral = jnp.zeros((*batch, body.num_expression), body.joint_template.dtype)
+        neutral = np.zeros((*batch, body.num_expression), body.joint_template.dtype)
         result["params"] = dataclasses.replace(result["params"], expression=neutral)
     return FitResult(camera=camera, **{**result, "status": status, "loss_history": history})
 
@@ -386,7 +384,7 @@ def _solve_piece(
         _trajectory()(
             job.solved, followed, job.prior, seen.of_points(job.is_solved), weights, terms, orient, vector,
             is_real, np.asarray(iterations, np.int32), contacts=contacts,
-            most_iterations=max(options.shape_iterations, options.iterations), gradient_steps=options.gradient_steps,
+            most_iterations=options.shape_iterations + options.iterations, gradient_steps=options.gradient_steps,
         )
     )  # fmt: skip
 
@@ -416,8 +414,10 @@ def _judged(
     layout: layouts.KeypointLayout,
 ) -> dict[str, Any]:
     points = motion.keypoints(model, orient, vector)
+    is_possible = judgement.is_possible(model, prior, vector, has_pixels=seen.keypoints_2d is not None)
     solution = Solution(vector=vector, cost=cost, is_converged=is_converged, history=cost[:, None])
-    return judgement.finish(model, prior, seen, solution, points, orient, confident, judged, layout=layout)
+    found = judgement.finish(model, prior, seen, solution, points, orient, confident, judged, layout=layout)
+    return {**found, "is_possible": is_possible}
 
 
 def _finished(
@@ -429,7 +429,7 @@ def _finished(
     cost: Float[np.ndarray, "T"],
     is_converged: Bool[np.ndarray, "T"],
 ) -> dict[str, Any]:
-    """Parameters, keypoints, status and errors of all frames."""
+    """Parameters, keypoints, status and errors of all frames, and which are human bodies whatever was seen."""
     pieces = []
     for rows, kept in _padded_rows(len(vector), _FRAMES_AT_ONCE):
         some, confident, of_judged = jax.tree.map(lambda leaf, at=rows: leaf[at], (seen, *judged))

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
+from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.fitting import evidence, objective, pose_mixture, variables
 from hardmo_jax.fitting.evidence import GuessRows
 from hardmo_jax.fitting.guess import Guess
@@ -176,14 +177,13 @@ def start_of(
     rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), rows)
     dtype = body.joint_template.dtype
     rows = jax.tree.map(lambda leaf: leaf.astype(dtype), rows)
-    vector, orient = (np.asarray(leaf) for leaf in _from_params(variables.Layout.of(body), rows))
+    vector, orient = in_pieces(_reader(variables.Layout.of(body)), rows)
     is_number = np.asarray(np.isfinite(vector).all(-1) & np.isfinite(orient).all((-1, -2)))
     vector = np.where(is_number[:, None], vector, prior.mean_vector())
     return (vector, np.where(is_number[:, None, None], orient, np.eye(3, dtype=dtype))), is_number
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _from_params(
-    variable_layout: variables.Layout, params: BodyParams
-) -> tuple[Float[Array, "B P"], Float[Array, "B 3 3"]]:
-    return variable_layout.from_params(params)
+@functools.lru_cache(maxsize=16)
+def _reader(layout: variables.Layout) -> jax.tree_util.Partial:
+    """`from_params` of a layout; one object for equal layouts, so that it is compiled once."""
+    return jax.tree_util.Partial(layout.from_params)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.networks import lifter_input, motion_input
@@ -21,7 +22,7 @@ from hardmo_jax.recovery.lift import Lifted
 #: Frames whose answers are kept of a piece of a long track; on both sides as many more are seen as can matter.
 _FRAMES_AT_ONCE = 128
 #: Frames a second below and above which tracks are shown in another way, and the rate that is aimed at.
-_SLOWEST, _FASTEST, _USUAL_RATE = 20.0, 70.0, 30.0
+_SLOWEST, _FASTEST, USUAL_RATE = 20.0, 70.0, 30.0
 
 
 @jax.tree_util.register_dataclass
@@ -81,8 +82,8 @@ def lift_motion(
     if not 0 < frames_per_second < np.inf:
         raise ObservationError(f"`frames_per_second` must be positive, got {frames_per_second}")
     clip = (points.astype(np.float32), confidence.astype(np.float32), *camera)
-    between = max(1, round(_USUAL_RATE / frames_per_second)) if frames_per_second < _SLOWEST else 1
-    turns = round(frames_per_second / _USUAL_RATE) if frames_per_second > _FASTEST else 1
+    between = max(1, round(USUAL_RATE / frames_per_second)) if frames_per_second < _SLOWEST else 1
+    turns = round(frames_per_second / USUAL_RATE) if frames_per_second > _FASTEST else 1
     found = []
     for turn in range(min(turns, count)):
         own = _with_frames_between(tuple(part[turn::turns] for part in clip), between)
@@ -143,7 +144,7 @@ def _size(count: int, longest: int) -> int:
     size = 16
     while size < count:
         size *= 2
-    return size if size <= longest else longest
+    return size if size <= longest / 2 else longest
 
 
 @functools.partial(jax.jit, static_argnames=("knows_shape",))
@@ -172,12 +173,14 @@ def _lifted_motion(
 def _with_one_shape(body: BodyModel, lifted: Lifted, trained_motion: TrainedMotionLifter) -> Guess:
     """The guess of every frame with the mean shape of all of them, its pelvis where it was."""
     guess = lifting.guess_of(lifted, lifting.precision_for(body, np.asarray(trained_motion.error_precision)))
-    params = guess.params
-    betas = np.asarray(params.betas, np.float64)
-    mean = betas.mean(0)
+    mean = np.asarray(guess.params.betas, np.float64).mean(0)
+    return dataclasses.replace(guess, params=with_betas(body, guess.params, mean))
+
+
+def with_betas(body: BodyModel, params: BodyParams, betas: Float[np.ndarray, "C"]) -> BodyParams:
+    """Bodies of T frames with another shape, their pelvis where it was."""
     basis = np.asarray(body.joint_shape_basis, np.float64)[: body.num_betas, 0]
-    transl = np.asarray(params.transl) + (betas - mean) @ basis
-    shape = np.broadcast_to(mean, betas.shape).astype(np.asarray(params.betas).dtype)
-    return dataclasses.replace(
-        guess, params=dataclasses.replace(params, betas=shape, transl=transl.astype(shape.dtype))
-    )
+    transl = np.asarray(params.transl) + (np.asarray(params.betas, np.float64) - betas) @ basis
+    dtype = np.asarray(params.betas).dtype
+    shape = np.broadcast_to(betas, np.shape(params.betas)).astype(dtype)
+    return dataclasses.replace(params, betas=shape, transl=transl.astype(dtype))

@@ -2,23 +2,15 @@
 
 import dataclasses
 
-import jax
-import numpy as np
-
-from hardmo_jax.array_types import AnyArray, Float, Int
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.fitting import evidence
-from hardmo_jax.fitting.fit_motion import MotionOptions, fit_motion
-from hardmo_jax.fitting.result import FitResult
+from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.networks.lifter_file import TrainedLifter
-from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter
+from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
+from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter, packaged_motion_lifter
 from hardmo_jax.observations import ObservationError, Observations
-from hardmo_jax.recovery.lift import seen_by_the_fit
+from hardmo_jax.recovery.chapters import CHAPTER_FRAMES, recover_in_chapters
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
-from hardmo_jax.recovery.lift_motion import lift_motion
-from hardmo_jax.recovery.starts import read_as
-from hardmo_jax.recovery.track_sides import settle_sides
+from hardmo_jax.recovery.track_recovery import RecoveredMotion, TrackRecovery
 
 #: Frames a second of tracks that are recovered over time. Slower ones hardly show motion.
 SLOWEST, FASTEST = 6.0, 300.0
@@ -39,19 +31,6 @@ def weights_of_frames(options: FitOptions) -> FitOptions:
 
 #: Weights of the frames of a track.
 FROM_MOTION = weights_of_frames(FROM_LIFTER)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecoveredMotion:
-    """A track and what is known of its feet."""
-
-    result: FitResult
-    """Of all frames; betas are the same in all."""
-    stands: Float[AnyArray, "T 4"]
-    """Probability that each of `layouts.CONTACT_POINTS` stands on the ground."""
-    keypoint_order: Int[AnyArray, "T K"]
-    """Which measured keypoint was taken for each point of the layout: others than its own in frames in which left and
-    right were taken for exchanged."""
 
 
 def recover_motion(
@@ -86,41 +65,16 @@ def recover_motion(
             f"`frames_per_second` must be {SLOWEST:g} to {FASTEST:g}, got {frames_per_second}; `hm.lift_and_fit` fits "
             "frames one by one"
         )
-    evidence.flatten(observations)  # what is wrong is refused before it is changed
-    observations = seen_by_the_fit(_without_nan(observations), options.min_confidence)
-    if observations.bbox is not None:
-        box = np.broadcast_to(observations.bbox, (*observations.batch_shape, 4))
-        observations = dataclasses.replace(observations, bbox=box)
-    networks = {"frames_per_second": frames_per_second, "trained": trained, "trained_motion": trained_motion}
-    lifted = lift_motion(body, observations, **networks)
-    camera = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*observations.batch_shape, 2)), observations.camera)
-    observations = dataclasses.replace(observations, camera=camera)
-    order = settle_sides(body, observations, lifted.guess.params)
-    if (order != np.arange(order.shape[1])).any():
-        observations = read_as(observations, np.arange(len(order)), order)
-        lifted = lift_motion(body, observations, **networks)
-    stands = np.asarray(lifted.stands)
-    result = fit_motion(
-        body,
-        observations,
-        lifted.guess,
+    recovery = TrackRecovery(
+        body=body,
         frames_per_second=frames_per_second,
-        stands=stands if camera_is_fixed else None,
+        camera_is_fixed=camera_is_fixed,
         options=options,
-        motion_options=motion_options,
+        motion_options=motion_options or MotionOptions(),
+        trained=trained or packaged_lifter(),
+        trained_motion=trained_motion or packaged_motion_lifter(),
     )
-    return RecoveredMotion(result=result, stands=stands, keypoint_order=order)
-
-
-def _without_nan(observations: Observations) -> Observations:
-    """Keypoints that are not numbers as keypoints that were not found."""
-    points = np.asarray(observations.keypoints_2d)
-    if observations.keypoints_2d is None or np.isfinite(points).all():
-        return observations
-    is_number = np.asarray(np.isfinite(points).all(-1))
-    confidence = np.ones(is_number.shape) if observations.confidence is None else np.asarray(observations.confidence)
-    return dataclasses.replace(
-        observations,
-        keypoints_2d=np.where(is_number[..., None], points, 0),
-        confidence=np.where(is_number, confidence, 0),
-    )
+    batch = observations.batch_shape
+    if len(batch) == 1 and batch[0] > CHAPTER_FRAMES:
+        return recover_in_chapters(recovery, observations)
+    return recovery.recover(observations)

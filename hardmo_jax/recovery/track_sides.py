@@ -6,17 +6,16 @@ a price on exchanges and on changes of mind (Viterbi, "Error bounds for convolut
 all readings explain the frame, and it stays as it is.
 """
 
-import jax
 import numpy as np
 
 from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.geometry import cameras
+from hardmo_jax.body.pieces import project_in_pieces
 from hardmo_jax.observations import Observations
 from hardmo_jax.skeleton import flips, layouts
+from hardmo_jax.skeleton.layouts import KeypointLayout
 
 #: Distance of a keypoint from the guess that costs half a unit, in sides of the person, and the most that one costs.
 _SPREAD, _MOST = 0.04, 4.0
@@ -33,13 +32,33 @@ def settle_sides(body: BodyModel, observations: Observations, guess: BodyParams)
         guess: Bodies of the track, made of all frames.
     """
     layout = layouts.get_layout(observations.layout)
-    readings = np.stack([np.arange(len(layout)), flips.flip_permutation(layout), flips.leg_permutation(layout)])
+    return cheapest_readings(layout, reading_costs(body, observations, guess))
+
+
+def cheapest_readings(layout: KeypointLayout, cost: Float[np.ndarray, "T R"]) -> Int[np.ndarray, "T K"]:
+    """Which measured keypoint to take for each point of the layout, by what the readings of a whole track cost."""
+    return _readings(layout).astype(np.int16)[_cheapest_path(cost)]
+
+
+def _readings(layout: KeypointLayout) -> Int[np.ndarray, "R K"]:
+    return np.stack([np.arange(len(layout)), flips.flip_permutation(layout), flips.leg_permutation(layout)])
+
+
+def reading_costs(body: BodyModel, observations: Observations, guess: BodyParams) -> Float[np.ndarray, "T R"]:
+    """How badly each reading of each frame fits to the guess, with the price of an exchange.
+
+    Args:
+        body: As of `settle_sides`, and the next two.
+        observations: Likewise.
+        guess: Likewise.
+    """
+    layout = layouts.get_layout(observations.layout)
+    readings = _readings(layout)
     measured = np.asarray(observations.keypoints_2d, np.float64)
     confidence = observations.confidence
     confidence = np.ones(measured.shape[:2]) if confidence is None else np.nan_to_num(np.asarray(confidence))
     model, is_supported = landmarks.point_model(body, layout)
-    points = in_pieces(model, jax.tree.map(np.asarray, guess))
-    expected = np.asarray(cameras.project_points(observations.camera, points), np.float64)  # pyright: ignore[reportArgumentType]
+    expected = project_in_pieces(model, observations.camera, guess)[1].astype(np.float64)
     # Fingers are many and near each other: wrists tell as much.
     counts = np.array([(layouts.part_of(point) or "hand").endswith("hand") for point in layout.points])
     counts = ~counts & is_supported & (readings[1] != np.arange(len(layout)))
@@ -52,8 +71,7 @@ def settle_sides(body: BodyModel, observations: Observations, guess: BodyParams)
         squared = np.where(is_known, np.square(np.where(is_known, apart, 0)), 0)
         cost = 0.5 * squared / (1 + 0.5 * squared / _MOST)
         costs.append((confidence[:, reading] * cost * counts).sum(-1))
-    cost = np.stack(costs, -1) + np.array([0.0, _EXCHANGE, _EXCHANGE])
-    return readings[_cheapest_path(cost)]
+    return np.stack(costs, -1) + np.array([0.0, _EXCHANGE, _EXCHANGE])
 
 
 def _cheapest_path(cost: Float[np.ndarray, "T S"]) -> Int[np.ndarray, "T"]:

@@ -36,6 +36,8 @@ NUM_HAND_JOINTS = 15
 STATUSES = ("CONVERGED", "MAX_STEPS", "NO_BETTER", "FILLED", "DIVERGED", "NONFINITE", "NO_EVIDENCE")
 #: Outcomes whose pose may be not finite and is not to be used.
 FAILED_STATUSES = ("DIVERGED", "NONFINITE", "NO_EVIDENCE")
+#: What a part of a person rests on.
+EVIDENCES = ("seen", "carried", "unseen")
 ORIGINS = ("machine", "human")
 REVIEWS = ("none", "accepted", "rejected")
 GENDERS = ("neutral", "female", "male", "unknown")
@@ -195,6 +197,16 @@ class LabelRow:
     """Median 2D error of each part's confident keypoints as a fraction of the longer box side; None without any."""
     score_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     """Share of each part's confident keypoints that the fit meets within 5 % of the box; None without any."""
+    evidence_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    """What each part rests on, one of `EVIDENCES`; None in labels older than this column."""
+    spread_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Expected distance of each part from where it is, metres: of a foot or hand from its joint, of the body from the
+    pelvis."""
+    world_global_orient: Real[Any, "3"] | None = None
+    """Root rotation in the world, axis-angle: z up, the floor at 0, the camera above the origin; None where no floor
+    was found."""
+    world_transl: Real[Any, "3"] | None = None
+    """Translation in the world, metres."""
     hypotheses: tuple[Hypothesis, ...] | None = None
     """Other poses that the picture allows."""
     label_version: int = 1
@@ -216,7 +228,7 @@ class LabelRow:
 
     def __post_init__(self) -> None:
         _coerce(self, _ROW_SHAPES)
-        for name in ("error_by_part", "score_by_part"):
+        for name in _PART_PREFIXES:
             object.__setattr__(self, name, _complete_parts(getattr(self, name), name))
         if self.person_score is not None:
             object.__setattr__(self, "person_score", float(np.float32(self.person_score)))
@@ -262,13 +274,15 @@ def _coerce(row: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
             object.__setattr__(row, name, float(np.float32(getattr(row, name))))
 
 
-def _complete_parts(values: Mapping[str, float | None], name: str) -> dict[str, float | None]:
+def _complete_parts(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     for part in values:
         if part not in layouts.PARTS:
             near = difflib.get_close_matches(part, layouts.PARTS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(layouts.PARTS)}"
             raise LabelError(f"`{name}` names the unknown part {part!r}; {hint}")
     given = {part: values.get(part) for part in layouts.PARTS}
+    if name in _PART_WORDS:
+        return given
     return {part: None if value is None else float(np.float32(value)) for part, value in given.items()}
 
 
@@ -332,6 +346,13 @@ def _number_problems(row: LabelRow) -> Any:
     for part, error in row.error_by_part.items():
         if error is not None and not (math.isfinite(error) and error >= 0):
             yield f"error of {part} must be finite and not negative, or None, got {error}"
+    for part, spread in row.spread_by_part.items():
+        if spread is not None and not (math.isfinite(spread) and spread > 0):
+            yield f"spread of {part} must be finite and positive, or None, got {spread}"
+    for name, words in _PART_WORDS.items():
+        for part, word in getattr(row, name).items():
+            if word is not None and word not in words:
+                yield f"`{name}` of {part} must be one of {', '.join(words)}, or None, got {word!r}"
     for part, score in row.score_by_part.items():
         if score is not None and not math.isfinite(score):
             yield f"score of {part} must be finite or None, got {score}"
@@ -375,6 +396,8 @@ _ROW_SHAPES: dict[str, tuple[int, ...]] = {
     "right_hand_pose": (NUM_HAND_JOINTS, 3),
     "smpl_hand_pose": (2, 3),
     "transl": (3,),
+    "world_global_orient": (3,),
+    "world_transl": (3,),
     "focal_length": (2,),
     "principal_point": (2,),
 }
@@ -384,13 +407,14 @@ _HYPOTHESIS_SHAPES = {
 #: What the fit gives, as opposed to what it was given.
 _FITTED = (
     "keypoints_3d", "betas", "global_orient", "body_pose", "left_hand_pose", "right_hand_pose",
-    "smpl_hand_pose", "transl",
+    "smpl_hand_pose", "transl", "world_global_orient", "world_transl",
 )  # fmt: skip
 _UNITS = {
     "time_seconds": "s", "fps": "1/s", "image_width": "px", "image_height": "px", "bbox": "px",
     "keypoints_2d": "px", "keypoints_3d": "m", "betas": "standard deviations", "global_orient": "rad",
     "body_pose": "rad", "left_hand_pose": "rad", "right_hand_pose": "rad", "smpl_hand_pose": "rad",
     "transl": "m", "focal_length": "px", "principal_point": "px", "created_utc": "UTC",
+    "world_global_orient": "rad", "world_transl": "m", "spread_by_part": "m",
     "error_by_part": "fraction of the box", "score_by_part": "fraction of the keypoints",
     "vertical_field_of_view_degrees": "degrees",
 }  # fmt: skip
@@ -413,12 +437,17 @@ _DESCRIPTIONS = {
     "status": "CONVERGED, MAX_STEPS and NO_BETTER are usable, and FILLED, which nobody saw; DIVERGED, NONFINITE and "
     "NO_EVIDENCE are not",
     "error_by_part": "median distance of the part's confident keypoints over the longer side of bbox",
+    "evidence_by_part": "seen: enough confident keypoints; carried: from frames around it; unseen: told by the rest",
+    "spread_by_part": "expected (root mean square) distance from the truth of a foot from its ankle, a hand from its "
+    "wrist, the body from its pelvis",
+    "world_global_orient": "as global_orient, in the frame of the world; null where no floor was found",
+    "world_transl": "as transl, in the frame of the world: z up, the floor at 0, the camera above the origin",
     "score_by_part": "share of the part's confident keypoints within 5 % of the longer side of bbox",
 }
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
     "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
-    "vertical_field_of_view_degrees",
+    "vertical_field_of_view_degrees", "world_global_orient", "world_transl",
 )  # fmt: skip
 _LEAST_INTEGERS = {
     "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
@@ -433,7 +462,14 @@ _FLOATS = {
     "time_seconds": pa.float64(), "fps": pa.float64(), "person_score": pa.float32(),
     "vertical_field_of_view_degrees": pa.float64(),
 }  # fmt: skip
-_PART_PREFIXES = {"error_by_part": "error_", "score_by_part": "score_"}
+_PART_PREFIXES = {
+    "error_by_part": "error_",
+    "score_by_part": "score_",
+    "evidence_by_part": "evidence_",
+    "spread_by_part": "spread_",
+}
+#: Values that are words, and which there are.
+_PART_WORDS = {"evidence_by_part": EVIDENCES}
 
 
 def _list_type(length: int) -> pa.DataType:
@@ -481,7 +517,12 @@ def label_schema() -> pa.Schema:
             metadata["description"] = _DESCRIPTIONS[name]
         if name in _PART_PREFIXES:
             fields += [
-                pa.field(_PART_PREFIXES[name] + part, pa.float32(), nullable=True, metadata=metadata)
+                pa.field(
+                    _PART_PREFIXES[name] + part,
+                    pa.string() if name in _PART_WORDS else pa.float32(),
+                    nullable=True,
+                    metadata=metadata,
+                )
                 for part in layouts.PARTS
             ]
             continue
@@ -489,6 +530,8 @@ def label_schema() -> pa.Schema:
             metadata["shape"] = ",".join(map(str, _ROW_SHAPES[name]))
         if name in ("transl", "keypoints_3d", "global_orient"):
             metadata["frame"] = "camera: x right, y down, z forward"
+        if name in ("world_global_orient", "world_transl"):
+            metadata["frame"] = "world: x to the camera's right, y away from it, z up"
         fields.append(pa.field(name, _column_type(name), nullable=name in _NULLABLE, metadata=metadata))
     names = {
         "keypoint_names": " ".join(layouts.get_layout("openpose67").points),

@@ -32,7 +32,16 @@ from hardmo_jax.perception import estimate, keypoint_files, model_files, video
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks, ground_record
-from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting, as_read, relative_source, to_observations
+from hardmo_jax.pipelines.sightings import (
+    FILLED_SOURCE,
+    Picture,
+    Sighting,
+    as_read,
+    relative_source,
+    to_observations,
+    with_evidence,
+)
+from hardmo_jax.recovery.ground import Ground, in_world
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, check_stages, lift_and_fit
 from hardmo_jax.recovery.recover_motion import weights_of_frames
 from hardmo_jax.recovery.starts import StartOptions
@@ -196,7 +205,7 @@ def _annotate_into(
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
     pictures, sightings = with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
-    result = hypotheses = None
+    result = hypotheses = ground = None
     with record.stage("fit"):
         if sightings and _is_over_time(media, options):
             tracks = fit_tracks(
@@ -205,14 +214,19 @@ def _annotate_into(
             )  # fmt: skip
             sightings, result = tracks.sightings, tracks.result
             warnings += tracks.warnings
-            if tracks.ground is not None:
-                record.add("ground", ground_record(tracks.ground))
+            ground = tracks.ground
+            if ground is not None:
+                record.add("ground", ground_record(ground))
         elif sightings:
             recovered = _fit_all(body, sightings, options, report)
             result, hypotheses = recovered.result, recovered.hypotheses
             sightings = as_read(sightings, np.asarray(recovered.keypoint_order))
+            gap = options.motion.longest_gap_seconds
+            sightings = with_evidence(sightings, frames_per_second=None, longest_gap_seconds=gap)
     with record.stage("label"):
-        rows = to_labels(sightings, result, hypotheses, body, options, media) if result is not None else []
+        rows = []
+        if result is not None:
+            rows = to_labels(sightings, result, hypotheses, body, options, media, ground=ground)
         store.write_labels(output / "labels.parquet", rows)
     if renderer is not None:
         with record.stage("draw"):
@@ -393,14 +407,17 @@ def to_labels(
     body: BodyModel,
     options: AnnotateOptions,
     media: video.Media,
+    *,
+    ground: Ground | None = None,
 ) -> list[schema.LabelRow]:
-    """One label a person and picture."""
+    """One label a person and picture; with a floor also in the world."""
     config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
     config_sha256 = hashlib.sha256(config.encode()).hexdigest()
     commit = provenance.git_commit(pathlib.Path(__file__).parent)
     code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
     arrays = jax.tree.map(np.asarray, result)
     others = None if hypotheses is None else jax.tree.map(np.asarray, hypotheses)
+    world = None if ground is None else jax.tree.map(np.asarray, in_world(body, arrays.params, ground))
     rows = []
     for index, sighting in enumerate(sightings):
         picture = sighting.picture
@@ -436,6 +453,10 @@ def to_labels(
                 status=FitStatus(int(arrays.status[index])).name,
                 error_by_part={part: _value(values[index]) for part, values in arrays.error_by_part.items()},
                 score_by_part=_scores(sighting, arrays.keypoints_2d[index]),
+                evidence_by_part=sighting.evidence_by_part,
+                spread_by_part=sighting.spread_by_part,
+                world_global_orient=None if world is None else world.global_orient[index],
+                world_transl=None if world is None else world.transl[index],
                 hypotheses=None if others is None else _hypotheses(others, index),
             )
         )

@@ -18,7 +18,15 @@ from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.pipelines.sightings import FILLED_SOURCE, LAYOUT, Picture, Sighting, as_read, to_observations
+from hardmo_jax.pipelines.sightings import (
+    FILLED_SOURCE,
+    LAYOUT,
+    Picture,
+    Sighting,
+    as_read,
+    to_observations,
+    with_evidence,
+)
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
@@ -131,6 +139,7 @@ def fit_tracks(
                 )
                 result = jax.tree.map(np.asarray, recovered.result)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
+                filled = with_evidence(filled, frames_per_second=rate, longest_gap_seconds=motion.longest_gap_seconds)
                 found.append((_with_boxes(filled, result), result))
                 is_sound = np.isin(result.status, (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER))
                 stands = np.asarray(recovered.stands) * is_sound[:, None]
@@ -139,6 +148,7 @@ def fit_tracks(
             else:
                 single = lift_and_fit(body, to_observations(piece), start=start, options=options)
                 read = as_read(piece, np.asarray(single.keypoint_order))
+                read = with_evidence(read, frames_per_second=None, longest_gap_seconds=motion.longest_gap_seconds)
                 found.append((read, jax.tree.map(np.asarray, single.result)))
             done += len(piece)
             report("fit", done, total)

@@ -3,12 +3,15 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import video
+from hardmo_jax.recovery.part_evidence import part_evidence
+from hardmo_jax.skeleton import layouts
 
 #: Of the keypoints of sightings.
 LAYOUT = "openpose67"
@@ -58,6 +61,10 @@ class Sighting:
     bbox: np.ndarray
     score: float | None
     source: str
+    evidence_by_part: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What each part rests on, once the person is fitted."""
+    spread_by_part: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Metres; see `recovery.part_evidence`."""
 
 
 def to_observations(sightings: list[Sighting]) -> Observations:
@@ -104,3 +111,31 @@ def as_read(sightings: list[Sighting], order: np.ndarray) -> list[Sighting]:
         return dataclasses.replace(sighting, **arrays, source=f"{sighting.source}, sides exchanged")
 
     return [read(sighting, own) for sighting, own in zip(sightings, order, strict=True)]
+
+
+def with_evidence(
+    sightings: list[Sighting], *, frames_per_second: float | None, longest_gap_seconds: float
+) -> list[Sighting]:
+    """People with what each of their parts rests on.
+
+    Args:
+        sightings: Of one person, frame by frame, or of people who have nothing to do with each other.
+        frames_per_second: Of a track; None for people by themselves.
+        longest_gap_seconds: Over which parts are carried.
+    """
+    if not sightings:
+        return []
+    found = part_evidence(
+        layouts.get_layout(LAYOUT),
+        np.stack([sighting.confidence for sighting in sightings]),
+        frames_per_second=frames_per_second,
+        longest_gap_seconds=longest_gap_seconds,
+    )
+    return [
+        dataclasses.replace(
+            sighting,
+            evidence_by_part={part: words[row] for part, words in found.status.items()},
+            spread_by_part={part: float(spreads[row]) for part, spreads in found.spread.items()},
+        )
+        for row, sighting in enumerate(sightings)
+    ]

@@ -23,7 +23,7 @@ _LAYOUT = KeypointLayout(
 )
 _NUM_CONTACTS = len(layouts.CONTACT_POINTS)
 #: Probability from which a point is taken to stand.
-_STANDS = 0.5
+_STANDS = 0.25
 #: Standard deviations: height of a standing point over the floor (metres: soles, and errors of depth), lean of the
 #: trunk of somebody who stands (radians), lean of a camera's picture if nothing else is known.
 _HEIGHT_SPREAD, _LEAN_SPREAD, _CAMERA_SPREAD = 0.05, 0.35, 0.5

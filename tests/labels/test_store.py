@@ -267,7 +267,9 @@ def test_newer_format_is_refused_with_what_to_do(tmp_path, table):
 
 
 def test_file_without_a_younger_nullable_column_is_read_with_nulls(tmp_path, table):
-    older = table.drop_columns(["hypotheses", "score_body", "vertical_field_of_view_degrees"])
+    older = table.drop_columns(
+        ["hypotheses", "score_body", "vertical_field_of_view_degrees", "evidence_body", "world_transl"]
+    )
     labels = store.read_labels(write_table(tmp_path / "labels.parquet", older))
     assert labels[0].hypotheses is None
     assert labels[0].vertical_field_of_view_degrees is None

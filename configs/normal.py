@@ -84,7 +84,8 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         keypoints_3d_spread=0.06,  # metres: BlazePose's world landmarks are a guess
     )
     config.fit.temporal = variant not in ("headings", "multi_start")  # frames of a person in a video fitted together
-    config.fit.camera_is_fixed = True  # False: feet are not held where they stand, and no floor is reported
+    # auto: by whether the background moves; True; or False: feet are not held where they stand, no floor is reported
+    config.fit.camera_is_fixed = config_dict.FieldReference("auto", field_type=object)
     config.motion = config_dict.create(
         acceleration_spread=15.0,  # m/s^2 where the lifter sees none: smaller is smoother
         lock_spread=0.0015,  # metres a frame that standing feet may slip

@@ -6,7 +6,8 @@ import json
 import pathlib
 
 import pytest
-from ml_collections import config_dict
+from absl import flags
+from ml_collections import config_dict, config_flags
 
 from hardmo_jax import options as options_module
 from hardmo_jax.fitting.fit_motion import MotionOptions
@@ -76,6 +77,17 @@ def test_value_of_another_kind_is_named_with_its_place():
         config.fit.yaw_starts = "four"
     with pytest.raises(options_module.OptionsError, match=r"config\.fit\.yaw_starts: expected int, got 'four'"):
         _cli.build_options(annotate.AnnotateOptions, config)
+
+
+@pytest.mark.parametrize(("text", "value"), [("False", False), ("false", False), ("True", True), ("auto", "auto")])
+def test_whether_the_camera_is_fixed_can_be_said_on_the_command_line(text, value):
+    """The default is a word, the others are none."""
+    parsed = flags.FlagValues()
+    arguments = ["tool", f"--config={ROOT}/configs/normal.py", f"--config.fit.camera_is_fixed={text}"]
+    config_flags.DEFINE_config_file("config", lock_config=True, flag_values=parsed, sys_argv=arguments)
+    parsed(arguments)
+    found = _cli.build_options(annotate.AnnotateOptions, parsed.config).fit.camera_is_fixed
+    assert (type(found), found) == (type(value), value)
 
 
 def test_the_numbers_of_the_benchmark_are_those_that_the_options_have_by_themselves():

@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from hardmo_jax.perception import model_files
+from hardmo_jax.perception.camera_motion import STANCE_SECONDS
 from hardmo_jax.pipelines import annotate as pipeline
 from tools import _cli
 
@@ -65,6 +66,8 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     console.print(table)
     if summary.cameras:
         console.print("camera: " + ", ".join(map(_phrase, summary.cameras)), soft_wrap=True)
+    if summary.camera_motion is not None:
+        console.print(_camera_phrase(summary.camera_motion), soft_wrap=True)
     seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
     console.print(seconds)
     for phrase in summary.worst:
@@ -84,6 +87,24 @@ def _phrase(use: pipeline.CameraUse) -> str:
     low, high = (f"{angle:.0f}" for angle in use.vertical_field_of_view_degrees)
     pictures = f"{use.num_pictures} picture{'' if use.num_pictures == 1 else 's'}"
     return f"{pictures} {use.source} (vertical field of view {low if low == high else f'{low} to {high}'} degrees)"
+
+
+def _camera_phrase(used: pipeline.CameraUsed) -> str:
+    """What was found of the camera of a video, and what follows from it."""
+    what = (
+        "feet are held where they stand"
+        if used.is_fixed
+        else "feet are not held where they stand, and no floor is reported"
+    )
+    motion = used.motion
+    if motion is None:
+        return f"camera {'stands still' if used.is_fixed else 'moves'}, as was said: {what}"
+    if motion.moves is None:
+        return f"camera: the background does not tell whether it moves: {what}"
+    return (
+        f"camera {'moves' if motion.moves else 'stands still'} (background: {100 * motion.per_stance:.2g} % of the "
+        f"picture's width in {STANCE_SECONDS:g} s, {100 * motion.drift:.2g} % in all): {what}"
+    )
 
 
 if __name__ == "__main__":

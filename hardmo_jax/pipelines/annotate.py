@@ -29,9 +29,10 @@ from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
-from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks, ground_record
+from hardmo_jax.pipelines.annotate_tracks import CameraUsed, VideoFitOptions, camera_record, fit_tracks, ground_record
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
     Picture,
@@ -126,6 +127,8 @@ class AnnotateSummary:
     """Which cameras were taken, the most used first."""
     seconds_by_stage: dict[str, float]
     warnings: tuple[str, ...]
+    camera_motion: CameraUsed | None
+    """Whether the camera of a video that was fitted over time was taken to be fixed."""
 
 
 def annotate(
@@ -196,11 +199,13 @@ def _annotate_into(
 ) -> AnnotateSummary:
     """The stations of the job, one after the other."""
     warnings: list[str] = []
+    camera_path: CameraPath | None = None
+    camera: CameraUsed | None = None
     with record.stage("perceive"):
         if estimator is None:
             pictures, sightings = _from_keypoint_files(media, options, warnings)
         else:
-            pictures, sightings = _perceive(media, estimator, options, report)
+            pictures, sightings, camera_path = _perceive(media, estimator, options, report)
             warnings += media.warnings
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
@@ -210,10 +215,11 @@ def _annotate_into(
         if sightings and _is_over_time(media, options):
             tracks = fit_tracks(
                 body, pictures, sightings, start=options.start, options=options.fit, motion=options.motion,
-                report=report,
+                report=report, camera_path=camera_path,
             )  # fmt: skip
-            sightings, result = tracks.sightings, tracks.result
+            sightings, result, camera = tracks.sightings, tracks.result, tracks.camera
             warnings += tracks.warnings
+            record.add("camera_motion", camera_record(camera))
             ground = tracks.ground
             if ground is not None:
                 record.add("ground", ground_record(ground))
@@ -244,7 +250,7 @@ def _annotate_into(
         for file in pinned:
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
-    summary = _summarise(pictures, sightings, rows, record, tuple(warnings))
+    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera)
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled}
     record.add("summary", {**counts, "status": summary.status_counts})
@@ -294,14 +300,18 @@ def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOption
 
 def _perceive(
     media: video.Media, estimator: estimate.Estimator, options: AnnotateOptions, report: Progress
-) -> tuple[list[Picture], list[Sighting]]:
-    """Look at every picture."""
+) -> tuple[list[Picture], list[Sighting], CameraPath | None]:
+    """Look at every picture, and at the background of a video of which it matters whether the camera moves."""
     pictures: list[Picture] = []
+    # Whoever says how the camera stands is not contradicted.
+    watch = CameraWatch() if _is_over_time(media, options) and options.fit.camera_is_fixed == "auto" else None
+    shown: np.ndarray | None = None
     total = media.frame_count
     if options.limit_frames is not None:
         total = options.limit_frames if total is None else min(total, options.limit_frames)
 
     def images() -> Iterator[np.ndarray]:
+        nonlocal shown
         for frame in media.frames(stop=options.limit_frames, on_error="skip" if media.kind == "folder" else "raise"):
             height, width = frame.image.shape[:2]
             pictures.append(
@@ -316,6 +326,7 @@ def _perceive(
                     focal_length_35mm=frame.focal_length_35mm,
                 )
             )
+            shown = frame.image
             yield frame.image
 
     report("perceive", 0, total)
@@ -326,6 +337,8 @@ def _perceive(
     sightings = []
     for people in found:
         report("perceive", len(pictures), total)
+        if watch is not None and shown is not None:
+            watch.step(shown, [person.bbox for person in people])
         # From left to right: the number of a person must not hang on scores, which every option moves.
         for number, person in enumerate(sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))):
             sightings.append(
@@ -341,7 +354,7 @@ def _perceive(
                     source="blazepose",
                 )
             )
-    return pictures, sightings
+    return pictures, sightings, None if watch is None else watch.path
 
 
 def _from_keypoint_files(
@@ -580,6 +593,7 @@ def _summarise(
     rows: list[schema.LabelRow],
     record: provenance.RunRecord,
     warnings: tuple[str, ...],
+    camera: CameraUsed | None = None,
 ) -> AnnotateSummary:
     """Counts and medians for the table at the end."""
     usable = [row for row in rows if row.is_usable]
@@ -605,4 +619,5 @@ def _summarise(
         cameras=camera_uses(pictures),
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
+        camera_motion=camera,
     )

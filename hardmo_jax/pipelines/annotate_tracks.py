@@ -7,7 +7,7 @@ tracker says. What is left of less than `_SHORTEST` frames is fitted frame by fr
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
+from hardmo_jax.perception.camera_motion import CameraMotion, CameraPath, judge_motion
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
     LAYOUT,
@@ -64,17 +65,30 @@ class VideoFitOptions(FitOptions):
 
     temporal: bool = True
     """Frames of a person in a video are fitted together; else each by itself."""
-    camera_is_fixed: bool = True
-    """Feet that stand stay where they are, and the floor is reported. Before a camera that moves neither is so."""
+    camera_is_fixed: Literal["auto", True, False] = "auto"
+    """Feet that stand stay where they are, and the floor is reported. Before a camera that moves neither is so. `auto`
+    takes a camera to move if the background does (`perception.camera_motion`), and to be fixed if that is not known."""
 
     @classmethod
-    def of(cls, options: FitOptions, *, temporal: bool = True, camera_is_fixed: bool = True) -> "VideoFitOptions":
+    def of(
+        cls, options: FitOptions, *, temporal: bool = True, camera_is_fixed: Literal["auto", True, False] = "auto"
+    ) -> "VideoFitOptions":
         """The same options, for a job."""
         return cls(
             temporal=temporal,
             camera_is_fixed=camera_is_fixed,
             **{field.name: getattr(options, field.name) for field in dataclasses.fields(FitOptions)},
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraUsed:
+    """How the camera of a video was taken to stand."""
+
+    is_fixed: bool
+    """Whether feet were locked for it."""
+    motion: CameraMotion | None
+    """What the background says; None if nobody asked it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +103,8 @@ class FittedTracks:
     """The floor, where somebody stands before a camera that is taken to be fixed."""
     warnings: tuple[str, ...]
     """What may be wrong, such as a camera that was taken to be fixed and seems to move."""
+    camera: CameraUsed
+    """Whether the camera was taken to be fixed, and why."""
 
 
 def fit_tracks(
@@ -100,6 +116,7 @@ def fit_tracks(
     options: VideoFitOptions,
     motion: MotionOptions,
     report: Progress,
+    camera_path: CameraPath | None = None,
 ) -> FittedTracks:
     """Fit everybody of a video over time.
 
@@ -111,9 +128,11 @@ def fit_tracks(
         options: Weights, and whether the camera is fixed.
         motion: How frames are tied together.
         report: Told the stage, what is done, and of how much.
+        camera_path: Where the background of each frame is; without it `auto` takes a fixed camera.
     """
     rate = frame_rate(pictures)
-    is_locked = options.camera_is_fixed and bool(np.isfinite(motion.lock_spread))
+    camera = _camera_used(options, camera_path, rate)
+    is_locked = camera.is_fixed and bool(np.isfinite(motion.lock_spread))
     warnings: list[str] = []
     if not SLOWEST <= rate <= FASTEST:
         warnings.append(
@@ -133,7 +152,7 @@ def fit_tracks(
                     body,
                     to_observations(filled),
                     frames_per_second=rate,
-                    camera_is_fixed=options.camera_is_fixed,
+                    camera_is_fixed=camera.is_fixed,
                     options=weights_of_frames(options),
                     motion_options=motion,
                 )
@@ -159,12 +178,37 @@ def fit_tracks(
     if is_locked:
         ground, doubts = _ground(body, standing)
         warnings += [*doubts, *_sliding_warnings(speeds)]
+        if camera.motion is not None and camera.motion.moves is None:
+            warnings.append(
+                "the background does not tell whether the camera moves (no texture, or people hide it), so it is taken "
+                f"to stand still; {_UNLOCK}"
+            )
     return FittedTracks(
         sightings=[everybody[at] for at in order],
         result=jax.tree.map(lambda leaf: leaf[np.array(order)], result),
         warnings=tuple(warnings),
         ground=ground,
+        camera=camera,
     )
+
+
+def _camera_used(options: VideoFitOptions, path: CameraPath | None, frames_per_second: float) -> CameraUsed:
+    """Whether the camera is taken to be fixed."""
+    found = None if path is None else judge_motion(path, frames_per_second)
+    is_fixed = options.camera_is_fixed
+    if is_fixed == "auto":
+        is_fixed = found is None or not found.moves
+    return CameraUsed(is_fixed=bool(is_fixed), motion=found)
+
+
+def camera_record(camera: CameraUsed) -> dict[str, Any]:
+    """How the camera stands as `run.json` holds it; motion is in shares of the picture's width."""
+    record: dict[str, Any] = {"is_taken_to_be_fixed": camera.is_fixed}
+    if camera.motion is not None:
+        values = dataclasses.asdict(camera.motion)
+        # JSON has no NaN.
+        record |= {name: None if value is None or value != value else value for name, value in values.items()}
+    return record
 
 
 def ground_record(ground: Ground) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.labels import schema
 from hardmo_jax.perception import video
+from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.perception.estimate import Estimator
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
 from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting, as_read, to_observations
@@ -63,13 +64,13 @@ def clip_of_video(media: video.Media, body: BodyModel, options: ClipOptions, est
     """
     if media.kind != "video":
         raise video.MediaError(f"{media.path}: only videos are drawn over time, this is of kind {media.kind!r}")
-    pictures, sightings = _perceive(media, estimator)
+    pictures, sightings, camera_path = _perceive(media, estimator)
     if not sightings:
         return None
     single = lift_and_fit(body, to_observations(sightings), start=options.start, options=options.fit)
     together = fit_tracks(
         body, pictures, sightings, start=options.start, options=options.fit, motion=options.motion,
-        report=lambda *_: None,
+        report=lambda *_: None, camera_path=camera_path,
     )  # fmt: skip
     ways = [
         _people_of_frames(body, single.result, as_read(sightings, np.asarray(single.keypoint_order))),
@@ -115,7 +116,7 @@ def clip_of_window(found: HardSet, window: int, body: BodyModel, options: ClipOp
         body,
         some.observations(),
         frames_per_second=some.frames_per_second,
-        camera_is_fixed=options.fit.camera_is_fixed,
+        camera_is_fixed=options.fit.camera_is_fixed is not False,  # cameras of benchmarks are
         options=weights_of_frames(options.fit),
         motion_options=options.motion,
     )
@@ -205,11 +206,15 @@ def write_clip(
     return path, overlay.write_png(folder / f"{clip.name}.png", sheet)
 
 
-def _perceive(media: video.Media, estimator: Estimator) -> tuple[list[Picture], list[Sighting]]:
+def _perceive(media: video.Media, estimator: Estimator) -> tuple[list[Picture], list[Sighting], CameraPath]:
     pictures: list[Picture] = []
+    watch = CameraWatch()
+    shown: np.ndarray | None = None
 
     def images() -> Iterable[np.ndarray]:
+        nonlocal shown
         for frame in media.frames():
+            shown = frame.image
             pictures.append(
                 Picture(
                     position=frame.position,
@@ -223,22 +228,25 @@ def _perceive(media: video.Media, estimator: Estimator) -> tuple[list[Picture], 
             )
             yield frame.image
 
-    sightings = [
-        Sighting(
-            picture=pictures[-1],
-            track_id=number if person.track_id is None else person.track_id,
-            keypoints_2d=person.keypoints_2d,
-            confidence=person.confidence,
-            keypoints_3d=person.keypoints_3d,
-            confidence_3d=person.confidence_3d,
-            bbox=person.bbox,
-            score=person.score,
-            source="blazepose",
-        )
-        for people in estimator.track(images())
-        for number, person in enumerate(people)
-    ]
-    return pictures, sightings
+    sightings = []
+    for people in estimator.track(images()):
+        if shown is not None:
+            watch.step(shown, [person.bbox for person in people])
+        sightings += [
+            Sighting(
+                picture=pictures[-1],
+                track_id=number if person.track_id is None else person.track_id,
+                keypoints_2d=person.keypoints_2d,
+                confidence=person.confidence,
+                keypoints_3d=person.keypoints_3d,
+                confidence_3d=person.confidence_3d,
+                bbox=person.bbox,
+                score=person.score,
+                source="blazepose",
+            )
+            for number, person in enumerate(people)
+        ]
+    return pictures, sightings, watch.path
 
 
 def _people_of_frames(

@@ -13,7 +13,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance
-from hardmo_jax.perception import video
+from hardmo_jax.perception import camera_motion, video
 from hardmo_jax.pipelines import annotate, annotate_tracks, sightings
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
@@ -310,6 +310,68 @@ def test_feet_are_not_held_before_a_camera_that_moves(body, stance):
         return np.linalg.norm(feet[-1] - feet[0], axis=-1).mean()
 
     assert slide(False) > 1.2 * slide(True)
+
+
+def path_of(speed, count=FRAMES):
+    """Of a camera whose picture moves by so many widths a second."""
+    shift = speed * np.arange(count) / RATE
+    return camera_motion.CameraPath(
+        turn=np.ones(count, complex), shift=shift + 0j, scene=np.zeros(count, int), aspect=HEIGHT / WIDTH
+    )
+
+
+def test_before_a_background_that_moves_feet_are_not_locked(body, stance, sure):
+    moving = panned(stance, 4.0)
+    found = recover(body, moving, camera_path=path_of(0.08))
+    assert not found.camera.is_fixed
+    assert found.ground is None
+    assert not found.warnings, "it was seen, so nobody has to say it"
+    told = recover(body, moving, options=VideoFitOptions.of(FROM_LIFTER, camera_is_fixed=False))
+    np.testing.assert_array_equal(found.result.keypoints_3d, told.result.keypoints_3d)
+
+
+def test_before_a_background_that_stands_still_they_are(body, stance, sure):
+    found = recover(body, stance, camera_path=path_of(0.0))
+    assert found.camera.is_fixed
+    assert found.ground is not None
+    assert not found.warnings
+
+
+def test_who_says_that_the_camera_is_fixed_is_believed(body, stance, sure):
+    fixed = VideoFitOptions.of(FROM_LIFTER, camera_is_fixed=True)
+    assert recover(body, stance, options=fixed, camera_path=path_of(0.08)).camera.is_fixed
+
+
+def test_a_background_that_does_not_tell_is_warned_of(body, stance, sure):
+    hidden = path_of(0.0)
+    hidden = dataclasses.replace(hidden, turn=hidden.turn * np.nan, shift=hidden.shift * np.nan)
+    found = recover(body, stance, camera_path=hidden)
+    assert found.camera.is_fixed
+    assert len(found.warnings) == 1
+    assert "does not tell" in found.warnings[0]
+    assert "--config.fit.camera_is_fixed=False" in found.warnings[0]
+    record = annotate_tracks.camera_record(found.camera)
+    assert record["moves"] is None
+    assert record["per_frame"] is None, "JSON has no NaN"
+
+
+@pytest.mark.parametrize(
+    ("used", "phrase"),
+    [
+        (annotate_tracks.CameraUsed(is_fixed=False, motion=None), "camera moves, as was said: feet are not held"),
+        (
+            annotate_tracks.CameraUsed(is_fixed=False, motion=camera_motion.judge_motion(path_of(0.08), RATE)),
+            "camera moves (background: 4 % of the picture's width in 0.5 s",
+        ),
+        (
+            annotate_tracks.CameraUsed(is_fixed=True, motion=camera_motion.judge_motion(path_of(0.0), RATE)),
+            "camera stands still (background: 0 % of the picture's width in 0.5 s, 0 % in all): feet are held",
+        ),
+    ],
+)
+def test_the_table_says_what_was_found_of_the_camera(summary, used, phrase, capsys):
+    annotate_tool.print_summary(dataclasses.replace(summary, camera_motion=used), "out")
+    assert phrase in capsys.readouterr().out
 
 
 def test_feet_on_several_floors_are_no_floor_and_the_option_is_named(body, stance, sure):

@@ -45,6 +45,8 @@ _MAX_STEPS = 3
 _MAX_TRIES, _SURE_DETECTION = 3, 0.5
 #: A crop that moves, turns or grows by less than this is steady.
 _STEADY_SHIFT, _STEADY_ANGLE, _STEADY_GROWTH = 0.04, math.radians(8.0), 1.08
+#: Frames for which a person who was lost is not found again upside down by an unsure look.
+_REMEMBERED = 10
 TURN_CHOICES = ("never", "when_empty", "always")
 
 
@@ -119,7 +121,7 @@ class Estimator:
             ValueError: If the image is not such an array.
         """
         pyramid = crops.ImagePyramid(image)
-        return self._finish(pyramid, self._search(pyramid, ()))
+        return self._assembled(pyramid, self._distinct(self._search(pyramid, ())))
 
     def track(
         self, frames: Iterable[np.ndarray], options: tracking.TrackOptions | None = None
@@ -137,16 +139,19 @@ class Estimator:
             People of each frame with `track_id` set.
         """
         tracker = tracking.Tracker(options)
-        followed: list[PersonKeypoints] = []
+        followed: list[FoundBody] = []
+        lost: list[tuple[int, FoundBody]] = []
         for index, image in enumerate(frames):
             pyramid = crops.ImagePyramid(image)
-            bodies = [self._look(pyramid, person.region, None) for person in followed]
-            kept = [body for body in bodies if body is not None]
-            is_search = index % self.options.detect_every == 0 or len(kept) < len(bodies) or not kept
-            kept = self._search(pyramid, kept) if is_search else kept
-            people = tracker.step(self._finish(pyramid, kept))
-            followed = people
-            yield people
+            looks = [self._look(pyramid, body.landmarks.next_region, None) for body in followed]
+            kept = [look for look in looks if look is not None]
+            lost = [(since, body) for since, body in lost if index - since <= _REMEMBERED]
+            lost += [(index, body) for body, look in zip(followed, looks, strict=True) if look is None]
+            if index % self.options.detect_every == 0 or len(kept) < len(looks) or not kept:
+                found = self._search(pyramid, kept)[len(kept) :]
+                kept += found_bodies.without_ghosts(found, [body for _, body in lost])
+            followed = self._distinct(kept)
+            yield tracker.step(self._assembled(pyramid, followed))
 
     def _search(self, pyramid: crops.ImagePyramid, known: Sequence[FoundBody]) -> list[FoundBody]:
         """Bodies of a picture, beyond those already known."""
@@ -274,10 +279,14 @@ class Estimator:
             best_detection=1.0,
         )
 
-    def _finish(self, pyramid: crops.ImagePyramid, bodies: Sequence[FoundBody]) -> list[PersonKeypoints]:
-        """Drop duplicates, add hands, and put everything into the output layout."""
+    def _distinct(self, bodies: Sequence[FoundBody]) -> list[FoundBody]:
+        """The best bodies, each once."""
+        return found_bodies.drop_duplicates(bodies)[: self.options.max_people]
+
+    def _assembled(self, pyramid: crops.ImagePyramid, bodies: Sequence[FoundBody]) -> list[PersonKeypoints]:
+        """Add hands, and put everything into the output layout."""
         people = []
-        for body in found_bodies.drop_duplicates(bodies)[: self.options.max_people]:
+        for body in bodies:
             hands = {}
             if self._hand is not None:
                 for side in layouts.SIDES:

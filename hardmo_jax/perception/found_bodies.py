@@ -41,6 +41,10 @@ _LIMBS = (
 _NESTED_SIZE, _NESTED_REACH = 0.6, 0.4
 #: A body smaller than this part of a larger one whose trunk lies on a limb of that one is that limb.
 _LIMB_SIZE = 0.85
+#: A body that lies another way than a better one, within that one's box, is that one misread: the model puts hips where
+#: the head is. It is turned by more than this against it, less worth than this part of it, and has this share of its
+#: trusted points in the box, which is widened by a part of its longer side.
+_MISREAD_ANGLE, _MISREAD_WORTH, _MISREAD_INSIDE, _MISREAD_MARGIN = math.radians(75.0), 0.6, 0.75, 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,15 @@ def drop_duplicates(bodies: Sequence[FoundBody]) -> list[FoundBody]:
             apart = np.linalg.norm(body.landmarks.keypoints_2d[core] - other.landmarks.keypoints_2d[core], axis=1)
             is_taken |= apart < limit
         if weights[is_taken].sum() < 0.5 * weights.sum() and not any(
-            _same_head(body, other) or _is_part_of(body, other) for other in kept
+            _same_head(body, other) or _is_part_of(body, other) or _is_misread(body, other) for other in kept
         ):
             kept.append(body)
     return kept
+
+
+def without_ghosts(found: Sequence[FoundBody], lost: Sequence[FoundBody]) -> list[FoundBody]:
+    """Bodies that are not those of people who were seen shortly before, misread."""
+    return [body for body in found if not any(_is_misread(body, other) for other in lost)]
 
 
 def with_support(bodies: Sequence[FoundBody], found: Sequence[detect_blazepose.PersonDetection]) -> list[FoundBody]:
@@ -119,6 +128,20 @@ def _is_part_of(small: FoundBody, large: FoundBody) -> bool:
         return False
     needed = max(_NESTED_SUPPORT, _NESTED_RATIO * min(large.support, _MANY_VOTES))
     return math.dist(inner.center, outer.center) < _NESTED_REACH * outer.size and small.support < needed
+
+
+def _is_misread(ghost: FoundBody, person: FoundBody) -> bool:
+    """Whether a body is more likely another one that was read upside down."""
+    turn = math.remainder(ghost.landmarks.next_region.angle - person.landmarks.next_region.angle, 2.0 * math.pi)
+    if abs(turn) < _MISREAD_ANGLE or ghost.worth > _MISREAD_WORTH * person.worth:
+        return False
+    own, other = (
+        body.landmarks.keypoints_2d[body.confidence >= 0.5 * body.confidence.max()] for body in (ghost, person)
+    )
+    low, high = other.min(axis=0), other.max(axis=0)
+    margin = _MISREAD_MARGIN * float((high - low).max())
+    is_inside = ((own >= low - margin) & (own <= high + margin)).all(axis=1)
+    return float(is_inside.mean()) >= _MISREAD_INSIDE
 
 
 def _is_on_limb(small: FoundBody, large: FoundBody) -> bool:

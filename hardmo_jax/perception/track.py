@@ -5,14 +5,21 @@ comes back after `max_gap` frames gets a new one.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from hardmo_jax.array_types import Float
 from hardmo_jax.perception import anchors
 from hardmo_jax.perception.people import PersonKeypoints
+from hardmo_jax.skeleton import layouts
 
 _MIN_CONFIDENCE = 0.3
+#: Points of the body of which a sighting that is sure trusts half.
+_BODY_POINTS = len(layouts.get_layout("openpose25"))
+_SURE_CONFIDENCE, _SURE_SHARE = 0.5, 0.5
+#: Short tracks are doubted in videos of this many times as many frames.
+_LONG_VIDEO = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,10 +32,13 @@ class TrackOptions:
     min_similarity: float = 0.25
     """Least similarity of two sightings, in [0, 1], see `similarity`."""
     min_length: int = 1
-    """Sightings below which `assign_tracks` drops a track."""
+    """Sightings below which a track is dropped."""
+    min_doubtful_length: int = 3
+    """Sightings below which a track is dropped if less than half of its body points are trusted on the average, from a
+    video of at least five times as many frames: something else that was taken for a person for a moment."""
 
     def __post_init__(self) -> None:
-        if self.max_gap < 0 or self.min_length < 1 or not 0 <= self.min_similarity <= 1:
+        if self.max_gap < 0 or min(self.min_length, self.min_doubtful_length) < 1 or not 0 <= self.min_similarity <= 1:
             raise ValueError(f"track options out of range: {self}")
 
 
@@ -109,13 +119,40 @@ def assign_tracks(
         options: When two sightings are one person.
 
     Returns:
-        The same people with `track_id` set, less those of tracks shorter than `min_length`.
+        The same people with `track_id` set, less those of tracks that are too short, see `lasting_tracks`.
     """
     options = options or TrackOptions()
     tracker = Tracker(options)
     frames = [tracker.step(people) for people in people_by_frame]
-    lengths: dict[int | None, int] = {}
+    confidences: dict[int, list[np.ndarray]] = {}
     for people in frames:
         for person in people:
-            lengths[person.track_id] = lengths.get(person.track_id, 0) + 1
-    return [[person for person in people if lengths[person.track_id] >= options.min_length] for people in frames]
+            if person.track_id is not None:
+                confidences.setdefault(person.track_id, []).append(person.confidence)
+    kept = lasting_tracks(confidences, len(frames), options)
+    return [[person for person in people if person.track_id in kept] for people in frames]
+
+
+def lasting_tracks(
+    confidences: Mapping[int, Sequence[Float[np.ndarray, "K"]]], num_frames: int, options: TrackOptions | None = None
+) -> set[int]:
+    """Numbers of the tracks that are long or sure enough to be people.
+
+    Args:
+        confidences: Confidence of the keypoints of each sighting, by track; body points first.
+        num_frames: Of the video.
+        options: How long tracks must be.
+    """
+    options = options or TrackOptions()
+    is_long_video = num_frames >= _LONG_VIDEO * options.min_doubtful_length
+
+    def is_sure(sightings: Sequence[Float[np.ndarray, "K"]]) -> bool:
+        trusted = np.stack(sightings)[:, :_BODY_POINTS] >= _SURE_CONFIDENCE
+        return float(trusted.mean()) >= _SURE_SHARE
+
+    return {
+        track_id
+        for track_id, sightings in confidences.items()
+        if len(sightings) >= options.min_length
+        and (len(sightings) >= options.min_doubtful_length or not is_long_video or is_sure(sightings))
+    }

@@ -28,7 +28,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions, check_track_options
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
-from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.perception import estimate, keypoint_files, model_files, track, video
 from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
@@ -207,6 +207,8 @@ def _annotate_into(
         else:
             pictures, sightings, camera_path = _perceive(media, estimator, options, report)
             warnings += media.warnings
+            if media.kind == "video":
+                sightings = lasting_people(sightings, len(pictures), warnings)
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
     pictures, sightings = with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
@@ -355,6 +357,23 @@ def _perceive(
                 )
             )
     return pictures, sightings, None if watch is None else watch.path
+
+
+def lasting_people(sightings: list[Sighting], num_frames: int, warnings: list[str]) -> list[Sighting]:
+    """People of a video without what was taken for one for a moment, which is told."""
+    confidences: dict[int, list[np.ndarray]] = {}
+    for sighting in sightings:
+        confidences.setdefault(sighting.track_id, []).append(sighting.confidence)
+    kept = track.lasting_tracks(confidences, num_frames)
+    dropped = [one for one in sightings if one.track_id not in kept]
+    if dropped:
+        frames = sorted({one.picture.frame_index for one in dropped})
+        named = ", ".join(map(str, frames[:5])) + (" and others" if frames[5:] else "")
+        warnings.append(
+            f"{len(confidences) - len(kept)} unsure finds of less than {track.TrackOptions().min_doubtful_length} "
+            f"frames are not labelled (frame {named})"
+        )
+    return [one for one in sightings if one.track_id in kept]
 
 
 def _from_keypoint_files(

@@ -1,4 +1,7 @@
+import dataclasses
+
 import numpy as np
+import pytest
 
 from hardmo_jax.perception import crops, people, track
 
@@ -42,3 +45,29 @@ def test_a_newcomer_gets_a_new_number_and_short_tracks_can_be_dropped():
 def test_similarity_is_one_for_the_same_and_zero_far_away():
     assert track.similarity(_person(0), _person(0)) == 1.0
     assert track.similarity(_person(0), _person(1000)) < 1e-6
+
+
+def test_unsure_moments_of_a_long_video_are_nobody_and_sure_ones_are_somebody():
+    def moment(confidence):
+        return dataclasses.replace(_person(500), confidence=np.full(67, confidence, np.float32))
+
+    def numbers(last, count, length=1):
+        frames = [[_person(at)] for at in range(count - length)]
+        return {number for frame in _ids(track.assign_tracks([*frames, *[[last]] * length])) for number in frame}
+
+    assert numbers(moment(0.4), 40) == {0}
+    assert numbers(moment(0.4), 40, length=2) == {0}
+    assert numbers(moment(0.4), 40, length=3) == {0, 1}
+    assert numbers(moment(0.8), 40) == {0, 1}
+    assert numbers(moment(0.4), 5) == {0, 1}, "a short video has short tracks"
+    assert numbers(moment(0.4), 1) == {0}
+
+
+def test_of_a_single_frame_everybody_is_kept():
+    unsure = dataclasses.replace(_person(0), confidence=np.full(67, 0.31, np.float32))
+    assert _ids(track.assign_tracks([[unsure]])) == [[0]]
+
+
+def test_lengths_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="out of range"):
+        track.TrackOptions(min_doubtful_length=0)

@@ -249,6 +249,17 @@ def test_options_for_jobs_are_those_of_a_fit():
     assert jax.tree.leaves(weights.part_weights) == jax.tree.leaves(FROM_LIFTER.part_weights)
 
 
+def test_unsure_moments_are_not_labelled_and_told(walk):
+    ghost = dataclasses.replace(walk[5], track_id=8, confidence=0.4 * walk[5].confidence)
+    warnings = []
+    assert annotate.lasting_people([*walk, ghost], FRAMES, warnings) == walk
+    assert len(warnings) == 1
+    assert "1 unsure" in warnings[0]
+    assert "frame 5" in warnings[0]
+    assert annotate.lasting_people([ghost], 1, warnings) == [ghost], "one frame has tracks of one frame"
+    assert len(warnings) == 1
+
+
 # ---- cameras that move ------------------------------------------------------------------------------------------
 
 

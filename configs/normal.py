@@ -88,8 +88,19 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.fit.camera_is_fixed = config_dict.FieldReference("auto", field_type=object)
     config.motion = config_dict.create(
         acceleration_spread=15.0,  # m/s^2 where the lifter sees none: smaller is smoother
+        acceleration_share=3.0,  # grows with the acceleration that it sees
+        stands_from=0.05,  # probability of standing at which a foot begins to be held
+        stands_surely=0.4,  # and from which it is held fully
         lock_spread=0.0015,  # metres a frame that standing feet may slip
+        lock_scale=0.02,  # metres a frame of feet that do not stand, whatever was said
+        shape_iterations=2,
         iterations=3,
+        shape_share=0.06,  # of what each frame says of the shape; 0: the lifter's
+        shape_frames=64,
+        gradient_steps=16,
+        window_frames=64,  # solved together
+        overlap_frames=16,
+        longest_gap_seconds=1.25,  # filled in
     )
     config.output = config_dict.create(
         overlay=True,  # draw the meshes over the pictures

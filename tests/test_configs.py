@@ -131,6 +131,11 @@ def test_the_fit_of_the_config_is_that_of_the_library():
     assert options.motion == MotionOptions()
 
 
+def test_every_option_of_motion_can_be_set_on_the_command_line():
+    fields = {field.name for field in dataclasses.fields(MotionOptions)}
+    assert set(config_of("normal", "full").motion) == fields
+
+
 def test_each_row_of_the_ablation_changes_one_thing():
     rows = _cli.build_options(evaluate.EvaluateOptions, config_of("eval", "ablation")).methods
     whole = next(row for row in rows if row.name == "lifter_fit")

@@ -1,5 +1,6 @@
 """What every tool shares: errors as one line, progress, the compilation cache, sections of a config as options."""
 
+import difflib
 import logging
 import os
 import pathlib
@@ -69,11 +70,13 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     """Parse the command line; a mistake in it, or in the config file it names, ends the program in one line."""
     try:
         return flags.FLAGS(arguments)
+    except flags.UnrecognizedFlagError as error:
+        sys.exit(fail(_first_cause(str(error)) + _config_hint(error.flagname, _given_config(arguments))))
     except flags.Error as error:
-        sys.exit(fail(_first_cause(str(error))))
+        sys.exit(fail(_of_another_kind(_first_cause(str(error)))))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # ml_collections raises these for config keys and values that do not fit.
-        sys.exit(fail(f"config: {_first_cause(str(error))}"))
+        sys.exit(fail(_unknown_option(arguments) or f"config: {_first_cause(str(error))}"))
 
 
 def _first_cause(text: str) -> str:
@@ -85,6 +88,81 @@ def _first_cause(text: str) -> str:
     if any("No such file" in line for line in lines):
         return next(line for line in lines if "No such file" in line).partition("] ")[2]
     return " ".join(lines[:2]).replace("\\'", "'")
+
+
+#: How absl and Python say that a value is of another kind, and what is expected then.
+_KINDS = (
+    (r"\('Non-boolean argument to boolean flag', .*\)", "True or False"),
+    (r"invalid literal for int\(\) .*", "a whole number"),
+    (r"could not convert string to float: .*", "a number"),
+)
+
+
+def _of_another_kind(message: str) -> str:
+    """A message about a value of another kind without absl's and Python's words."""
+    for words, expected in _KINDS:
+        found = re.fullmatch(rf"flag (--[^=]+)=(.*): {words}", message)
+        if found:
+            return f"{found[1]}: expected {expected}, got {found[2]!r}"
+    return message
+
+
+def _given_config(arguments: Sequence[str]) -> config_dict.ConfigDict | None:
+    """The config of a command line without its changes; None if there is none that can be read."""
+    for place, argument in enumerate(arguments):
+        name, has_value, value = argument.partition("=")
+        if name.lstrip("-") == "config" and name.startswith("-"):
+            path = value if has_value else "".join(arguments[place + 1 : place + 2])
+            try:
+                config = flags.FLAGS["config"].parser.parse(path)
+                # One that cannot be read is an object that raises at the first look at it.
+                return config if isinstance(config, config_dict.ConfigDict) else None
+            except Exception:  # whatever a config file may raise: it is asked for a hint only
+                return None
+    return None
+
+
+def _option_paths(config: config_dict.ConfigDict, above: tuple[str, ...] = ("config",)) -> list[tuple[str, ...]]:
+    """All options and sections of a config."""
+    paths = []
+    for key in config:
+        paths.append((*above, key))
+        value = config[key]
+        if isinstance(value, config_dict.ConfigDict):
+            paths += _option_paths(value, (*above, key))
+    return paths
+
+
+def _config_hint(name: str, config: config_dict.ConfigDict | None) -> str:
+    """Which option of the config is called like a flag that there is not."""
+    for path in [] if config is None else _option_paths(config):
+        if path[-1] in (name, name.removeprefix("no")):
+            return f"; did you mean --{'.'.join(path)}?"
+    return ""
+
+
+def _unknown_option(arguments: Sequence[str]) -> str | None:
+    """What is wrong with the first change of a config's option that it does not have."""
+    config = _given_config(arguments)
+    if config is None:
+        return None
+    for argument in arguments:
+        found = re.match(r"--?(?:no)?config\.([^=]+)", argument)
+        if not found:
+            continue
+        section, above = config, ("config",)
+        for key in found[1].split("."):
+            wrong = f"--config.{found[1]}: "
+            if not isinstance(section, config_dict.ConfigDict):
+                return wrong + f"{'.'.join(above)} has no options of its own"
+            if key not in section:
+                near = difflib.get_close_matches(key, list(section), n=1)
+                hint = _config_hint(key, config)
+                if near:
+                    hint = f"; did you mean --{'.'.join((*above, near[0]))}?"
+                return wrong + "no such option" + (hint or f"; {'.'.join(above)} has {', '.join(section)}")
+            section, above = section[key], (*above, key)
+    return None
 
 
 def fail(message: str) -> int:

@@ -368,10 +368,51 @@ def test_missing_models_name_the_command_that_fetches_them(photo, tmp_path):
         (("--config=configs/normal.py", "--input=nothing.jpg"), "nothing.jpg"),
         (("--config=configs/normal.py", "input=x.jpg"), "unexpected argument"),
         (("--config=configs/normal.py", "--input=x.jpg", "--config.body.model=no/SMPL.pkl"), "no/SMPL.pkl"),
-        (("--config=configs/normal.py", "--input=x.jpg", "--config.fit.sovler=adam"), "'sovler'"),
+        (("--config=configs/normal.py", "--input=x.jpg", "--config.fit.sovler=adam"), "--config.fit.sovler: no such"),
         (("--config=configs/normal.py:fast", "--input=x.jpg"), "unknown variant 'fast'"),
         (("--config=configs/nope.py", "--input=x.jpg"), "configs/nope.py"),
-        (("--config=configs/normal.py", "--nope=3"), "nope"),
+        (("--config=configs/normal.py", "--nope=3"), "Unknown command line flag 'nope'"),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--config.motion.lock=1"),
+            "--config.motion.lock: no such option; config.motion has acceleration_share,",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--config.fit.temporl=False"),
+            "--config.fit.temporl: no such option; did you mean --config.fit.temporal?",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--noconfig.temporal"),
+            "--config.temporal: no such option; did you mean --config.fit.temporal?",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--config.xyzzy=1"),
+            "--config.xyzzy: no such option; config has body, camera, fit,",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--config.seed.more=1"),
+            "--config.seed.more: config.seed has no options of its own",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--temporal=False"),
+            "Unknown command line flag 'temporal'; did you mean --config.fit.temporal?",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=x.jpg", "--config.fit.temporal=maybe"),
+            "--config.fit.temporal: expected True or False, got 'maybe'",
+        ),
+        (("--config=configs/normal.py", "--config.seed=x"), "--config.seed: expected a whole number, got 'x'"),
+        (
+            ("--config=configs/normal.py", "--config.motion.lock_spread=x"),
+            "--config.motion.lock_spread: expected a number, got 'x'",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=a.mp4", "--input=b.mp4"),
+            "--input is given twice: one run labels one video, one photo or one folder of photos",
+        ),
+        (
+            ("--config=configs/normal.py", "--input=a.mp4,b.mp4"),
+            "one run labels one video, one photo or one folder of photos",
+        ),
     ],
 )
 def test_command_line_mistakes_end_in_one_line(arguments, expected):

@@ -11,7 +11,16 @@ from ml_collections import config_dict, config_flags
 
 from hardmo_jax import options as options_module
 from hardmo_jax.fitting.fit_motion import MotionOptions
-from hardmo_jax.pipelines import annotate, evaluate, prepare, train_lifter, train_motion, train_prior, train_ranker
+from hardmo_jax.pipelines import (
+    annotate,
+    evaluate,
+    prepare,
+    train_lifter,
+    train_motion,
+    train_part_scorer,
+    train_prior,
+    train_ranker,
+)
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
 from hardmo_jax.recovery import lift_and_fit, recover_motion
 from tools import _cli
@@ -25,6 +34,7 @@ VARIANTS = {
     "train_motion": ("full", "smoke"),
     "train_prior": ("full", "smoke"),
     "train_ranker": ("full", "smoke"),
+    "train_part_scorer": ("full", "smoke"),
 }
 OPTIONS = {
     "normal": annotate.AnnotateOptions,
@@ -34,6 +44,7 @@ OPTIONS = {
     "train_motion": train_motion.TrainMotionOptions,
     "train_prior": train_prior.TrainPriorOptions,
     "train_ranker": train_ranker.TrainRankerOptions,
+    "train_part_scorer": train_part_scorer.TrainPartScorerOptions,
 }
 
 

@@ -4,6 +4,7 @@ python -m tools.train --config=configs/train_lifter.py         keypoints to bodi
 python -m tools.train --config=configs/train_motion.py         the same over time; an hour; after the lifter
 python -m tools.train --config=configs/train_prior.py          the pose prior; two minutes
 python -m tools.train --config=configs/train_ranker.py         which of several fits to take; after the lifter
+python -m tools.train --config=configs/train_part_scorer.py    which feet and hands are wrong; after the lifter
 
 All need motion capture. A run of the first two that was stopped goes on where it was: the same command again.
 """
@@ -17,7 +18,7 @@ from ml_collections import config_flags
 
 from hardmo_jax import options as options_module
 from hardmo_jax.networks import lifter_file
-from hardmo_jax.pipelines import train_lifter, train_motion, train_prior, train_ranker
+from hardmo_jax.pipelines import train_lifter, train_motion, train_part_scorer, train_prior, train_ranker
 from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is trained; configs/train_*.")
@@ -30,6 +31,7 @@ _OPTIONS = {
     "motion_lifter": train_motion.TrainMotionOptions,
     "pose_prior": train_prior.TrainPriorOptions,
     "ranker": train_ranker.TrainRankerOptions,
+    "part_scorer": train_part_scorer.TrainPartScorerOptions,
 }
 
 
@@ -67,6 +69,9 @@ def main(argv: Sequence[str]) -> int:
         elif isinstance(options, train_prior.TrainPriorOptions):
             path, digest, scores = train_prior.train_prior(options, folder, mocap=mocap, progress=progress)
             notes = [f"{part}: one Gaussian {one:.2f}, mixture {many:.2f} nats a pose" for part, one, many in scores]
+        elif isinstance(options, train_part_scorer.TrainPartScorerOptions):
+            path, digest, areas = train_part_scorer.train_part_scorer(options, folder, mocap=mocap, progress=progress)
+            notes = [f"{name}: area under the ROC curve {area:.4f}" for name, area in areas.items()]
         else:
             path, digest, errors = train_ranker.train_ranker(
                 options, folder, mocap=mocap, trained=given, progress=progress

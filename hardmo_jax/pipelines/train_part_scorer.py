@@ -1,0 +1,160 @@
+"""Training of the scorer of feet and hands: labels with planted errors, and what is known of them without the truth."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from scipy import stats
+
+from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.body import load
+from hardmo_jax.data.planted_errors import PlantOptions
+from hardmo_jax.fitting.limb_ends import LimbEndOptions
+from hardmo_jax.hardcase.part_scores import score_part
+from hardmo_jax.labels import provenance
+from hardmo_jax.networks.part_scorer import FEATURES, KINDS, PartNetwork, PartScorer, save_part_scorer
+from hardmo_jax.pipelines import planted_labels, training_poses, training_runs
+from hardmo_jax.pipelines.training_poses import Progress
+from hardmo_jax.skeleton import layouts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainPartScorerOptions:
+    """What is learnt, and from whom."""
+
+    plant: PlantOptions = PlantOptions()
+    solve: LimbEndOptions = LimbEndOptions()
+    people: int = 8_000
+    """Each with labels of both kinds."""
+    plantings: int = 2
+    """Of every label."""
+    hidden: int = 16
+    members: int = 3
+    steps: int = 3_000
+    batch: int = 1_024
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    held_out_share: float = 0.2
+    """Of the people, for the figures that are told."""
+    frames_per_second: float = 30.0
+    seed: int = 0
+
+
+def train_part_scorer(
+    options: TrainPartScorerOptions,
+    output_dir: pathlib.Path,
+    *,
+    mocap: pathlib.Path,
+    progress: Progress | None = None,
+) -> tuple[pathlib.Path, str, dict[str, float]]:
+    """Plant errors in labels of training poses, learn to find them, and write `part_scorer.npz`.
+
+    Args:
+        options: What to learn.
+        output_dir: Folder.
+        mocap: Folder of motion capture.
+        progress: Told the stage, what is done, and of how much.
+
+    Returns:
+        The file, its SHA-256, and areas under the ROC curve of people set aside, by kind of part and of label.
+
+    Raises:
+        PrepareError: If there is no motion capture.
+    """
+    report = progress or (lambda stage, done, total: None)
+    pool, pool_path = training_poses.collect_poses(
+        mocap, output_dir, frames_per_second=options.frames_per_second, progress=progress
+    )
+    body = load.open_body(view="smplh")
+    people = planted_labels.people_of_pool(body, pool, options.people, seed=options.seed)
+    observations = people.observations()
+    report("label", 0, len(planted_labels.LABEL_KINDS))
+    second = planted_labels.second_opinion(body, observations)
+    held_out = np.arange(len(people)) >= (1 - options.held_out_share) * len(people)
+    tables: dict[str, list[tuple[np.ndarray, ...]]] = {kind: [] for kind in KINDS}
+    for number, label_kind in enumerate(planted_labels.LABEL_KINDS):
+        clean = planted_labels.clean_labels(body, people, label_kind, seed=options.seed)
+        for planting in range(options.plantings):
+            labels = planted_labels.planted_labels(
+                body, clean, pool, options.plant, seed=options.seed, name=f"{label_kind}/{planting}"
+            )
+            for side, kind in itertools.product(layouts.SIDES, KINDS):
+                part = f"{side}_{kind}"
+                scores = score_part(body, observations, labels.params, part, second, scorer=None, options=options.solve)
+                kept = scores.seen_points > 0
+                place = np.full(len(people), number)
+                tables[kind].append((scores.features[kept], labels.is_planted[part][kept], held_out[kept], place[kept]))
+        report("label", number + 1, len(planted_labels.LABEL_KINDS))
+    networks, summary = {}, {}
+    for kind in KINDS:
+        features, is_planted, is_held_out, place = (np.concatenate(part) for part in zip(*tables[kind], strict=True))
+        networks[kind] = _learn(features[~is_held_out], is_planted[~is_held_out], options, report)
+        odds = networks[kind](features[is_held_out])
+        for number, label_kind in enumerate(planted_labels.LABEL_KINDS):
+            rows = place[is_held_out] == number
+            summary[f"{kind} on {label_kind}"] = area_under_curve(odds[rows], is_planted[is_held_out][rows])
+    record = training_runs.record_of(
+        options, pool, poses_sha256=provenance.file_sha256(pool_path), held_out_area_under_curve=summary
+    )
+    path = output_dir / "part_scorer.npz"
+    return path, save_part_scorer(path, PartScorer(networks=networks), record), summary
+
+
+def area_under_curve(score: Float[np.ndarray, "N"], is_positive: Bool[np.ndarray, "N"]) -> float:
+    """Area under the ROC curve: how often a positive scores higher than a negative, ties counting half.
+
+    NaN if either is lacking.
+    """
+    positives = int(is_positive.sum())
+    negatives = len(is_positive) - positives
+    if not positives or not negatives:
+        return float("nan")
+    ranks = stats.rankdata(score)
+    return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _learn(
+    features: Float[np.ndarray, "N F"],
+    is_planted: Bool[np.ndarray, "N"],
+    options: TrainPartScorerOptions,
+    report: Callable[[str, int, int | None], None],
+) -> PartNetwork:
+    """Networks by maximum likelihood."""
+    blank = PartNetwork(mean=features.mean(0), spread=features.std(0) + 1e-6, members=())
+    inputs = jnp.asarray(blank.inputs(features), jnp.float32)
+    target = jnp.asarray(is_planted, jnp.float32)
+    optimizer = optax.adamw(
+        optax.cosine_decay_schedule(options.learning_rate, options.steps), weight_decay=options.weight_decay
+    )
+
+    def loss(layers: list[tuple[Array, Array]], rows: Array) -> Array:
+        hidden = inputs[rows]
+        for place, (kernel, bias) in enumerate(layers):
+            hidden = hidden @ kernel + bias
+            if place + 1 < len(layers):
+                hidden = jnp.tanh(hidden)
+        return optax.sigmoid_binary_cross_entropy(hidden[:, 0], target[rows]).mean()
+
+    @jax.jit
+    def step(layers: list[tuple[Array, Array]], state: optax.OptState, rows: Array) -> tuple:
+        updates, state = optimizer.update(jax.grad(loss)(layers, rows), state, layers)
+        return optax.apply_updates(layers, updates), state
+
+    sizes, members = [len(FEATURES), options.hidden, options.hidden, 1], []
+    for member in range(options.members):
+        rng = np.random.default_rng([options.seed, member])
+        layers = [
+            (jnp.asarray(rng.normal(size=(a, b)) / np.sqrt(a), jnp.float32), jnp.zeros(b))
+            for a, b in itertools.pairwise(sizes)
+        ]
+        state = optimizer.init(layers)
+        for _ in range(options.steps):
+            layers, state = step(layers, state, jnp.asarray(rng.integers(len(features), size=options.batch)))
+        members.append(tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers))
+        report("learn", member + 1, options.members)
+    return dataclasses.replace(blank, members=tuple(members))

@@ -6,8 +6,10 @@ the person's own; coordinates are full-image pixels, x right, y down, the centre
 """
 
 import dataclasses
+from typing import Any
 
 import jax
+import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Float
 from hardmo_jax.geometry.cameras import Camera
@@ -63,3 +65,20 @@ class Observations:
         if keypoints is None:
             raise ObservationError("observations hold neither `keypoints_2d` nor `keypoints_3d`")
         return tuple(keypoints.shape[:-2])
+
+
+def check_track(observations: Observations, frames_per_second: Any) -> None:
+    """Refuse what is no track of one person.
+
+    Raises:
+        ObservationError: If there are no frames, not exactly one batch axis, or the frame rate is no positive number.
+    """
+    batch = observations.batch_shape
+    if len(batch) != 1:
+        raise ObservationError(f"a track has one batch axis, its frames, got batch shape {batch}")
+    if batch[0] == 0:
+        raise ObservationError("a track needs one frame or more, got none: its keypoints have a first axis of length 0")
+    # A size of one by any library is a number; text that looks like one is not.
+    is_number = np.ndim(frames_per_second) == 0 and np.asarray(frames_per_second).dtype.kind in "iuf"
+    if not is_number or not 0 < float(frames_per_second) < np.inf:
+        raise ObservationError(f"`frames_per_second` must be a positive number, got {frames_per_second!r}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import hardmo_jax as hm
+from hardmo_jax import observations
 from hardmo_jax.geometry import cameras
 from hardmo_jax.skeleton import layouts
 from tests.fitting import synthetic_people
@@ -63,3 +64,19 @@ def test_observations_are_a_pytree_with_a_static_layout():
     np.testing.assert_array_equal(doubled.keypoints_2d, 2)
     assert len(jax.tree.leaves(observed)) == 4
     assert jax.tree.structure(observed) != jax.tree.structure(dataclasses.replace(observed, confidence=None))
+
+
+def test_a_track_is_told_what_is_wrong_with_it():
+    points = np.zeros((4, 25, 2))
+    track = observations.Observations(keypoints_2d=points, layout="openpose25")
+    for rate in (30, 29.97, np.float32(30), np.array(30.0)):
+        observations.check_track(track, rate)
+    for rate in ("30", None, True, 0, -1.0, float("nan"), float("inf"), [30.0]):
+        with pytest.raises(observations.ObservationError, match="must be a positive number, got"):
+            observations.check_track(track, rate)
+    none = observations.Observations(keypoints_2d=points[:0], layout="openpose25")
+    with pytest.raises(observations.ObservationError, match="one frame or more, got none"):
+        observations.check_track(none, 30.0)
+    several = observations.Observations(keypoints_2d=points[None], layout="openpose25")
+    with pytest.raises(observations.ObservationError, match=r"one batch axis, its frames, got batch shape \(1, 4\)"):
+        observations.check_track(several, 30.0)

@@ -19,7 +19,7 @@ from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.fitting.stages import GROUPS, FitOptions
 from hardmo_jax.fitting.threads import on_cores
 from hardmo_jax.fitting.track_shape import track_shape
-from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.observations import ObservationError, Observations, check_track
 from hardmo_jax.skeleton import layouts
 
 _FRAMES_AT_ONCE = 256
@@ -123,10 +123,7 @@ def fit_motion(
     check_track_options(options)
     motion_options = motion_options or MotionOptions()
     batch, people = evidence.flatten(observations)
-    if len(batch) != 1 or batch[0] == 0:
-        raise ObservationError(f"a track has one batch axis, its frames, got {batch}")
-    if not 0 < frames_per_second < np.inf:
-        raise ObservationError(f"`frames_per_second` must be positive, got {frames_per_second}")
+    check_track(observations, frames_per_second)
     layout = layouts.get_layout(observations.layout)
     if "left_hip" not in body.joint_names:
         raise ObservationError(f"{body.name} is a single hand; people are fitted with a whole body")

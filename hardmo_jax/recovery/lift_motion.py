@@ -15,7 +15,7 @@ from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.networks import lifter_input, motion_input
 from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
 from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter, packaged_motion_lifter
-from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.observations import ObservationError, Observations, check_track
 from hardmo_jax.recovery import lift as lifting
 from hardmo_jax.recovery.lift import Lifted
 
@@ -67,10 +67,8 @@ def lift_motion(
         raise ObservationError("lifting needs `keypoints_2d` and `camera`")
     if "left_hip" not in body.joint_names:
         raise ObservationError(f"{body.name} is a single hand; people are lifted to a whole body")
-    batch = observations.batch_shape
-    if len(batch) != 1 or batch[0] == 0:
-        raise ObservationError(f"a track has one batch axis, its frames, got {batch}")
-    count = batch[0]
+    check_track(observations, frames_per_second)
+    count = observations.batch_shape[0]
     keypoints_2d = np.asarray(observations.keypoints_2d)
     confidence = observations.confidence
     confidence = np.ones(keypoints_2d.shape[:-1]) if confidence is None else np.asarray(confidence)
@@ -79,8 +77,6 @@ def lift_motion(
         np.broadcast_to(np.asarray(value), (count, 2)).astype(np.float32)
         for value in (observations.camera.focal_length, observations.camera.principal_point)
     ]
-    if not 0 < frames_per_second < np.inf:
-        raise ObservationError(f"`frames_per_second` must be positive, got {frames_per_second}")
     clip = (points.astype(np.float32), confidence.astype(np.float32), *camera)
     between = max(1, round(USUAL_RATE / frames_per_second)) if frames_per_second < _SLOWEST else 1
     turns = round(frames_per_second / USUAL_RATE) if frames_per_second > _FASTEST else 1

@@ -7,7 +7,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
 from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter, packaged_motion_lifter
-from hardmo_jax.observations import ObservationError, Observations
+from hardmo_jax.observations import ObservationError, Observations, check_track
 from hardmo_jax.recovery.chapters import CHAPTER_FRAMES, recover_in_chapters
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.track_recovery import RecoveredMotion, TrackRecovery
@@ -60,6 +60,7 @@ def recover_motion(
     Raises:
         ObservationError: As `hm.fit`, and if there is not exactly one batch axis, or the frame rate is out of range.
     """
+    check_track(observations, frames_per_second)
     if not SLOWEST <= frames_per_second <= FASTEST:
         raise ObservationError(
             f"`frames_per_second` must be {SLOWEST:g} to {FASTEST:g}, got {frames_per_second}; `hm.lift_and_fit` fits "

@@ -172,11 +172,23 @@ def test_other_bodies_and_layouts(body, clips):
         ({"keypoints_2d": None, "keypoints_3d": np.zeros((FRAMES, 65, 3))}, RATE, "keypoints_2d"),
         ({}, 0.0, "frames_per_second"),
         ({}, float("nan"), "frames_per_second"),
+        ({}, 2.0, "6 to 300, got 2.0"),
+        ({"keypoints_2d": np.zeros((0, 65, 2)), "confidence": np.zeros((0, 65))}, RATE, "one frame or more, got none"),
+        ({"keypoints_2d": np.zeros((2, 3, 65, 2)), "confidence": np.zeros((2, 3, 65))}, RATE, "one batch axis"),
     ],
 )
 def test_bad_requests_are_refused_in_words(body, clips, changes, rate, words):
     with pytest.raises(ObservationError, match=words):
         recover_motion(body, dataclasses.replace(clips[0].observations(), **changes), frames_per_second=rate)
+
+
+def test_no_frames_and_no_rate_are_refused_in_words_by_the_lifter_too(body, clips):
+    seen = clips[0].observations()
+    with pytest.raises(ObservationError, match="must be a positive number, got -1"):
+        lift_motion(body, seen, frames_per_second=-1.0)
+    none = dataclasses.replace(seen, keypoints_2d=np.zeros((0, 65, 2)), confidence=np.zeros((0, 65)))
+    with pytest.raises(ObservationError, match="one frame or more, got none"):
+        lift_motion(body, none, frames_per_second=RATE)
 
 
 def test_frames_that_are_not_numbers_are_frames_in_which_nothing_was_found(body, clips):

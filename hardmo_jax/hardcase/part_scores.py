@@ -23,12 +23,13 @@ from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.limb_ends import LimbEndOptions, LimbEndPrior, LimbEnds
 from hardmo_jax.fitting.pose_mixture import nearest
 from hardmo_jax.geometry import rotations
+from hardmo_jax.labels import schema
 from hardmo_jax.networks.part_scorer import FEATURES, PartScorer
 from hardmo_jax.observations import Observations
 from hardmo_jax.skeleton import layouts
 
 #: Reasons why a part is thought wrong, the one that speaks loudest.
-REASONS = ("none", "points_elsewhere", "turned_otherwise", "unlike_the_rest", "unusual_pose", "unrepairable")
+REASONS = schema.PART_REASONS
 #: Points of a part that must be seen for it to be repaired.
 LEAST_POINTS = {"foot": 2, "hand": 4}
 #: Values from which a reason counts as one, and of which multiples are compared: error in box sides, degrees, standard
@@ -137,8 +138,8 @@ def score_part(
     errors, refit_errors = (_mean_error(ends, values, weight) for values in (pose, refit))
     other = np.asarray(second.params.full_pose())[:, base]
     turn, disagreement, to_guess = (_degrees(pose[:, :3], values) for values in (refit[:, :3], other, guess[:, :3]))
-    turned, other_turned = (_global_rotation(body, values, base) for values in (params, second.params))
-    global_turn = _degrees_between(turned, other_turned)
+    turned, other_turned = (joint_rotations(body, values, base) for values in (params, second.params))
+    global_turn = degrees_between(turned, other_turned)
     direction, ratio, has_direction = _direction(ends, pose, part, observations.layout)
     unlikely, refit_unlikely = (_implausibility(prior, values) for values in (pose, refit))
     from_guess, refit_from_guess = (_from_guess(ends, values) for values in (pose, refit))
@@ -208,16 +209,17 @@ def _mean_error(ends: LimbEnds, pose: AnyArray, weight: Float[np.ndarray, "N K"]
 def _degrees(first: Float[AnyArray, "N 3"], second: Float[AnyArray, "N 3"]) -> Float[np.ndarray, "N"]:
     """Angle between two rotations, by their axis-angle."""
     matrices = [in_pieces(jax.tree_util.Partial(rotations.axis_angle_to_matrix), values) for values in (first, second)]
-    return _degrees_between(*matrices)
+    return degrees_between(*matrices)
 
 
-def _degrees_between(first: Float[np.ndarray, "N 3 3"], second: Float[np.ndarray, "N 3 3"]) -> Float[np.ndarray, "N"]:
+def degrees_between(first: Float[np.ndarray, "N 3 3"], second: Float[np.ndarray, "N 3 3"]) -> Float[np.ndarray, "N"]:
     """Angle between two rotations: by the length of their difference, which is exact near zero too."""
     apart = np.linalg.norm((np.asarray(first, np.float64) - second).reshape(-1, 9), axis=-1)
     return np.degrees(2 * np.arcsin(np.clip(apart / (2 * np.sqrt(2)), 0, 1)))
 
 
-def _global_rotation(body: BodyModel, params: BodyParams, joint: int) -> Float[np.ndarray, "N 3 3"]:
+def joint_rotations(body: BodyModel, params: BodyParams, joint: int) -> Float[np.ndarray, "N 3 3"]:
+    """Rotation of a joint of N people in the camera frame."""
     return in_pieces(_GlobalRotation(parents=body.parents, joint=joint), params)
 
 

@@ -1,0 +1,215 @@
+"""Planted errors found and repaired: how many, how well, and what it costs those that were right.
+
+Every foot and hand of a set of people is scored and offered to the gate; truth says which errors had been planted, and
+how far parts are from where they should be before and after. Errors of feet and hands are told in three ways: of their
+points from ankle or wrist, as an angle of the ankle or wrist in the camera frame, and as everybody else tells them,
+below the pelvis.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.body import landmarks
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.data.hard_set import HardSet
+from hardmo_jax.data.planted_errors import PlantOptions
+from hardmo_jax.data.pose_pool import PosePool
+from hardmo_jax.fitting.limb_ends import LimbEndOptions
+from hardmo_jax.hardcase.part_scores import PartScores, degrees_between, joint_rotations, score_part
+from hardmo_jax.hardcase.refine import GateOptions, refine_part
+from hardmo_jax.metrics import pose
+from hardmo_jax.networks.part_scorer import KINDS, PartScorer, packaged_part_scorer
+from hardmo_jax.pipelines import planted_labels
+from hardmo_jax.pipelines.planted_labels import LabelKind
+from hardmo_jax.pipelines.train_part_scorer import area_under_curve
+from hardmo_jax.skeleton import layouts
+from hardmo_jax.skeleton.layouts import KeypointLayout
+
+Progress = Callable[[str, int, int | None], None]
+_FALSE_ALARMS = 0.05
+_ENDS = {
+    "foot": ("big_toe", "small_toe", "heel"),
+    "hand": ("thumb_tip", "index_tip", "middle_tip", "ring_tip", "pinky_tip"),
+}
+_BASE = {"foot": "ankle", "hand": "wrist"}
+_MIDDLE = {"foot": "knee", "hand": "elbow"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlantedOptions:
+    """What is planted, and how it is found and repaired."""
+
+    plant: PlantOptions = PlantOptions()
+    solve: LimbEndOptions = LimbEndOptions()
+    gate: GateOptions = GateOptions()
+    seed: int = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlantedScore:
+    """One kind of part on one kind of label; errors in millimetres and degrees, means over parts."""
+
+    kind: str
+    label_kind: LabelKind
+    parts: int
+    planted: int
+    area_under_curve: float
+    recall_at_5_percent: float
+    """Share of the planted errors found where a twentieth of the right parts is taken for wrong."""
+    precision: float
+    """Share of the mined parts that had been planted."""
+    recall: float
+    """Share of the planted parts that are mined (thought wrong with the gate's probability)."""
+    refined: float
+    """Share of the planted parts that are replaced."""
+    before: dict[str, float]
+    """Errors of planted parts that are replaced: `from_base`, `angle`, `below_pelvis`, `arm` (PA of elbow, wrist and
+    tips; NaN for feet), `body`."""
+    after: dict[str, float]
+    """The same after it."""
+    all_before: dict[str, float]
+    """Errors of all planted parts, mined or not."""
+    all_after: dict[str, float]
+    good_changed: float
+    """Share of the parts without a planted error that were replaced."""
+    good_worst: float
+    """How much farther from the truth the worst of them came, from its base."""
+    good_before: float
+    """Their error from the base, of those replaced."""
+    good_after: float
+    parts_per_second: float
+
+
+def run_planted(
+    body: BodyModel,
+    people: HardSet,
+    pool: PosePool,
+    options: PlantedOptions,
+    *,
+    scorer: PartScorer | None = None,
+    progress: Progress | None = None,
+) -> list[PlantedScore]:
+    """Plant errors in labels of people, and find and repair them.
+
+    Args:
+        body: Of the people.
+        people: Truth, and what was seen of them.
+        pool: Poses that ankles are taken from; not those of the people.
+        options: What is planted, and how it is repaired.
+        scorer: None takes that of the package.
+        progress: Told the stage, what is done, and of how much.
+    """
+    scorer = scorer or packaged_part_scorer()
+    report = progress or (lambda stage, done, total: None)
+    second = planted_labels.second_opinion(body, people.observations())
+    found = []
+    for number, label_kind in enumerate(planted_labels.LABEL_KINDS):
+        report("planted", number, len(planted_labels.LABEL_KINDS))
+        clean = planted_labels.clean_labels(body, people, label_kind, seed=options.seed)
+        labels = planted_labels.planted_labels(
+            body, clean, pool, options.plant, seed=options.seed, name=f"{people.name}/{label_kind}"
+        )
+        for kind in KINDS:
+            rows = []
+            for side in layouts.SIDES:
+                part = f"{side}_{kind}"
+                begun = time.perf_counter()
+                scores = score_part(
+                    body, people.observations(), labels.params, part, second, scorer=scorer, options=options.solve
+                )
+                refined = refine_part(body, labels.params, scores, options.gate)
+                seconds = time.perf_counter() - begun
+                errors = [part_errors(body, values, people.params, part) for values in (labels.params, refined.params)]
+                rows.append((scores, labels.is_planted[part], refined.is_refined, *errors, seconds))
+            found.append(_summary(kind, label_kind, rows, options.gate))
+    report("planted", len(planted_labels.LABEL_KINDS), len(planted_labels.LABEL_KINDS))
+    return found
+
+
+def part_errors(body: BodyModel, params: BodyParams, truth: BodyParams, part: str) -> dict[str, Float[np.ndarray, "N"]]:
+    """How far a part is from the truth, in the ways of `PlantedScore.before`."""
+    side, kind = part.split("_")
+    base, middle = f"{side}_{_BASE[kind]}", f"{side}_{_MIDDLE[kind]}"
+    layout = KeypointLayout(
+        name="part_errors", points=("pelvis", middle, base, *(f"{side}_{end}" for end in _ENDS[kind]))
+    )
+    model, _ = landmarks.point_model(body, layout)
+    ours, theirs = (np.asarray(in_pieces(model, values), np.float64) for values in (params, truth))
+    apart = (ours[:, 3:] - ours[:, 2:3]) - (theirs[:, 3:] - theirs[:, 2:3])
+    below = (ours[:, 3:] - ours[:, :1]) - (theirs[:, 3:] - theirs[:, :1])
+    arm = np.full(len(ours), np.nan)
+    if kind == "hand":
+        aligned = pose.similarity_align(ours[:, 1:], theirs[:, 1:]).apply(ours[:, 1:])
+        arm = 1000 * np.linalg.norm(aligned - theirs[:, 1:], axis=-1).mean(-1)
+    kept = [index for index, name in enumerate(body.joint_names[:22]) if not name.endswith("_foot")]
+    joints = [np.asarray(in_pieces(jax.tree_util.Partial(_joints, body), values), np.float64)[:, kept]
+              for values in (params, truth)]  # fmt: skip
+    joint = body.joint_names.index(base)
+    turned = [joint_rotations(body, values, joint) for values in (params, truth)]
+    body_error = np.linalg.norm((joints[0] - joints[0][:, :1]) - (joints[1] - joints[1][:, :1]), axis=-1).mean(-1)
+    return {
+        "from_base": 1000 * np.linalg.norm(apart, axis=-1).mean(-1),
+        "angle": degrees_between(*turned),
+        "below_pelvis": 1000 * np.linalg.norm(below, axis=-1).mean(-1),
+        "arm": arm,
+        "body": 1000 * body_error,
+    }
+
+
+def _joints(body: BodyModel, params: BodyParams) -> jax.Array:
+    return body.joints(params)
+
+
+_Row = tuple[
+    PartScores, Bool[np.ndarray, "N"], Bool[np.ndarray, "N"], dict[str, np.ndarray], dict[str, np.ndarray], float
+]
+
+
+def _summary(kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateOptions) -> PlantedScore:
+    """Both sides together."""
+    scores, planted, refined, before, after, seconds = zip(*rows, strict=True)
+    wrong, is_planted, is_refined = (
+        np.concatenate(values) for values in ([part.wrong for part in scores], planted, refined)
+    )
+    errors = [{name: np.concatenate([side[name] for side in sides]) for name in sides[0]} for sides in (before, after)]
+    threshold = np.quantile(wrong[~is_planted], 1 - _FALSE_ALARMS)
+    is_mined = wrong >= gate.min_probability
+    is_good = ~is_planted
+
+    def means(table: dict[str, np.ndarray], which: Bool[np.ndarray, "N"]) -> dict[str, float]:
+        return {name: _mean(values[which]) for name, values in table.items()}
+
+    worse = (errors[1]["from_base"] - errors[0]["from_base"])[is_good & is_refined]
+    hits = is_planted & is_refined
+    return PlantedScore(
+        kind=kind,
+        label_kind=label_kind,
+        parts=len(wrong),
+        planted=int(is_planted.sum()),
+        area_under_curve=area_under_curve(wrong, is_planted),
+        recall_at_5_percent=_mean(wrong[is_planted] > threshold),
+        precision=_mean(is_planted[is_mined]),
+        recall=_mean(is_mined[is_planted]),
+        refined=_mean(is_refined[is_planted]),
+        before=means(errors[0], hits),
+        after=means(errors[1], hits),
+        all_before=means(errors[0], is_planted),
+        all_after=means(errors[1], is_planted),
+        good_changed=_mean(is_refined[is_good]),
+        good_worst=float(worse.max()) if len(worse) else 0.0,
+        good_before=_mean(errors[0]["from_base"][is_good & is_refined]),
+        good_after=_mean(errors[1]["from_base"][is_good & is_refined]),
+        parts_per_second=len(wrong) / sum(seconds),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    """NaN of nothing, without a warning."""
+    return float(np.mean(values)) if len(values) else float("nan")

@@ -86,7 +86,7 @@ class PartScores:
         return self.seen_points >= LEAST_POINTS[self.part.split("_")[-1]]
 
 
-def tight_box_side(observations: Observations, min_confidence: float = 0.2) -> Float[np.ndarray, "N"]:
+def observed_box_side(observations: Observations, min_confidence: float = 0.2) -> Float[np.ndarray, "N"]:
     """Longer side of the box around the keypoints of each person, pixels."""
     points = np.asarray(observations.keypoints_2d, np.float64)
     confidence = observations.confidence
@@ -123,7 +123,7 @@ def score_part(
     """
     names = limb_ends.joints_of(part)
     base = body.joint_names.index(names[0])
-    box_side = tight_box_side(observations)
+    box_side = observed_box_side(observations)
     guess, spread = _expected(body, second.guess, part)
     ends = limb_ends.limb_ends(
         body, observations, params, part, guess=guess, spread=spread, box_side=box_side, options=options

@@ -17,6 +17,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.hardcase.part_scores import PartScores
+from hardmo_jax.labels import schema
 
 #: Twist of a wrist beyond which the elbow takes it, radians.
 MOST_TWIST = 0.4 * np.pi
@@ -39,7 +40,7 @@ class GateOptions:
 
 
 #: Why a part was replaced or left.
-OUTCOMES = ("refined", "right", "unrepairable", "no_better")
+OUTCOMES = schema.PART_OUTCOMES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,12 @@ STATUSES = ("CONVERGED", "MAX_STEPS", "NO_BETTER", "FILLED", "DIVERGED", "NONFIN
 FAILED_STATUSES = ("DIVERGED", "NONFINITE", "NO_EVIDENCE")
 #: What a part of a person rests on.
 EVIDENCES = ("seen", "carried", "unseen")
+#: Why a foot or hand is thought wrong: what speaks loudest against it. Of `unrepairable` ones too little was seen to
+#: say anything.
+PART_REASONS = ("none", "points_elsewhere", "turned_otherwise", "unlike_the_rest", "unusual_pose", "unrepairable")
+#: What became of a foot or hand that was looked at for repair. `outvoted`: frames around it say that it is right;
+#: `strays`: what it was solved to is far from what the frames around it were.
+PART_OUTCOMES = ("refined", "right", "unrepairable", "no_better", "outvoted", "strays")
 ORIGINS = ("machine", "human")
 REVIEWS = ("none", "accepted", "rejected")
 GENDERS = ("neutral", "female", "male", "unknown")
@@ -138,7 +144,7 @@ class LabelRow:
     time_seconds: float | None = None
     """Time since the first frame; None for photos."""
     fps: float | None = None
-    """Mean frames per second of the video; None for photos."""
+    """Frames per second of the video by the usual time from a frame to the next, as it was fitted; None for photos."""
     image_width: int
     """Pixels."""
     image_height: int
@@ -202,6 +208,26 @@ class LabelRow:
     spread_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     """Expected distance of each part from where it is, metres: of a foot or hand from its joint, of the body from the
     pelvis."""
+    wrong_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Probability that each foot or hand is wrong; None where nothing of it was seen, and of the body."""
+    reason_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    """What speaks loudest against each foot or hand, one of `PART_REASONS`; None where it was not scored."""
+    direction_error_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Angle in the picture between seen and labelled direction (heel to toes, wrist to middle knuckle), degrees."""
+    turn_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """From the ankle or wrist to what solving the part anew gives, degrees."""
+    disagreement_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """From the ankle or wrist to that of the person recovered anew from the keypoints alone, degrees."""
+    cost_drop_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """By how much solving the part anew lowers its cost, nats."""
+    implausibility_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Negative logarithm of the prior's density over its pose, 0 at its maximum, nats."""
+    inconsistency_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """In a video, from the ankle or wrist to the rotation halfway between those of the frames around, degrees."""
+    refit_error_by_part: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Weighted mean 2D error of the part solved anew, as a fraction of the longer side of the box of its keypoints."""
+    outcome_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    """What became of each foot or hand that was looked at for repair, one of `PART_OUTCOMES`."""
     world_global_orient: Real[Any, "3"] | None = None
     """Root rotation in the world, axis-angle: z up, the floor at 0, the camera above the origin; None where no floor
     was found."""
@@ -353,6 +379,13 @@ def _number_problems(row: LabelRow) -> Any:
         for part, word in getattr(row, name).items():
             if word is not None and word not in words:
                 yield f"`{name}` of {part} must be one of {', '.join(words)}, or None, got {word!r}"
+    for part, probability in row.wrong_by_part.items():
+        if probability is not None and not _in_unit(probability):
+            yield f"`wrong_by_part` of {part} must be in [0, 1], or None, got {probability}"
+    for name in _PART_MEASURES:
+        for part, value in getattr(row, name).items():
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                yield f"`{name}` of {part} must be finite and not negative, or None, got {value}"
     for part, score in row.score_by_part.items():
         if score is not None and not math.isfinite(score):
             yield f"score of {part} must be finite or None, got {score}"
@@ -416,7 +449,10 @@ _UNITS = {
     "transl": "m", "focal_length": "px", "principal_point": "px", "created_utc": "UTC",
     "world_global_orient": "rad", "world_transl": "m", "spread_by_part": "m",
     "error_by_part": "fraction of the box", "score_by_part": "fraction of the keypoints",
-    "vertical_field_of_view_degrees": "degrees",
+    "vertical_field_of_view_degrees": "degrees", "wrong_by_part": "probability",
+    "direction_error_by_part": "degrees", "turn_by_part": "degrees", "disagreement_by_part": "degrees",
+    "cost_drop_by_part": "nats", "implausibility_by_part": "nats", "inconsistency_by_part": "degrees",
+    "refit_error_by_part": "fraction of the box",
 }  # fmt: skip
 #: What a reader of the file must know and a unit does not tell.
 _DESCRIPTIONS = {
@@ -443,6 +479,17 @@ _DESCRIPTIONS = {
     "world_global_orient": "as global_orient, in the frame of the world; null where no floor was found",
     "world_transl": "as transl, in the frame of the world: z up, the floor at 0, the camera above the origin",
     "score_by_part": "share of the part's confident keypoints within 5 % of the longer side of bbox",
+    "wrong_by_part": "that the foot or hand is wrong; calibrated on labels of which a fifth had a wrong ankle or wrist",
+    "reason_by_part": "what speaks loudest against it; unrepairable: too little was seen of it",
+    "direction_error_by_part": "between seen and labelled direction in the picture, heel to toes or wrist to knuckle",
+    "turn_by_part": "from its ankle or wrist to what solving it anew gives",
+    "disagreement_by_part": "from its ankle or wrist to that of the person recovered anew from these keypoints",
+    "cost_drop_by_part": "by how much solving it anew lowers its cost",
+    "implausibility_by_part": "negative logarithm of the prior's density over its pose, 0 at the maximum",
+    "inconsistency_by_part": "from its ankle or wrist to the rotation halfway between the frames around",
+    "refit_error_by_part": "weighted mean distance of its points, solved anew, over the longer side of their box",
+    "outcome_by_part": "refined: replaced in this version; right; unrepairable; no_better: solving anew was not; "
+    "outvoted: right by the frames around; strays: solved far from the frames around; null: not looked at",
 }
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
@@ -467,9 +514,24 @@ _PART_PREFIXES = {
     "score_by_part": "score_",
     "evidence_by_part": "evidence_",
     "spread_by_part": "spread_",
+    "wrong_by_part": "wrong_",
+    "reason_by_part": "reason_",
+    "direction_error_by_part": "direction_error_",
+    "turn_by_part": "turn_",
+    "disagreement_by_part": "disagreement_",
+    "cost_drop_by_part": "cost_drop_",
+    "implausibility_by_part": "implausibility_",
+    "inconsistency_by_part": "inconsistency_",
+    "refit_error_by_part": "refit_error_",
+    "outcome_by_part": "outcome_",
 }
 #: Values that are words, and which there are.
-_PART_WORDS = {"evidence_by_part": EVIDENCES}
+_PART_WORDS = {"evidence_by_part": EVIDENCES, "reason_by_part": PART_REASONS, "outcome_by_part": PART_OUTCOMES}
+#: Values that are not negative.
+_PART_MEASURES = (
+    "direction_error_by_part", "turn_by_part", "disagreement_by_part", "cost_drop_by_part", "implausibility_by_part",
+    "inconsistency_by_part", "refit_error_by_part",
+)  # fmt: skip
 
 
 def _list_type(length: int) -> pa.DataType:
@@ -576,8 +638,8 @@ def check_unique(rows: Sequence[LabelRow]) -> None:
 def _column(rows: Sequence[LabelRow], field: pa.Field) -> pa.Array:
     name = field.name
     for attribute, prefix in _PART_PREFIXES.items():
-        if name.startswith(prefix):
-            part = name.removeprefix(prefix)
+        part = name.removeprefix(prefix)
+        if prefix + part == name and part in layouts.PARTS:
             return pa.array([getattr(row, attribute)[part] for row in rows], field.type)
     values = [getattr(row, name) for row in rows]
     if name in _ROW_SHAPES:

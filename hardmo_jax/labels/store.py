@@ -44,6 +44,8 @@ class LabelSet:
     """Those columns with `label_id` and `label_version`; give it to `write_labels` to keep them."""
     format_version: int = schema.FORMAT_VERSION
     """Oldest version among the files read."""
+    absent_columns: tuple[str, ...] = ()
+    """Columns of this version that a file is too old to have; None in its rows."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -200,8 +202,10 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
     rows: list[LabelRow] = []
     extras: list[pa.Table] = []
     versions: list[int] = []
+    absent: dict[str, None] = {}
     for entry in paths:
-        table, version = _read_table(entry, max_rows - len(rows))
+        table, version, missing = _read_table(entry, max_rows - len(rows))
+        absent |= dict.fromkeys(missing)
         unknown = _unknown_columns(table)
         if unknown:
             extras.append(table.select([*_KEY, *unknown]))
@@ -216,7 +220,10 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
     except pa.ArrowException as error:
         raise LabelFormatError(f"{path}: shards disagree on the type of an unknown column ({error})") from error
     unknown_columns = tuple(name for name in extra.column_names if name not in _KEY) if extra else ()
-    return LabelSet(rows=tuple(rows), unknown_columns=unknown_columns, extra=extra, format_version=min(versions))
+    return LabelSet(
+        rows=tuple(rows), unknown_columns=unknown_columns, extra=extra, format_version=min(versions),
+        absent_columns=tuple(absent),
+    )  # fmt: skip
 
 
 def _unknown_columns(table: pa.Table) -> list[str]:
@@ -224,11 +231,12 @@ def _unknown_columns(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name not in known]
 
 
-def _read_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int]:
-    """Table in the current schema (unknown columns behind), and the version of the file."""
+def _read_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int, list[str]]:
+    """Table in the current schema (unknown columns behind), the version of the file, and columns that it lacks."""
     try:
         table = parquet_files.read_table(path, max_rows=max_rows, check_schema=lambda found: _check_schema(found, path))
-        return _in_current_schema(table), _version_of(table.schema, path)
+        missing = [name for name in schema.label_schema().names if name not in table.column_names]
+        return _in_current_schema(table), _version_of(table.schema, path), missing
     except LabelError:
         raise
     except (parquet_files.ParquetFileError, pa.ArrowException, OSError, ValueError) as error:
@@ -294,7 +302,9 @@ def replace_if_better(
     A person's word stands above every machine's: a human label, or one that a person accepted, gives way only
     to a human label, and a human candidate always wins. A rejected label gives way to any usable one. Otherwise
     the better status wins, then the body error, then the feet and hands: none may be worse than before, and
-    together they must be better. A part that lost its evidence counts as worse.
+    together they must be better. A part that lost its evidence counts as worse. A foot or hand that was replaced
+    behind the gate (`outcome_by_part` says refined, and did not before) makes a label better by itself, as long as
+    nothing became worse: the gate measured it more finely than these errors do.
 
     Args:
         existing: Label in the store.
@@ -333,7 +343,10 @@ def _is_better(existing: LabelRow, candidate: LabelRow, body_tolerance: float, p
     body = change.pop("body")
     if abs(body) > body_tolerance:
         return body < 0
-    return max(change.values()) <= part_tolerance and sum(change.values()) < -part_tolerance
+    is_refined = any(
+        candidate.outcome_by_part[part] == "refined" != existing.outcome_by_part[part] for part in layouts.PARTS
+    )
+    return max(change.values()) <= part_tolerance and (is_refined or sum(change.values()) < -part_tolerance)
 
 
 def _change(existing: LabelRow, candidate: LabelRow, part: str) -> float:

@@ -109,10 +109,10 @@ class LimbEndPrior:
 class SolvedLimbEnds:
     """Where the solver ended."""
 
-    pose: Float[Array, "N E"]
-    cost: Float[Array, "N"]
+    pose: Float[AnyArray, "N E"]
+    cost: Float[AnyArray, "N"]
     """Of the result."""
-    start_cost: Float[Array, "N"]
+    start_cost: Float[AnyArray, "N"]
     """Of the pose that the parts had, everything but it solved for."""
 
 
@@ -249,11 +249,11 @@ def points_of(
 ) -> Float[Array, "N K 3"]:
     """Points of parts in another pose, camera frame, metres."""
     base = jnp.asarray(parts.base) if shift is None else parts.base + shift
-    turned = rotations.compose(parts.parent, rotations.axis_angle_to_matrix(jnp.asarray(pose[:, :3])))
+    turned = rotations.compose(jnp.asarray(parts.parent), rotations.axis_angle_to_matrix(jnp.asarray(pose[:, :3])))
     inner = jnp.asarray(parts.offsets)
     if pose.shape[-1] > 3:
         toes = rotations.axis_angle_to_matrix(jnp.asarray(pose[:, 3:6]))
-        by_toes = parts.link[:, None] + rotations.rotate(toes[:, None], inner)
+        by_toes = jnp.asarray(parts.link)[:, None] + rotations.rotate(toes[:, None], inner)
         inner = jnp.where(parts.on_toes[:, None] > 0, by_toes, inner)
     return base[:, None] + rotations.rotate(turned[:, None], inner)
 

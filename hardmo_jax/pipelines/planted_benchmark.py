@@ -9,6 +9,7 @@ below the pelvis.
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.planted_errors import PlantOptions
 from hardmo_jax.data.pose_pool import PosePool
 from hardmo_jax.fitting.limb_ends import LimbEndOptions
-from hardmo_jax.hardcase.part_scores import PartScores, degrees_between, joint_rotations, score_part
+from hardmo_jax.hardcase.part_scores import degrees_between, joint_rotations, score_part
 from hardmo_jax.hardcase.refine import GateOptions, refine_part
 from hardmo_jax.metrics import pose
 from hardmo_jax.networks.part_scorer import KINDS, PartScorer, packaged_part_scorer
@@ -74,6 +75,8 @@ class PlantedScore:
     tips; NaN for feet), `body`."""
     after: dict[str, float]
     """The same after it."""
+    clean: dict[str, float]
+    """Errors that these parts had before anything was planted: what the label's own body and fingers leave."""
     all_before: dict[str, float]
     """Errors of all planted parts, mined or not."""
     all_after: dict[str, float]
@@ -126,7 +129,9 @@ def run_planted(
                 )
                 refined = refine_part(body, labels.params, scores, options.gate)
                 seconds = time.perf_counter() - begun
-                errors = [part_errors(body, values, people.params, part) for values in (labels.params, refined.params)]
+                errors = [
+                    part_errors(body, values, people.params, part) for values in (labels.params, refined.params, clean)
+                ]
                 rows.append((scores, labels.is_planted[part], refined.is_refined, *errors, seconds))
             found.append(_summary(kind, label_kind, rows, options.gate))
     report("planted", len(planted_labels.LABEL_KINDS), len(planted_labels.LABEL_KINDS))
@@ -167,18 +172,16 @@ def _joints(body: BodyModel, params: BodyParams) -> jax.Array:
     return body.joints(params)
 
 
-_Row = tuple[
-    PartScores, Bool[np.ndarray, "N"], Bool[np.ndarray, "N"], dict[str, np.ndarray], dict[str, np.ndarray], float
-]
+_Row = tuple[Any, ...]
 
 
 def _summary(kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateOptions) -> PlantedScore:
     """Both sides together."""
-    scores, planted, refined, before, after, seconds = zip(*rows, strict=True)
+    scores, planted, refined, *tables, seconds = zip(*rows, strict=True)
     wrong, is_planted, is_refined = (
         np.concatenate(values) for values in ([part.wrong for part in scores], planted, refined)
     )
-    errors = [{name: np.concatenate([side[name] for side in sides]) for name in sides[0]} for sides in (before, after)]
+    errors = [{name: np.concatenate([side[name] for side in sides]) for name in sides[0]} for sides in tables]
     threshold = np.quantile(wrong[~is_planted], 1 - _FALSE_ALARMS)
     is_mined = wrong >= gate.min_probability
     is_good = ~is_planted
@@ -200,6 +203,7 @@ def _summary(kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateO
         refined=_mean(is_refined[is_planted]),
         before=means(errors[0], hits),
         after=means(errors[1], hits),
+        clean=means(errors[2], hits),
         all_before=means(errors[0], is_planted),
         all_after=means(errors[1], is_planted),
         good_changed=_mean(is_refined[is_good]),

@@ -66,6 +66,11 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     table.add_row(*("-" if error is None else f"{100 * error:.2f}" for error in errors))
     status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items())
     console.print(f"{summary.num_people} people in {summary.num_pictures} frames" + (f" ({status})" if status else ""))
+    if "MAX_STEPS" in summary.status_counts:
+        console.print(
+            "max_steps is usable: the few steps of a fit ran out while it still improved a little, as is usual in videos",
+            soft_wrap=True,
+        )
     if summary.num_filled or summary.num_unfilled:
         console.print(
             f"not seen in between: {summary.num_filled} filled in"
@@ -80,11 +85,8 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     console.print(seconds)
     for phrase in summary.worst:
         console.print(f"look at: {phrase}", soft_wrap=True)
-    if not summary.num_people:
-        console.print(
-            "nobody was found; where a detector looked, try --config.perception.turned=always, or crop closer to the "
-            "people; files of keypoints held nobody with a confident point"
-        )
+    if summary.advice is not None:
+        console.print(summary.advice, soft_wrap=True)
     for warning in summary.warnings:
         console.print(f"warning: {warning}")
     console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)

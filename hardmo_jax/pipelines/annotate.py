@@ -32,7 +32,14 @@ from hardmo_jax.perception import estimate, keypoint_files, model_files, track, 
 from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
-from hardmo_jax.pipelines.annotate_tracks import CameraUsed, VideoFitOptions, camera_record, fit_tracks, ground_record
+from hardmo_jax.pipelines.annotate_tracks import (
+    CameraUsed,
+    VideoFitOptions,
+    camera_record,
+    fit_tracks,
+    frame_rate,
+    ground_record,
+)
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
     Picture,
@@ -129,6 +136,8 @@ class AnnotateSummary:
     warnings: tuple[str, ...]
     camera_motion: CameraUsed | None
     """Whether the camera of a video that was fitted over time was taken to be fixed."""
+    advice: str | None
+    """What to do if nobody was found; None if somebody was."""
 
 
 def annotate(
@@ -234,7 +243,8 @@ def _annotate_into(
     with record.stage("label"):
         rows = []
         if result is not None:
-            rows = to_labels(sightings, result, hypotheses, body, options, media, ground=ground)
+            rate = _rate_of_labels(media, pictures)
+            rows = to_labels(sightings, result, hypotheses, body, options, media, ground=ground, frames_per_second=rate)
         store.write_labels(output / "labels.parquet", rows)
     if renderer is not None:
         with record.stage("draw"):
@@ -252,7 +262,8 @@ def _annotate_into(
         for file in pinned:
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
-    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera)
+    advice = advice_if_nobody(media, options.perception)
+    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice)
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled}
     record.add("summary", {**counts, "status": summary.status_counts})
@@ -275,6 +286,13 @@ def learnt_files() -> list[pathlib.Path]:
         "fitting/assets/pose_prior.npz",
     )
     return [package / place for place in places if (package / place).is_file()]
+
+
+def _rate_of_labels(media: video.Media, pictures: list[Picture]) -> float | None:
+    """Frames a second as the fit takes them: the mean that a container tells is none of a video of variable rate."""
+    if media.kind != "video":
+        return None
+    return frame_rate(pictures) if len(pictures) > 1 else media.fps
 
 
 def load_body_option(options: BodyOptions) -> BodyModel:
@@ -441,8 +459,9 @@ def to_labels(
     media: video.Media,
     *,
     ground: Ground | None = None,
+    frames_per_second: float | None = None,
 ) -> list[schema.LabelRow]:
-    """One label a person and picture; with a floor also in the world."""
+    """One label a person and picture; with a floor also in the world, of a video with its rate."""
     config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
     config_sha256 = hashlib.sha256(config.encode()).hexdigest()
     commit = provenance.git_commit(pathlib.Path(__file__).parent)
@@ -460,7 +479,7 @@ def to_labels(
                 source_sha256=picture.source_sha256,
                 frame_index=picture.frame_index,
                 time_seconds=picture.time_seconds,
-                fps=media.fps,
+                fps=frames_per_second,
                 image_width=picture.width,
                 image_height=picture.height,
                 bbox=sighting.bbox,
@@ -613,6 +632,7 @@ def _summarise(
     record: provenance.RunRecord,
     warnings: tuple[str, ...],
     camera: CameraUsed | None = None,
+    advice: str | None = None,
 ) -> AnnotateSummary:
     """Counts and medians for the table at the end."""
     usable = [row for row in rows if row.is_usable]
@@ -639,4 +659,14 @@ def _summarise(
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
         camera_motion=camera,
+        advice=None if rows else advice,
     )
+
+
+def advice_if_nobody(media: video.Media, options: estimate.PerceptionOptions) -> str:
+    """What has not been tried where nobody was found."""
+    if media.kind == "keypoints":
+        return "nobody was found: the files of keypoints hold nobody with a confident point"
+    if options.turned == "never":
+        return "nobody was found upright; --config.perception.turned=when_empty looks for people upside down too"
+    return "nobody was found, upright or upside down; crop closer to the people, or take larger or brighter pictures"

@@ -13,7 +13,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance
-from hardmo_jax.perception import camera_motion, video
+from hardmo_jax.perception import camera_motion, estimate, video, video_stream
 from hardmo_jax.pipelines import annotate, annotate_tracks, sightings
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
@@ -185,7 +185,9 @@ def summary(body, with_gap):
     result = dataclasses.replace(with_gap.result, status=status)
     clip = pathlib.Path("clip.mp4")
     media = video.Media(path=clip, kind="video", paths=(clip,), max_pixels=1)
-    rows = annotate.to_labels(with_gap.sightings, result, None, body, annotate.AnnotateOptions(), media)
+    rows = annotate.to_labels(
+        with_gap.sightings, result, None, body, annotate.AnnotateOptions(), media, frames_per_second=RATE
+    )
     record = provenance.RunRecord(config={}, command=())
     return annotate._summarise([picture(at) for at in range(FRAMES)], with_gap.sightings, rows, record, ())
 
@@ -204,6 +206,49 @@ def test_the_table_counts_them_apart(summary, capsys):
     printed = capsys.readouterr().out
     assert f"{FRAMES - 1} people in {FRAMES} frames" in printed
     assert "not seen in between: 2 filled in, 1 not" in printed
+
+
+def test_the_usual_status_of_videos_is_said_to_be_usable(summary, capsys):
+    annotate_tool.print_summary(dataclasses.replace(summary, status_counts={"MAX_STEPS": 40}), "out")
+    assert "max_steps is usable" in capsys.readouterr().out
+    annotate_tool.print_summary(dataclasses.replace(summary, status_counts={"CONVERGED": 40}), "out")
+    assert "max_steps" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "turned", "phrase", "unsaid"),
+    [
+        ("keypoints", "when_empty", "files of keypoints hold nobody", "turned"),
+        ("video", "never", "--config.perception.turned=when_empty", "keypoints"),
+        ("video", "when_empty", "upright or upside down", "turned="),
+        ("folder", "always", "upright or upside down", "turned="),
+    ],
+)
+def test_advice_is_what_was_not_tried(kind, turned, phrase, unsaid):
+    media = video.Media(path=pathlib.Path("a"), kind=kind, paths=(), max_pixels=1)
+    advice = annotate.advice_if_nobody(media, estimate.PerceptionOptions(turned=turned))
+    assert phrase in advice
+    assert unsaid not in advice
+
+
+def test_where_nobody_is_advice_is_given_and_where_somebody_is_none(summary, capsys):
+    annotate_tool.print_summary(dataclasses.replace(summary, advice="crop closer"), "out")
+    assert "crop closer" in capsys.readouterr().out
+    assert summary.advice is None
+
+
+def test_rate_of_labels_is_that_of_the_fit():
+    """A container of variable rate tells a mean that no two frames have."""
+    clip = pathlib.Path("clip.mp4")
+    header = video_stream.VideoHeader(
+        width=WIDTH, height=HEIGHT, is_mirrored=False, rotation_degrees=0, fps=7.12, frame_count=9, warnings=()
+    )
+    media = video.Media(path=clip, kind="video", paths=(clip,), max_pixels=1, video=header)
+    pictures = [picture(at, at / RATE + 2.0 * (at > 5)) for at in range(9)]
+    assert annotate._rate_of_labels(media, pictures) == pytest.approx(RATE)
+    assert annotate._rate_of_labels(media, pictures[:1]) == 7.12, "one frame has no step"
+    photo = video.Media(path=clip, kind="image", paths=(clip,), max_pixels=1)
+    assert annotate._rate_of_labels(photo, pictures) is None
 
 
 def test_order_is_by_frame_then_by_person_and_one_shape_is_one_track(with_gap):

@@ -1,0 +1,41 @@
+"""Planted errors: how many, how far, and from whom."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from hardmo_jax.data.planted_errors import PlantOptions, plant
+
+
+def rotations(count, seed, spread=0.5):
+    return np.random.default_rng(seed).normal(size=(count, 3)) * spread
+
+
+def test_a_share_of_the_joints_gets_the_pose_of_another_within_the_angles():
+    mine, others = rotations(2000, 0), rotations(500, 1)
+    planted, is_planted = plant(np.random.default_rng(2), mine, others, PlantOptions())
+    assert 0.17 < is_planted.mean() < 0.23
+    np.testing.assert_array_equal(planted[~is_planted], mine[~is_planted])
+    apart = (Rotation.from_rotvec(mine[is_planted]).inv() * Rotation.from_rotvec(planted[is_planted])).magnitude()
+    assert np.degrees(apart).min() >= 20
+    assert np.degrees(apart).max() <= 70
+    assert (planted[is_planted][:, None] == others[None]).all(-1).any(-1).all()
+
+
+def test_who_has_no_other_near_enough_stays():
+    mine = rotations(50, 0, spread=0.01)
+    planted, is_planted = plant(np.random.default_rng(0), mine, mine, PlantOptions(share=1.0))
+    assert not is_planted.any()
+    np.testing.assert_array_equal(planted, mine)
+
+
+def test_the_same_generator_plants_the_same():
+    mine, others = rotations(100, 0), rotations(100, 1)
+    first, second = (plant(np.random.default_rng(7), mine, others, PlantOptions()) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"degrees": (70.0, 20.0)}, {"degrees": (0.0, 200.0)}])
+def test_options_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match="share"):
+        PlantOptions(**wrong)

@@ -68,7 +68,7 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     console.print(f"{summary.num_people} people in {summary.num_pictures} frames" + (f" ({status})" if status else ""))
     if "MAX_STEPS" in summary.status_counts:
         console.print(
-            "max_steps is usable: the few steps of a fit ran out while it still improved a little, as is usual in videos",
+            "max_steps is usable: a fit's few steps ran out while it still improved a little, as is usual in videos",
             soft_wrap=True,
         )
     if summary.num_filled or summary.num_unfilled:

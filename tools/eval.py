@@ -5,6 +5,8 @@ python -m tools.eval --predictions=mine.npz              anybody's predictions (
 python -m tools.eval --labels=out/annotate               stored labels
 python -m tools.eval --compare=lifter_fit,mine.npz       paired differences with 95 % intervals
 python -m tools.eval --compare                           every method of the config against the one before it
+python -m tools.eval --planted                           wrong feet and hands that were planted: found and repaired
+python -m tools.eval --planted=ablation                  the same, and what each source of knowledge is worth
 """
 
 import dataclasses
@@ -19,8 +21,18 @@ import rich.table
 from absl import flags
 from ml_collections import config_flags
 
+from hardmo_jax.body import load
 from hardmo_jax.labels import provenance
-from hardmo_jax.pipelines import benchmark_motion, evaluation_report, prepare, scoring
+from hardmo_jax.pipelines import (
+    benchmark_motion,
+    evaluation_report,
+    planted_benchmark,
+    planted_report,
+    prepare,
+    scoring,
+    train_part_scorer,
+    training_poses,
+)
 from hardmo_jax.pipelines import evaluate as pipeline
 from hardmo_jax.viz import charts
 from tools import _cli
@@ -37,6 +49,12 @@ _COMPARE = flags.DEFINE_list(
     "before it. `all`, or no value: the methods of the config.",
 )
 _SET = flags.DEFINE_string("set", "test", "Set that --predictions, --labels and --compare are scored on.")
+_PLANTED = flags.DEFINE_enum(
+    "planted",
+    "no",
+    ["no", "scores", "ablation"],
+    "Plant wrong feet and hands in labels of --set, find and repair them.",
+)
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "Folder of a prepared benchmark; default: that of the config.")
 
 
@@ -56,6 +74,8 @@ def main(argv: Sequence[str]) -> int:
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=tuple(sys.argv))
     with _cli.ProgressBar(console, units="people") as progress:
         options, folder, notes = _benchmark(options, progress)
+        if _PLANTED.value != "no":
+            return _planted(options, folder, notes, record, progress)
         comparisons = []
         if compared:
             results = pipeline.evaluate_named(options, folder, compared, set_name=_SET.value, progress=progress)
@@ -76,6 +96,42 @@ def main(argv: Sequence[str]) -> int:
     _print(tables, [*notes, *(protocol.summary() for protocol in protocols)])
     notes += [protocol.describe() for protocol in protocols]
     _write(results, tables, notes, comparisons, folder, record)
+    return 0
+
+
+def _planted(
+    options: pipeline.EvaluateOptions,
+    folder: pathlib.Path,
+    notes: list[str],
+    record: provenance.RunRecord,
+    progress: _cli.ProgressBar,
+) -> int:
+    """Plant, find and repair; tables, and `evaluation.json` and `.md`."""
+    mocap, cache = _cli.mocap_folder(_MOCAP.value), pathlib.Path("out/planted")
+    people = pipeline.load_set(folder, _SET.value, limit=options.limit)
+    pool, _ = training_poses.collect_poses(mocap, cache, progress=progress)
+    scorers = {}
+    if _PLANTED.value == "ablation":
+        training = train_part_scorer.TrainPartScorerOptions()
+        tables = train_part_scorer.planted_tables(pool, training, progress)
+        for name, known in planted_report.known_features().items():
+            scorers[name], _ = train_part_scorer.learn_scorer(tables, training, progress, known=known)
+    scores, ungated = planted_benchmark.run_both(
+        load.open_body(view="smplh"), people, pool, planted_benchmark.PlantedOptions(), others=scorers,
+        progress=progress,
+    )  # fmt: skip
+    found = planted_report.planted_report(scores, ungated=ungated)
+    values = {
+        "scores": planted_report.planted_mapping(scores),
+        "without_gate": planted_report.planted_mapping(ungated),
+        "benchmark": prepare.read_benchmark(folder),
+    }
+    output = pathlib.Path(_OUTPUT_DIR.value)
+    _print(found, notes)
+    for path in evaluation_report.write_reports(output, found, notes, values, title="Planted errors"):
+        print(f"wrote {path}")
+    record.add("benchmark", values["benchmark"])
+    record.write(output / "run.json")
     return 0
 
 
@@ -157,15 +213,15 @@ def _write(results, tables, notes, comparisons, folder: pathlib.Path, record: pr
     print(f"wrote {chart}")
 
 
-def _with_bare_compare(arguments: Sequence[str]) -> list[str]:
-    """`--compare` alone means all methods of the config."""
-    following = [*arguments[1:], "--"]
+def _with_bare_flags(arguments: Sequence[str]) -> list[str]:
+    """`--compare` alone means all methods of the config, `--planted` alone no ablation."""
+    following, bare = [*arguments[1:], "--"], {"--compare": "--compare=all", "--planted": "--planted=scores"}
     return [
-        "--compare=all" if argument == "--compare" and after.startswith("--") else argument
+        bare.get(argument, argument) if after.startswith("--") else argument
         for argument, after in zip(arguments, following, strict=True)
     ]
 
 
 if __name__ == "__main__":
-    sys.argv = _with_bare_compare(sys.argv)
+    sys.argv = _with_bare_flags(sys.argv)
     _cli.run(main, default_config="configs/eval.py")

@@ -35,6 +35,8 @@ from hardmo_jax.skeleton.layouts import KeypointLayout
 
 Progress = Callable[[str, int, int | None], None]
 _FALSE_ALARMS = 0.05
+#: Scores, planted, refined, errors before, after and without a planted error, seconds.
+_Row = tuple[Any, ...]
 _ENDS = {
     "foot": ("big_toe", "small_toe", "heel"),
     "hand": ("thumb_tip", "index_tip", "middle_tip", "ring_tip", "pinky_tip"),
@@ -62,6 +64,8 @@ class PlantedScore:
     parts: int
     planted: int
     area_under_curve: float
+    other_areas: dict[str, float]
+    """Areas of further scorers."""
     recall_at_5_percent: float
     """Share of the planted errors found where a twentieth of the right parts is taken for wrong."""
     precision: float
@@ -90,6 +94,10 @@ class PlantedScore:
     parts_per_second: float
 
 
+#: A gate that lets everything pass that was seen well enough.
+NO_GATE = GateOptions(min_probability=0.0, least_fall=0.0, least_turn_degrees=0.0)
+
+
 def run_planted(
     body: BodyModel,
     people: HardSet,
@@ -99,6 +107,20 @@ def run_planted(
     scorer: PartScorer | None = None,
     progress: Progress | None = None,
 ) -> list[PlantedScore]:
+    """`run_both` behind the gate alone."""
+    return run_both(body, people, pool, options, scorer=scorer, progress=progress)[0]
+
+
+def run_both(
+    body: BodyModel,
+    people: HardSet,
+    pool: PosePool,
+    options: PlantedOptions,
+    *,
+    scorer: PartScorer | None = None,
+    others: dict[str, PartScorer] | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[PlantedScore], list[PlantedScore]]:
     """Plant errors in labels of people, and find and repair them.
 
     Args:
@@ -107,12 +129,18 @@ def run_planted(
         pool: Poses that ankles are taken from; not those of the people.
         options: What is planted, and how it is repaired.
         scorer: None takes that of the package.
+        others: Further scorers by name, which are asked and not followed.
         progress: Told the stage, what is done, and of how much.
+
+    Returns:
+        Scores behind the gate of the options, and behind none, feet and hands on each kind of label.
     """
     scorer = scorer or packaged_part_scorer()
     report = progress or (lambda stage, done, total: None)
-    second = planted_labels.second_opinion(body, people.observations())
-    found = []
+    observations = people.observations()
+    second = planted_labels.second_opinion(body, observations)
+    gates = (options.gate, NO_GATE)
+    found: tuple[list[PlantedScore], list[PlantedScore]] = ([], [])
     for number, label_kind in enumerate(planted_labels.LABEL_KINDS):
         report("planted", number, len(planted_labels.LABEL_KINDS))
         clean = planted_labels.clean_labels(body, people, label_kind, seed=options.seed)
@@ -120,20 +148,24 @@ def run_planted(
             body, clean, pool, options.plant, seed=options.seed, name=f"{people.name}/{label_kind}"
         )
         for kind in KINDS:
-            rows = []
+            rows: tuple[list[_Row], list[_Row]] = ([], [])
             for side in layouts.SIDES:
                 part = f"{side}_{kind}"
                 begun = time.perf_counter()
                 scores = score_part(
-                    body, people.observations(), labels.params, part, second, scorer=scorer, options=options.solve
+                    body, observations, labels.params, part, second, scorer=scorer, options=options.solve
                 )
-                refined = refine_part(body, labels.params, scores, options.gate)
                 seconds = time.perf_counter() - begun
-                errors = [
-                    part_errors(body, values, people.params, part) for values in (labels.params, refined.params, clean)
-                ]
-                rows.append((scores, labels.is_planted[part], refined.is_refined, *errors, seconds))
-            found.append(_summary(kind, label_kind, rows, options.gate))
+                fixed = [part_errors(body, values, people.params, part) for values in (labels.params, clean)]
+                for place, gate in zip(rows, gates, strict=True):
+                    begun = time.perf_counter()
+                    refined = refine_part(body, labels.params, scores, gate)
+                    taken = seconds + time.perf_counter() - begun
+                    after = part_errors(body, refined.params, people.params, part)
+                    errors = (fixed[0], after, fixed[1])
+                    place.append((scores, labels.is_planted[part], refined.is_refined, *errors, taken))
+            for place, some, gate in zip(found, rows, gates, strict=True):
+                place.append(_summary(kind, label_kind, some, gate, others or {}))
     report("planted", len(planted_labels.LABEL_KINDS), len(planted_labels.LABEL_KINDS))
     return found
 
@@ -172,10 +204,9 @@ def _joints(body: BodyModel, params: BodyParams) -> jax.Array:
     return body.joints(params)
 
 
-_Row = tuple[Any, ...]
-
-
-def _summary(kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateOptions) -> PlantedScore:
+def _summary(
+    kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateOptions, others: dict[str, PartScorer]
+) -> PlantedScore:
     """Both sides together."""
     scores, planted, refined, *tables, seconds = zip(*rows, strict=True)
     wrong, is_planted, is_refined = (
@@ -185,6 +216,8 @@ def _summary(kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateO
     threshold = np.quantile(wrong[~is_planted], 1 - _FALSE_ALARMS)
     is_mined = wrong >= gate.min_probability
     is_good = ~is_planted
+    features = np.concatenate([part.features for part in scores])
+    asked = {name: area_under_curve(other(kind, features), is_planted) for name, other in others.items()}
 
     def means(table: dict[str, np.ndarray], which: Bool[np.ndarray, "N"]) -> dict[str, float]:
         return {name: _mean(values[which]) for name, values in table.items()}
@@ -197,6 +230,7 @@ def _summary(kind: str, label_kind: LabelKind, rows: Sequence[_Row], gate: GateO
         parts=len(wrong),
         planted=int(is_planted.sum()),
         area_under_curve=area_under_curve(wrong, is_planted),
+        other_areas=asked,
         recall_at_5_percent=_mean(wrong[is_planted] > threshold),
         precision=_mean(is_planted[is_mined]),
         recall=_mean(is_mined[is_planted]),

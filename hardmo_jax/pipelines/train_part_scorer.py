@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +10,10 @@ import numpy as np
 import optax
 from scipy import stats
 
-from hardmo_jax.array_types import Array, Bool, Float
+from hardmo_jax.array_types import Array, Bool, Float, Int
 from hardmo_jax.body import load
 from hardmo_jax.data.planted_errors import PlantOptions
+from hardmo_jax.data.pose_pool import PosePool
 from hardmo_jax.fitting.limb_ends import LimbEndOptions
 from hardmo_jax.hardcase.part_scores import score_part
 from hardmo_jax.labels import provenance
@@ -21,6 +21,9 @@ from hardmo_jax.networks.part_scorer import FEATURES, KINDS, PartNetwork, PartSc
 from hardmo_jax.pipelines import planted_labels, training_poses, training_runs
 from hardmo_jax.pipelines.training_poses import Progress
 from hardmo_jax.skeleton import layouts
+
+#: Spread of features that a network does not see.
+_BLIND = 1e12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,29 @@ def train_part_scorer(
     pool, pool_path = training_poses.collect_poses(
         mocap, output_dir, frames_per_second=options.frames_per_second, progress=progress
     )
+    tables = planted_tables(pool, options, report)
+    scorer, summary = learn_scorer(tables, options, report)
+    record = training_runs.record_of(
+        options, pool, poses_sha256=provenance.file_sha256(pool_path), held_out_area_under_curve=summary
+    )
+    path = output_dir / "part_scorer.npz"
+    return path, save_part_scorer(path, scorer, record), summary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlantedTable:
+    """Parts of one kind, of both kinds of labels."""
+
+    features: Float[np.ndarray, "N F"]
+    is_planted: Bool[np.ndarray, "N"]
+    is_held_out: Bool[np.ndarray, "N"]
+    """Of people who are not learnt from."""
+    label_kind: Int[np.ndarray, "N"]
+    """Place in `planted_labels.LABEL_KINDS`."""
+
+
+def planted_tables(pool: PosePool, options: TrainPartScorerOptions, report: Progress) -> dict[str, PlantedTable]:
+    """What is known of feet and hands of planted labels of training poses, by kind of part."""
     body = load.open_body(view="smplh")
     people = planted_labels.people_of_pool(body, pool, options.people, seed=options.seed)
     observations = people.observations()
@@ -90,19 +116,40 @@ def train_part_scorer(
                 place = np.full(len(people), number)
                 tables[kind].append((scores.features[kept], labels.is_planted[part][kept], held_out[kept], place[kept]))
         report("label", number + 1, len(planted_labels.LABEL_KINDS))
+    names = ("features", "is_planted", "is_held_out", "label_kind")
+    return {
+        kind: PlantedTable(
+            **{name: np.concatenate(part) for name, part in zip(names, zip(*rows, strict=True), strict=True)}
+        )
+        for kind, rows in tables.items()
+    }
+
+
+def learn_scorer(
+    tables: dict[str, PlantedTable],
+    options: TrainPartScorerOptions,
+    report: Progress,
+    *,
+    known: tuple[str, ...] = FEATURES,
+) -> tuple[PartScorer, dict[str, float]]:
+    """A scorer by maximum likelihood, and areas under the ROC curve of people set aside.
+
+    Args:
+        tables: By kind of part.
+        options: Of the networks.
+        report: Told the stage, what is done, and of how much.
+        known: Features that it may look at; the others are the same for everybody.
+    """
     networks, summary = {}, {}
-    for kind in KINDS:
-        features, is_planted, is_held_out, place = (np.concatenate(part) for part in zip(*tables[kind], strict=True))
-        networks[kind] = _learn(features[~is_held_out], is_planted[~is_held_out], options, report)
-        odds = networks[kind](features[is_held_out])
+    is_blind = ~np.isin(FEATURES, known)
+    for kind, table in tables.items():
+        held_out = table.is_held_out
+        networks[kind] = _learn(table.features[~held_out], table.is_planted[~held_out], options, report, is_blind)
+        odds = networks[kind](table.features[held_out])
         for number, label_kind in enumerate(planted_labels.LABEL_KINDS):
-            rows = place[is_held_out] == number
-            summary[f"{kind} on {label_kind}"] = area_under_curve(odds[rows], is_planted[is_held_out][rows])
-    record = training_runs.record_of(
-        options, pool, poses_sha256=provenance.file_sha256(pool_path), held_out_area_under_curve=summary
-    )
-    path = output_dir / "part_scorer.npz"
-    return path, save_part_scorer(path, PartScorer(networks=networks), record), summary
+            rows = table.label_kind[held_out] == number
+            summary[f"{kind} on {label_kind}"] = area_under_curve(odds[rows], table.is_planted[held_out][rows])
+    return PartScorer(networks=networks), summary
 
 
 def area_under_curve(score: Float[np.ndarray, "N"], is_positive: Bool[np.ndarray, "N"]) -> float:
@@ -122,10 +169,12 @@ def _learn(
     features: Float[np.ndarray, "N F"],
     is_planted: Bool[np.ndarray, "N"],
     options: TrainPartScorerOptions,
-    report: Callable[[str, int, int | None], None],
+    report: Progress,
+    is_blind: Bool[np.ndarray, "F"],
 ) -> PartNetwork:
-    """Networks by maximum likelihood."""
-    blank = PartNetwork(mean=features.mean(0), spread=features.std(0) + 1e-6, members=())
+    """Networks by maximum likelihood, blind to some features: these have spreads without end."""
+    spread = np.where(is_blind, _BLIND, features.std(0) + 1e-6)
+    blank = PartNetwork(mean=features.mean(0), spread=spread, members=())
     inputs = jnp.asarray(blank.inputs(features), jnp.float32)
     target = jnp.asarray(is_planted, jnp.float32)
     optimizer = optax.adamw(

@@ -1,5 +1,8 @@
 """Planted errors of people whose truth is known: found, repaired, and counted."""
 
+import itertools
+import json
+
 import numpy as np
 import pytest
 
@@ -7,11 +10,14 @@ from hardmo_jax.body import load
 from hardmo_jax.data import staging, synthetic
 from hardmo_jax.data.pose_pool import JOINTS, PosePool
 from hardmo_jax.fitting import limb_ends
-from hardmo_jax.pipelines import planted_labels
-from hardmo_jax.pipelines.planted_benchmark import PlantedOptions, run_planted
+from hardmo_jax.networks.part_scorer import FEATURES, KINDS, PartNetwork, PartScorer
+from hardmo_jax.pipelines import planted_labels, planted_report
+from hardmo_jax.pipelines.planted_benchmark import PlantedOptions, run_both
 from hardmo_jax.pipelines.train_part_scorer import area_under_curve
 
 PEOPLE = 60
+F = len(FEATURES)
+_ZERO = ((np.zeros((F, 1)), np.zeros(1)),)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,10 @@ def test_labels_are_planted_in_the_named_joints_only(body, people, pool):
 
 
 def test_planted_errors_are_found_and_repaired(body, people, pool, figure):
-    scores = run_planted(body, people, pool, PlantedOptions())
+    blind = PartScorer(
+        networks={kind: PartNetwork(mean=np.zeros(F), spread=np.ones(F), members=(_ZERO,)) for kind in KINDS}
+    )
+    scores, ungated = run_both(body, people, pool, PlantedOptions(), others={"blind": blind})
     assert [(score.kind, score.label_kind) for score in scores] == [
         ("foot", "truth"), ("hand", "truth"), ("foot", "pseudo"), ("hand", "pseudo"),
     ]  # fmt: skip
@@ -72,3 +81,15 @@ def test_planted_errors_are_found_and_repaired(body, people, pool, figure):
         assert score.after["from_base"] < 0.55 * score.before["from_base"]
         assert score.after["body"] == pytest.approx(score.before["body"], abs=0.5)
         assert score.good_changed < 0.05
+        assert score.other_areas["blind"] == pytest.approx(0.5), "who knows nothing is right half of the time"
+    for gated, everything in zip(scores, ungated, strict=True):
+        assert everything.good_changed > 10 * max(gated.good_changed, 0.01), "the gate keeps right parts"
+    titles = [table.title for table in planted_report.planted_report(scores, ungated=ungated)]
+    assert len(titles) == len(set(titles)) == 5
+    json.dumps(planted_report.planted_mapping(scores), allow_nan=False)
+
+
+def test_the_ablation_names_every_feature():
+    known = list(planted_report.known_features().values())
+    assert all(set(few) < set(more) for few, more in itertools.pairwise(known))
+    assert set(known[-1]) == set(FEATURES)

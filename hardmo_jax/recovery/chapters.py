@@ -29,7 +29,7 @@ from hardmo_jax.recovery.track_sides import cheapest_readings, reading_costs
 from hardmo_jax.skeleton import layouts
 
 #: Frames of a chapter; tracks of fewer are recovered at once.
-CHAPTER_FRAMES = 1024
+CHAPTER_FRAMES = 2048
 #: Windows of frames, evenly spread, that tell the shape of a long track.
 _SHAPE_WINDOWS = 16
 #: Frames over which a chapter takes over from the one before.

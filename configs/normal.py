@@ -5,7 +5,7 @@ Hardware: a laptop; 2 cores label about one frame a second, most of it perceptio
 Expected: median reprojection error of confident keypoints about 1 % of the person's box for the body.
 Variants: `full`; `multi_start`, eight starts side by side of which the ranker takes one, for keypoints whose left and
 right may be exchanged, and to keep what else a person might be in the label; `headings`, SMPLify without the lifter;
-and `smoke` (one search scale, no second look) for tests.
+and `smoke` (one search scale, no second look, no scores of feet and hands) for tests.
 
 The lifter says where people are, and the fit starts there. The stages of `headings`
 follow SMPLify (Bogo et al., ECCV 2016): camera and heading first, then pose and shape under a prior that is relaxed.
@@ -107,6 +107,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         renderer="auto",  # gl, painter, or gl where there is one
         side_by_side=True,  # the untouched picture beside the overlay
         show_keypoints=True,  # blue: left, orange: right
+        part_scores=not is_smoke,  # how probably each foot and hand is wrong: one more fit a person
         category=config_dict.placeholder(str),  # class of the motion, e.g. "ballet"
         licence=config_dict.placeholder(str),  # licence of the pictures
     )

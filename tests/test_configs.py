@@ -15,6 +15,7 @@ from hardmo_jax.pipelines import (
     annotate,
     evaluate,
     prepare,
+    refine,
     train_lifter,
     train_motion,
     train_part_scorer,
@@ -28,6 +29,8 @@ from tools import _cli
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = {
     "normal": ("full", "smoke", "headings", "multi_start"),
+    "hand": ("full", "smoke"),
+    "foot": ("full", "smoke"),
     "mocap_hard": ("full", "synth_hard", "smoke", "synth_smoke"),
     "eval": ("full", "everything", "ablation", "clips", "smoke"),
     "train_lifter": ("full", "smoke"),
@@ -38,6 +41,8 @@ VARIANTS = {
 }
 OPTIONS = {
     "normal": annotate.AnnotateOptions,
+    "hand": refine.RefineOptions,
+    "foot": refine.RefineOptions,
     "mocap_hard": prepare.PrepareOptions,
     "eval": evaluate.EvaluateOptions,
     "train_lifter": train_lifter.TrainLifterOptions,

@@ -252,7 +252,7 @@ class ProgressBar:
             self._tasks[stage] = self._bar.add_task(stage, total=total, rate="")
             self._starts[stage] = time.perf_counter()
         seconds = time.perf_counter() - self._starts[stage]
-        units = "people" if stage == "fit" else self._units
+        units = "people" if stage in ("fit", "score") else self._units
         rate = f"{done / seconds:.1f} {units}/s" if done and seconds > 0 else ""
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
         is_last = total is not None and done >= total and self._done.get(stage, -1) < done

@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,6 @@ import hardmo_jax
 from hardmo_jax.body import load
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.body.params import BodyParams
-from hardmo_jax.fitting.evidence import CONFIDENT
 from hardmo_jax.fitting.fit_motion import MotionOptions, check_track_options
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
@@ -40,6 +38,8 @@ from hardmo_jax.pipelines.annotate_tracks import (
     frame_rate,
     ground_record,
 )
+from hardmo_jax.pipelines.label_rows import errors_and_scores, pose_columns
+from hardmo_jax.pipelines.score_labels import score_labels
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
     Picture,
@@ -61,8 +61,6 @@ _PEOPLE_A_REPORT = 256
 #: Called as work goes on: stage, units done, units in all (None if unknown).
 Progress = Callable[[str, int, int | None], None]
 
-#: Share of a part's confident keypoints within this distance, in box sides, is the part's score.
-SCORE_THRESHOLD = 0.05
 #: Body error, in box sides, from which a person is named at the end of a run.
 _POOR_ERROR = 0.03
 _OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
@@ -245,7 +243,10 @@ def _annotate_into(
         if result is not None:
             rate = _rate_of_labels(media, pictures)
             rows = to_labels(sightings, result, hypotheses, body, options, media, ground=ground, frames_per_second=rate)
-        store.write_labels(output / "labels.parquet", rows)
+    if rows and options.output.part_scores:
+        with record.stage("score"):
+            rows = score_labels(rows, body, progress=report)
+    store.write_labels(output / "labels.parquet", rows)
     if renderer is not None:
         with record.stage("draw"):
             draw_overlays(
@@ -283,6 +284,7 @@ def learnt_files() -> list[pathlib.Path]:
         "networks/assets/lifter.npz",
         "networks/assets/motion_lifter.npz",
         "networks/assets/ranker.npz",
+        "networks/assets/part_scorer.npz",
         "fitting/assets/pose_prior.npz",
     )
     return [package / place for place in places if (package / place).is_file()]
@@ -496,7 +498,7 @@ def to_labels(
                 code_version=code_version,
                 config_sha256=config_sha256,
                 body_model_sha256=body.checksum,
-                **_pose_columns(params),
+                **pose_columns(params),
                 focal_length=arrays.camera.focal_length[index],
                 principal_point=arrays.camera.principal_point[index],
                 camera_source=picture.camera_source,
@@ -521,7 +523,7 @@ def _hypotheses(found: Hypotheses, index: int) -> tuple[schema.Hypothesis, ...] 
     rows = []
     for place in np.argsort(-found.probability[index], kind="stable"):
         params = jax.tree.map(lambda leaf, at=place: leaf[index, at], found.params)
-        columns = _pose_columns(params)
+        columns = pose_columns(params)
         kept = ("global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")
         is_finite = all(columns[name] is None or np.isfinite(columns[name]).all() for name in kept)
         if found.probability[index, place] <= 0 or not is_finite:
@@ -537,23 +539,6 @@ def _hypotheses(found: Hypotheses, index: int) -> tuple[schema.Hypothesis, ...] 
     return tuple(rows)
 
 
-def _pose_columns(params: BodyParams) -> dict[str, Any]:
-    """Parameters as the schema splits them: 21 joints that all families share, then hands by family."""
-    shared = schema.NUM_BODY_JOINTS
-    betas = np.zeros(10, np.float32)
-    betas[: min(10, params.betas.shape[-1])] = params.betas[:10]
-    is_smpl = params.left_hand_pose is None
-    return {
-        "betas": betas,
-        "global_orient": np.asarray(params.global_orient),
-        "body_pose": np.asarray(params.body_pose[:shared]),
-        "transl": np.asarray(params.transl),
-        "left_hand_pose": None if is_smpl else np.asarray(params.left_hand_pose),
-        "right_hand_pose": None if is_smpl else np.asarray(params.right_hand_pose),
-        "smpl_hand_pose": np.asarray(params.body_pose[shared:]) if is_smpl else None,
-    }
-
-
 def _known(size: int | None) -> int:
     """A photo's size, which its header always tells."""
     if size is None:
@@ -566,17 +551,9 @@ def _value(number: float | np.floating) -> float | None:
 
 
 def _scores(sighting: Sighting, fitted: np.ndarray) -> dict[str, float | None]:
-    """Share of each part's confident keypoints that the fit meets within `SCORE_THRESHOLD` of the box side."""
-    box = sighting.bbox
-    side = max(float(np.max(box[2:] - box[:2])), 1.0)
-    distance = np.linalg.norm(fitted - sighting.keypoints_2d, axis=-1) / side
-    is_counted = (sighting.confidence >= CONFIDENT) & np.isfinite(distance)
-    parts = np.array([layouts.part_of(point) or "" for point in layouts.get_layout("openpose67").points])
-    scores: dict[str, float | None] = {}
-    for part in layouts.PARTS:
-        kept = is_counted & (parts == part)
-        scores[part] = float((distance[kept] < SCORE_THRESHOLD).mean()) if kept.any() else None
-    return scores
+    """Share of each part's confident keypoints that the fit meets."""
+    layout = layouts.get_layout("openpose67")
+    return errors_and_scores(sighting.bbox, sighting.keypoints_2d, sighting.confidence, fitted, layout)[1]
 
 
 def _check_output(output: pathlib.Path, source: pathlib.Path) -> None:

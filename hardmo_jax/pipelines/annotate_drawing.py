@@ -35,6 +35,8 @@ class OutputOptions:
     """Put the untouched picture beside the overlay."""
     show_keypoints: bool = True
     """Draw the keypoints that were fitted to."""
+    part_scores: bool = True
+    """Say in each label how probably its feet and hands are wrong: one more fit a person."""
     category: str | None = None
     """Class of the motion, e.g. `ballet`; written to every label."""
     licence: str | None = None

@@ -1,0 +1,513 @@
+"""The Hardcase Annotation stage: the wrong hands or feet of a label store found, repaired, and put back.
+
+Labels → scores → mining → refinement → new versions in the store, and a folder with what was mined: its labels,
+close-ups before and after, and counts. A run that fails or is stopped leaves both as they were.
+"""
+
+import collections
+import dataclasses
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+import hardmo_jax
+from hardmo_jax.array_types import Array, Float
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.hardcase.mine import SUBSETS, Subset, category_of
+from hardmo_jax.labels import provenance, store
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.perception import video
+from hardmo_jax.perception.photos import MediaError
+from hardmo_jax.pipelines import annotate
+from hardmo_jax.pipelines.annotate import BodyOptions
+from hardmo_jax.pipelines.label_rows import check_body_of_labels, params_of_labels
+from hardmo_jax.pipelines.refine_labels import (
+    LabelRefineOptions,
+    RefinedLabels,
+    RefinedPartOfLabel,
+    refine_labels,
+)
+from hardmo_jax.rendering import raster
+from hardmo_jax.viz import overlay
+from hardmo_jax.viz.close_up import CloseUp, draw_close_up, draw_close_up_sheet
+
+Progress = Callable[[str, int, int | None], None]
+_OWN_OUTPUTS = ("labels.parquet", "closeups", "sheet.png", "run.json")
+_UNFINISHED = ".refine-"
+#: Meshes held at once.
+_DRAWN_AT_ONCE = 16
+
+
+class RefineError(ValueError):
+    """Labels or folders that cannot be refined; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CloseUpOptions:
+    """What is drawn."""
+
+    most: int = 200
+    """Close-ups; the surest of what was mined."""
+    most_on_sheet: int = 40
+    renderer: Literal["auto", "gl", "painter"] = "auto"
+    """OpenGL, the painter that needs none, or OpenGL where there is one."""
+
+    def __post_init__(self) -> None:
+        if self.most < 0 or self.most_on_sheet < 1:
+            raise ValueError(f"numbers of close-ups must not be negative, got {self}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefineOptions(LabelRefineOptions):
+    """Options of the whole job."""
+
+    body: BodyOptions = BodyOptions()
+    """Which body the labels are of."""
+    close_ups: CloseUpOptions = CloseUpOptions()
+    """What is drawn."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefineCounts:
+    """What was found in some of the labels; errors are medians of those refined, shares of the box."""
+
+    name: str
+    """A side, a category, or `all`."""
+    wrong: int
+    """Parts that are wrong and were seen well enough."""
+    mined: int
+    """Those of them that make the subset."""
+    refined: int
+    no_better: int
+    outvoted: int
+    """Of videos: right by the frames around them, or solved far from those."""
+    unrepairable: int
+    """Parts of which too little was seen."""
+    error_before: float | None
+    error_after: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefineSummary:
+    """What the job did, for the table at its end."""
+
+    counts: tuple[RefineCounts, ...]
+    """Of all labels, then by side, then by category."""
+    num_labels: int
+    num_scored: int
+    """Labels that had no scores before."""
+    num_refined: int
+    """Labels that got a new version in this run."""
+    bodies_wrong: int
+    """Labels left out because of their body."""
+    is_nothing_to_do: bool
+    """The store and the folder were as they would be made."""
+    warnings: tuple[str, ...]
+    seconds_by_stage: dict[str, float]
+
+
+def check_subset(name: str) -> Subset:
+    """A name of a subset.
+
+    Raises:
+        RefineError: If there is none of that name; the valid ones are told.
+    """
+    for known in SUBSETS:
+        if name == known:
+            return known
+    raise RefineError(f"unknown subset {name!r}; known: {', '.join(SUBSETS)}")
+
+
+def refine(
+    source: str | os.PathLike[str],
+    output_folder: str | os.PathLike[str],
+    *,
+    options: RefineOptions,
+    pictures: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    command: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> RefineSummary:
+    """Find the wrong hands or feet of stored labels, and replace those that are better solved anew.
+
+    Args:
+        source: Folder with a `labels.parquet`, as `tools.annotate` leaves it, or such a file. New versions are written
+            to it, old ones stay in it.
+        output_folder: Gets `labels.parquet` (what was mined, all versions), `closeups/`, `sheet.png` and `run.json`.
+        options: What is wrong, what is better, what is drawn.
+        pictures: Folder that the paths of pictures in the labels are relative to; None takes what `run.json` beside the
+            labels says.
+        dry_run: Write nothing but the sheet.
+        command: Command line, for `run.json`.
+        progress: Called as work goes on.
+
+    Returns:
+        Counts, errors and times.
+
+    Raises:
+        FileNotFoundError: If there are no labels.
+        hardmo_jax.labels.schema.LabelError: If they are damaged or of a newer version.
+        hardmo_jax.pipelines.label_rows.LabelBodyError: If they are of another body.
+        RefineError: If the output folder holds anything else than an earlier run.
+    """
+    report = progress or (lambda stage, done, total: None)
+    path, output = _labels_file(pathlib.Path(source)), pathlib.Path(output_folder)
+    _check_output(output, path)
+    record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
+    labels = store.read_labels(path)
+    body = annotate.load_body_option(options.body)
+    check_body_of_labels(labels.rows, body, source=str(path))
+    warnings = []
+    if labels.absent_columns:
+        warnings.append(
+            f"{path}: labels of an older schema, migrated: {len(labels.absent_columns)} columns from "
+            f"{labels.absent_columns[0]} to {labels.absent_columns[-1]} were added, and scores filled in"
+        )
+    config_sha256 = hashlib.sha256(
+        json.dumps(dataclasses.asdict(options), sort_keys=True, default=str).encode()
+    ).hexdigest()
+    commit = provenance.git_commit(pathlib.Path(__file__).parent)
+    code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
+    with record.stage("refine"):
+        origin = {
+            "code_version": code_version,
+            "config_sha256": config_sha256,
+            "created_utc": datetime.datetime.now(datetime.UTC),
+        }
+        found = refine_labels(labels.rows, body, options, origin=origin, progress=report)
+    is_same = not found.is_changed and not labels.absent_columns
+    done = is_same and _is_made(output, path, config_sha256)
+    drawn = _Drawing(body=body, options=options.close_ups, root=_picture_root(path, pictures))
+    if dry_run:
+        output.mkdir(parents=True, exist_ok=True)
+        with record.stage("draw"):
+            sheet = drawn.sheet(_chosen(found), report)
+        overlay.write_png(output / "sheet.png", sheet)
+    elif not done:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
+            folder = pathlib.Path(scratch)
+            mined_ids = {part.after.label_id for part in _chosen(found)}
+            subset = [row for row in found.rows if row.label_id in mined_ids]
+            store.write_labels(folder / "labels.parquet", subset, extra=labels.extra)
+            with record.stage("draw"):
+                sheet = drawn.sheet(_chosen(found), report, folder=folder / "closeups")
+            overlay.write_png(folder / "sheet.png", sheet)
+            # The store first: from it the folder can be made again, should the run be stopped in between.
+            if not is_same:
+                store.write_labels(path, found.rows, extra=labels.extra)
+            _write_record(record, folder, found, labels, body, path, config_sha256)
+            _replace_output(folder, output)
+    return RefineSummary(
+        counts=_counts(found),
+        num_labels=len(found.examined),
+        num_scored=found.num_scored,
+        num_refined=found.num_refined,
+        bodies_wrong=found.mined.bodies_wrong,
+        is_nothing_to_do=done and not dry_run,
+        warnings=(*warnings, *drawn.warnings),
+        seconds_by_stage=dict(record.seconds),
+    )
+
+
+def _labels_file(source: pathlib.Path) -> pathlib.Path:
+    if source.is_dir():
+        path = source / "labels.parquet"
+        if not path.exists() and any(source.glob("labels-*.parquet")):
+            raise RefineError(
+                f"{source}: holds shards of labels; people of a video may lie in several, so put them into one file: "
+                "store.write_labels(path, store.read_labels(folder).rows)"
+            )
+        return path
+    return source
+
+
+def _check_output(output: pathlib.Path, labels: pathlib.Path) -> None:
+    """Refuse an output folder whose content must not be replaced."""
+    if output.exists() and not output.is_dir():
+        raise RefineError(f"{output} is a file; give a folder as --output_dir")
+    if labels.resolve().is_relative_to(output.resolve()):
+        raise RefineError(f"the labels {labels} lie in the output folder {output}; give another --output_dir")
+    present = {path.name for path in output.iterdir()} if output.exists() else set()
+    foreign = sorted(name for name in present - set(_OWN_OUTPUTS) if not name.startswith(".writing-"))
+    if foreign:
+        raise RefineError(
+            f"{output} holds {foreign[0]!r}, which no refine run wrote; give an empty folder as --output_dir"
+        )
+
+
+def _is_made(output: pathlib.Path, labels: pathlib.Path, config_sha256: str) -> bool:
+    """Whether a folder is what this run would make of these labels."""
+    if not all((output / name).exists() for name in _OWN_OUTPUTS):
+        return False
+    try:
+        results = json.loads((output / "run.json").read_text(encoding="utf-8"))["results"]
+        made = results["labels_sha256"], results["config_sha256"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return made == (provenance.file_sha256(labels), config_sha256)
+
+
+def _picture_root(labels: pathlib.Path, given: str | os.PathLike[str] | None) -> pathlib.Path | None:
+    """Folder that the paths of pictures are relative to; None if nothing says."""
+    if given is not None:
+        root = pathlib.Path(given)
+        if not root.exists():
+            raise FileNotFoundError(f"{root}: no such folder of pictures")
+        return root if root.is_dir() else root.parent
+    try:
+        command = json.loads((labels.parent / "run.json").read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    named = [str(word).partition("=")[2] for word in command if str(word).startswith(("--input=", "-input="))]
+    named += [str(after) for word, after in itertools.pairwise(command) if word in ("--input", "-input")]
+    if not named:
+        return None
+    # Runs write the user's home folder as `~`.
+    root = pathlib.Path(named[-1]).expanduser()
+    return root if root.is_dir() else root.parent
+
+
+def _chosen(found: RefinedLabels) -> list[RefinedPartOfLabel]:
+    """The parts that make the subset, the surest first."""
+    chosen = set(found.mined.chosen)
+    return [part for part in found.parts if part.found in chosen]
+
+
+def _counts(found: RefinedLabels) -> tuple[RefineCounts, ...]:
+    """Of all, by side, by category."""
+    groups: dict[str, list[RefinedPartOfLabel]] = {"all": []}
+    unrepairable = collections.Counter[str]()
+    sides = sorted({part.found.part for part in found.parts} | {one.part for one in found.mined.unrepairable})
+    categories = sorted({category_of(row) for row in found.examined})
+    for name in (*map(_side, sides), *categories):
+        groups[name] = []
+    for part in found.parts:
+        for name in ("all", _side(part.found.part), category_of(part.before)):
+            groups[name].append(part)
+    for one in found.mined.unrepairable:
+        unrepairable.update(("all", _side(one.part), category_of(found.examined[one.row])))
+    chosen = set(found.mined.chosen)
+    return tuple(_counted(name, parts, chosen, unrepairable[name]) for name, parts in groups.items())
+
+
+def _side(part: str) -> str:
+    return part.split("_")[0]
+
+
+def _counted(name: str, parts: list[RefinedPartOfLabel], chosen: set[Any], unrepairable: int) -> RefineCounts:
+    words = collections.Counter(part.outcome for part in parts)
+    errors = [
+        (before, after)
+        for part in parts
+        if part.outcome == "refined"
+        for before, after in [(part.before.error_by_part[part.found.part], part.after.error_by_part[part.found.part])]
+        if before is not None and after is not None
+    ]
+    medians = np.median(errors, axis=0).tolist() if errors else (None, None)
+    return RefineCounts(
+        name=name,
+        wrong=len(parts),
+        mined=sum(part.found in chosen for part in parts),
+        refined=words["refined"],
+        no_better=words["no_better"] + words["right"],
+        outvoted=words["outvoted"] + words["strays"],
+        unrepairable=unrepairable,
+        error_before=medians[0],
+        error_after=medians[1],
+    )
+
+
+def _write_record(
+    record: provenance.RunRecord,
+    folder: pathlib.Path,
+    found: RefinedLabels,
+    labels: store.LabelSet,
+    body: BodyModel,
+    path: pathlib.Path,
+    config_sha256: str,
+) -> None:
+    record.add("labels", os.fspath(path))
+    record.add("labels_sha256", provenance.file_sha256(path))
+    record.add("config_sha256", config_sha256)
+    record.add("migrated_columns", list(labels.absent_columns))
+    record.add("body_model", {"name": body.name, "sha256": body.checksum})
+    record.add("learnt", {file.name: provenance.file_sha256(file) for file in annotate.learnt_files()})
+    record.add("counts", [dataclasses.asdict(count) for count in _counts(found)])
+    record.add("scored", found.num_scored)
+    record.add("refined_labels", found.num_refined)
+    record.write(folder / "run.json")
+
+
+def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
+    """Put a complete run where the earlier one was; the record, by which a run is told to be complete, last."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "run.json").unlink(missing_ok=True)
+    for name in _OWN_OUTPUTS:
+        old, new = output / name, scratch / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        if new.exists():
+            os.replace(new, old)
+
+
+# Pictures ------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Drawing:
+    """Close-ups of parts."""
+
+    body: BodyModel
+    options: CloseUpOptions
+    root: pathlib.Path | None
+    """Folder that the paths of pictures are relative to."""
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def sheet(
+        self, parts: Sequence[RefinedPartOfLabel], report: Progress, *, folder: pathlib.Path | None = None
+    ) -> np.ndarray:
+        """Draw close-ups, each into a file of a folder, and a sheet of the first of them.
+
+        Args:
+            parts: What was mined, the surest first.
+            report: Told the stage, what is done, and of how much.
+            folder: Made, and filled with PNG; None draws those of the sheet alone.
+        """
+        most = self.options.most if folder is not None else self.options.most_on_sheet
+        parts = list(parts[:most])
+        if folder is not None:
+            folder.mkdir()
+        if not parts:
+            return draw_close_up_sheet([])
+        renderer = raster.choose_renderer(self.options.renderer)
+        if renderer.reason:
+            self.warnings.append(f"drawn without OpenGL: {renderer.reason}")
+        faces = np.asarray(self.body.faces)
+        rank = {part.found: place for place, part in enumerate(parts)}
+        on_sheet: dict[int, np.ndarray] = {}
+        report("draw", 0, len(parts))
+        done = 0
+        for some, images in self._with_images(parts):
+            meshes = [self._vertices([getattr(part, when) for part in some]) for when in ("before", "after")]
+            for at, (part, image) in enumerate(zip(some, images, strict=True)):
+                place = rank[part.found]
+                subject = _subject(part, image, tuple(vertices[at] for vertices in meshes))
+                drawn = draw_close_up(subject, faces, renderer=renderer)
+                if folder is not None:
+                    overlay.write_png(folder / _file_name(place, part), drawn)
+                if place < self.options.most_on_sheet:
+                    on_sheet[place] = drawn
+                done += 1
+                report("draw", done, len(parts))
+        return draw_close_up_sheet([on_sheet[place] for place in sorted(on_sheet)])
+
+    def _vertices(self, rows: list[LabelRow]) -> Float[np.ndarray, "N V 3"]:
+        """Meshes of a few labels; the rest of the batch repeats the first, so that one program serves all."""
+        padded = rows + rows[:1] * (_DRAWN_AT_ONCE - len(rows))
+        return np.asarray(_posed(self.body, params_of_labels(padded, self.body)))[: len(rows)]
+
+    def _with_images(
+        self, parts: Sequence[RefinedPartOfLabel]
+    ) -> Iterator[tuple[list[RefinedPartOfLabel], list[np.ndarray | None]]]:
+        """Parts with their pictures, few at a time; each file is read once."""
+        by_source: dict[tuple[str, str], list[RefinedPartOfLabel]] = {}
+        for part in parts:
+            by_source.setdefault((part.before.source_path, part.before.source_sha256), []).append(part)
+        waiting: list[tuple[RefinedPartOfLabel, np.ndarray | None]] = []
+        for (source_path, sha256), own in by_source.items():
+            for part, image in self._images_of(source_path, sha256, own):
+                waiting.append((part, image))
+                if len(waiting) == _DRAWN_AT_ONCE:
+                    yield [part for part, _ in waiting], [image for _, image in waiting]
+                    waiting = []
+        if waiting:
+            yield [part for part, _ in waiting], [image for _, image in waiting]
+
+    def _images_of(
+        self, source_path: str, sha256: str, parts: Sequence[RefinedPartOfLabel]
+    ) -> Iterator[tuple[RefinedPartOfLabel, np.ndarray | None]]:
+        wanted: dict[int, list[RefinedPartOfLabel]] = {}
+        for part in parts:
+            wanted.setdefault(part.before.frame_index, []).append(part)
+        media = self._opened(source_path, sha256)
+        if media is not None:
+            last = max(wanted)
+            try:
+                for frame in media.frames(stop=last + 1):
+                    for part in wanted.pop(frame.frame_index, []):
+                        yield part, frame.image
+            except MediaError as error:
+                self.warnings.append(f"close-ups on paper: {error}")
+        for left in wanted.values():
+            for part in left:
+                yield part, None
+
+    def _opened(self, source_path: str, sha256: str) -> video.Media | None:
+        """The photo or video of labels; None, with a warning, if it is not there or another one."""
+        if self.root is None:
+            self._warn(
+                "close-ups are drawn on paper: nothing says where the pictures are; give their folder (--pictures)"
+            )
+            return None
+        path = (self.root / source_path).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            self._warn(f"close-ups on paper: {source_path} lies outside of the folder of pictures")
+            return None
+        try:
+            media = video.open_media(path)
+        except (FileNotFoundError, MediaError) as error:
+            self._warn(f"close-ups on paper: {error}; give the folder of pictures as --pictures")
+            return None
+        if media.sha256[0] != sha256:
+            self._warn(f"close-ups on paper: {path.name} is another file than the one that was labelled")
+            return None
+        return media
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+@jax.jit
+def _posed(body: BodyModel, params: BodyParams) -> Float[Array, "N V 3"]:
+    return body(params).vertices
+
+
+def _subject(
+    part: RefinedPartOfLabel, image: np.ndarray | None, vertices: tuple[Float[np.ndarray, "V 3"], ...]
+) -> CloseUp:
+    """What is drawn of a part."""
+    row, name = part.before, part.found.part
+    time = "" if row.time_seconds is None else f" {row.time_seconds:.2f} s"
+    errors = [label.error_by_part[name] for label in (part.before, part.after)]
+    told = " to ".join("-" if error is None else f"{100 * error:.1f} %" for error in errors)
+    title = (
+        f"{pathlib.PurePosixPath(row.source_path).name}{time} person {row.track_id} {name.replace('_', ' ')}, "
+        f"wrong {part.found.probability:.3f} ({row.reason_by_part[name]}); {part.outcome}; error {told}"
+    )
+    return CloseUp(
+        part=name, title=title, image=image, bbox=row.bbox, keypoints_2d=row.keypoints_2d,
+        confidence=row.keypoint_confidence, layout=row.keypoint_layout, focal_length=row.focal_length,
+        principal_point=row.principal_point, vertices=vertices,
+    )  # fmt: skip
+
+
+def _file_name(place: int, part: RefinedPartOfLabel) -> str:
+    """The surest first; letters of the source that no file system minds."""
+    stem = "".join(
+        letter if letter.isalnum() else "_" for letter in pathlib.PurePosixPath(part.before.source_path).stem
+    )
+    row = part.before
+    return f"{place:04d}_{stem[:60]}_frame{row.frame_index:06d}_person{row.track_id}_{part.found.part}.png"

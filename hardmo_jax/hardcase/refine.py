@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.array_types import AnyArray, Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import limb_ends
@@ -97,7 +97,7 @@ def refine_part(body: BodyModel, params: BodyParams, scores: PartScores, options
         body, full_pose, betas=np.asarray(params.betas), transl=np.asarray(params.transl), expression=params.expression
     )
 
-    def replaced(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    def replaced(new: AnyArray, old: AnyArray) -> np.ndarray:
         old = np.asarray(old)
         kept = is_refined.reshape(-1, *[1] * (old.ndim - 1))
         return np.where(kept, np.asarray(new, old.dtype), old)

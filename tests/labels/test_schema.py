@@ -62,6 +62,16 @@ def make_full_row(seed: int = 0):
         score_by_part={"right_hand": -0.25},
         evidence_by_part={"left_foot": "carried", "body": "seen"},
         spread_by_part={"left_foot": 0.04},
+        wrong_by_part={"left_foot": 0.97, "right_hand": 0.0},
+        reason_by_part={"left_foot": "turned_otherwise", "right_foot": "unrepairable"},
+        direction_error_by_part={"left_foot": 51.0},
+        turn_by_part={"left_foot": 48.0},
+        disagreement_by_part={"left_foot": 44.0},
+        cost_drop_by_part={"left_foot": 90.0},
+        implausibility_by_part={"left_foot": 3.0},
+        inconsistency_by_part={"left_foot": 12.0},
+        refit_error_by_part={"left_foot": 0.006},
+        outcome_by_part={"left_foot": "refined", "right_foot": "unrepairable"},
         world_global_orient=rng.normal(size=3),
         world_transl=rng.normal(size=3),
         hypotheses=(hypothesis,),
@@ -125,6 +135,14 @@ def test_every_part_has_an_error_and_a_score_column():
     assert {f"score_{part}" for part in layouts.PARTS} <= set(names)
 
 
+def test_columns_of_parts_that_begin_alike_are_not_taken_for_each_other():
+    row = make_row(0, error_by_part={"left_foot": 0.5}, refit_error_by_part={"left_foot": 0.25},
+                   direction_error_by_part={"left_foot": 8.0})  # fmt: skip
+    table = schema.labels_to_table([row])
+    found = [table.column(f"{name}_left_foot").to_pylist() for name in ("error", "refit_error", "direction_error")]
+    assert found == [[0.5], [0.25], [8.0]]
+
+
 def test_arrays_are_copied_and_cannot_be_written():
     pose = np.zeros(63)
     row = make_row(0, body_pose=pose)
@@ -162,6 +180,12 @@ def test_label_id_depends_on_place_content_frame_and_person():
         ({"focal_length": np.array([0, 100])}, "focal_length.*positive"),
         ({"evidence_by_part": {"body": "guessed"}}, "evidence_by_part.*seen, carried, unseen.*guessed"),
         ({"spread_by_part": {"left_foot": 0.0}}, "spread of left_foot"),
+        ({"wrong_by_part": {"left_foot": 1.5}}, "wrong_by_part. of left_foot"),
+        ({"wrong_by_part": {"left_foot": np.nan}}, "wrong_by_part. of left_foot"),
+        ({"reason_by_part": {"left_foot": "ugly"}}, "reason_by_part.*points_elsewhere.*ugly"),
+        ({"outcome_by_part": {"left_hand": "fixed"}}, "outcome_by_part.*refined.*fixed"),
+        ({"turn_by_part": {"left_foot": -1.0}}, "turn_by_part. of left_foot"),
+        ({"refit_error_by_part": {"left_foot": np.inf}}, "refit_error_by_part. of left_foot"),
         ({"world_transl": np.array([0, np.nan, 0])}, "world_transl.*finite"),
         ({"vertical_field_of_view_degrees": 0.0}, "vertical_field_of_view_degrees.*\\(0, 180\\)"),
         ({"vertical_field_of_view_degrees": 180.0}, "vertical_field_of_view_degrees.*180"),

@@ -268,12 +268,14 @@ def test_newer_format_is_refused_with_what_to_do(tmp_path, table):
 
 def test_file_without_a_younger_nullable_column_is_read_with_nulls(tmp_path, table):
     older = table.drop_columns(
-        ["hypotheses", "score_body", "vertical_field_of_view_degrees", "evidence_body", "world_transl"]
+        ["hypotheses", "score_body", "vertical_field_of_view_degrees", "evidence_body", "wrong_left_foot"]
     )
     labels = store.read_labels(write_table(tmp_path / "labels.parquet", older))
     assert labels[0].hypotheses is None
     assert labels[0].vertical_field_of_view_degrees is None
     assert labels[0].score_by_part["body"] is None
+    assert labels[0].wrong_by_part["left_foot"] is None
+    assert set(labels.absent_columns) == set(table.column_names) - set(older.column_names)
 
 
 def test_unknown_columns_are_reported_and_survive_a_rewrite(tmp_path, table):
@@ -355,6 +357,39 @@ def test_better_body_replaces_and_becomes_the_next_version():
 def test_replacement_rule(old, new, is_replaced):
     existing, candidate = make_row(0, **old), make_row(0, **new)
     assert (store.replace_if_better(existing, candidate) is not existing) == is_replaced
+
+
+def refined(row, part="left_hand", **changes):
+    return dataclasses.replace(row, outcome_by_part={**row.outcome_by_part, part: "refined"}, **changes)
+
+
+def test_part_replaced_behind_the_gate_makes_a_label_better():
+    old = make_row(0, error_by_part={"body": 0.01, "left_hand": 0.02})
+    slightly = {"body": 0.01, "left_hand": 0.0195}
+    assert store.replace_if_better(old, dataclasses.replace(old, error_by_part=slightly)) is old
+    new = store.replace_if_better(old, refined(old, error_by_part=slightly))
+    assert (new.label_version, new.parent_version) == (2, 1)
+    assert store.replace_if_better(new, refined(new)) is new
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        {"body": 0.014, "left_hand": 0.01},
+        {"body": 0.01, "left_hand": 0.03},
+        {"body": 0.01, "left_hand": 0.01, "left_foot": 0.03},
+        {"body": 0.01},
+    ],
+)
+def test_part_replaced_behind_the_gate_does_not_make_up_for_what_became_worse(errors):
+    old = make_row(0, error_by_part={"body": 0.01, "left_hand": 0.02, "left_foot": 0.01})
+    assert store.replace_if_better(old, refined(old, error_by_part=errors)) is old
+
+
+@pytest.mark.parametrize("words", [{"origin": "human"}, {"review": "accepted"}])
+def test_part_replaced_behind_the_gate_never_replaces_the_word_of_a_person(words):
+    old = make_row(0, **words)
+    assert store.replace_if_better(old, refined(make_row(0))) is old
 
 
 def test_labels_of_different_people_are_not_compared():

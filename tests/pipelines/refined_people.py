@@ -100,7 +100,7 @@ def planted(found, seed=1, share=0.5):
         joint = body.joint_names.index(limb_ends.joints_of(part)[0])
         pool = others[:, joint] if part.endswith("foot") else wrists[:, layouts.SIDES.index(part.split("_")[0])]
         full_pose[:, joint], is_planted[part] = plant(
-            rng, full_pose[:, joint], pool, PlantOptions(share=share, degrees=(35, 70))
+            rng, full_pose[:, joint], pool, PlantOptions(share=share, degrees=(35.0, 70.0))
         )
     made = type(found.params).from_full_pose(
         body, full_pose, betas=np.asarray(found.params.betas), transl=np.asarray(found.params.transl)

@@ -56,11 +56,10 @@ def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str,
     """The table at the end of a run."""
     console = rich.console.Console(highlight=False)
     noun = {"hand": "hands", "foot": "feet"}[subset]
-    title = f"{noun} of {summary.num_labels} labels; errors: % of the box"
     # Without an edge all columns fit into 80 letters.
-    table = rich.table.Table(
-        title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.title = f"{noun} of {summary.num_labels} labels; errors: % of the box"
+    table.title_justify = "left"
     columns = ("", "wrong", "mined", "refined", "no better", "outvoted", "unrepairable", "before", "after")
     for name in columns:
         table.add_column(name, justify="right" if name else "left")

@@ -43,7 +43,8 @@ from hardmo_jax.viz import overlay
 from hardmo_jax.viz.close_up import CloseUp, draw_close_up, draw_close_up_sheet
 
 Progress = Callable[[str, int, int | None], None]
-_OWN_OUTPUTS = ("labels.parquet", "closeups", "sheet.png", "run.json")
+#: What a run leaves in its folder.
+OWN_OUTPUTS = ("labels.parquet", "closeups", "sheet.png", "run.json")
 _UNFINISHED = ".refine-"
 #: Meshes held at once.
 _DRAWN_AT_ONCE = 16
@@ -240,7 +241,7 @@ def _check_output(output: pathlib.Path, labels: pathlib.Path) -> None:
     if labels.resolve().is_relative_to(output.resolve()):
         raise RefineError(f"the labels {labels} lie in the output folder {output}; give another --output_dir")
     present = {path.name for path in output.iterdir()} if output.exists() else set()
-    foreign = sorted(name for name in present - set(_OWN_OUTPUTS) if not name.startswith(".writing-"))
+    foreign = sorted(name for name in present - set(OWN_OUTPUTS) if not name.startswith(".writing-"))
     if foreign:
         raise RefineError(
             f"{output} holds {foreign[0]!r}, which no refine run wrote; give an empty folder as --output_dir"
@@ -249,7 +250,7 @@ def _check_output(output: pathlib.Path, labels: pathlib.Path) -> None:
 
 def _is_made(output: pathlib.Path, labels: pathlib.Path, config_sha256: str) -> bool:
     """Whether a folder is what this run would make of these labels."""
-    if not all((output / name).exists() for name in _OWN_OUTPUTS):
+    if not all((output / name).exists() for name in OWN_OUTPUTS):
         return False
     try:
         results = json.loads((output / "run.json").read_text(encoding="utf-8"))["results"]
@@ -354,7 +355,7 @@ def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
     """Put a complete run where the earlier one was; the record, by which a run is told to be complete, last."""
     output.mkdir(parents=True, exist_ok=True)
     (output / "run.json").unlink(missing_ok=True)
-    for name in _OWN_OUTPUTS:
+    for name in OWN_OUTPUTS:
         old, new = output / name, scratch / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)

@@ -1,0 +1,253 @@
+"""`python -m tools.refine` as a user runs it: a store with planted errors, the subset folder, and the same again."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hardmo_jax.labels import provenance, schema, store
+from hardmo_jax.pipelines import refine
+from hardmo_jax.pipelines.label_rows import LabelBodyError
+from hardmo_jax.pipelines.refine import RefineOptions
+from tests.pipelines import refined_people
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+USAGE_STATUS = 2
+PEOPLE = 12
+
+
+def run_tool(*arguments, cwd=ROOT):
+    command = [sys.executable, "-m", "tools.refine", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=420, env=environment)
+
+
+def error_of(done):
+    """The one line of an error; fails on a traceback or on success."""
+    assert done.returncode == USAGE_STATUS, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def make_store(folder):
+    """Photos in plain colours and a store of the people in them, as `tools.annotate` leaves it."""
+    labels, _ = refined_people.planted_labels(32)
+    (folder / "in" / "photos").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    rows = []
+    for place, row in enumerate(labels[:PEOPLE]):
+        path = folder / "in" / row.source_path.replace(".jpg", ".png")
+        cv2.imwrite(str(path), np.full((row.image_height, row.image_width, 3), 20 * (place % 10), np.uint8))
+        rows.append(
+            dataclasses.replace(
+                row, source_path=f"photos/{path.name}", source_sha256=provenance.file_sha256(path), label_id=""
+            )
+        )
+    store.write_labels(folder / "labels" / "labels.parquet", rows)
+    run = {"command": ["tools/annotate.py", f"--input={folder / 'in'}"]}
+    (folder / "labels" / "run.json").write_text(json.dumps(run))
+    return rows
+
+
+def options(subset="hand", **changes):
+    close_ups = refine.CloseUpOptions(most=2, most_on_sheet=2, renderer="painter")
+    return dataclasses.replace(RefineOptions(subset=subset, close_ups=close_ups), **changes)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def refined(tmp_path_factory):
+    """A store after a run of the tool for hands."""
+    folder = tmp_path_factory.mktemp("refine")
+    rows = make_store(folder)
+    done = run_tool(
+        "--subset=hand", f"--config={ROOT}/configs/hand.py:smoke", f"--input={folder / 'labels'}",
+        f"--output_dir={folder / 'hand'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, rows, done
+
+
+def test_subset_folder_has_labels_close_ups_a_sheet_and_a_record(refined, figure):
+    folder, rows, done = refined
+    assert {path.name for path in (folder / "hand").iterdir()} == {
+        "labels.parquet",
+        "closeups",
+        "sheet.png",
+        "run.json",
+    }
+    subset = store.read_labels(folder / "hand" / "labels.parquet").rows
+    kept = store.read_labels(folder / "labels" / "labels.parquet").rows
+    counts = json.loads((folder / "hand" / "run.json").read_text())["results"]["counts"][0]
+    figure(f"refine tool     hands of {len(rows)} labels: {counts}")
+    assert counts["refined"] > 0
+    assert counts["wrong"] == counts["mined"] >= counts["refined"]
+    assert counts["error_after"] < 0.5 * counts["error_before"]
+    assert len(kept) > len(rows)
+    assert {row.label_id for row in subset} <= {row.label_id for row in rows}
+    assert {(row.label_id, row.label_version) for row in subset} <= {(row.label_id, row.label_version) for row in kept}
+    assert len(list((folder / "hand" / "closeups").glob("*.png"))) == 3
+    for path in [folder / "hand" / "sheet.png", *(folder / "hand" / "closeups").iterdir()]:
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        assert picture.std() > 10
+    assert "hands of 12 labels" in done.stdout
+    assert "unrepairable" in done.stdout
+    assert "new version" in done.stdout
+
+
+def test_new_versions_say_what_made_them(refined):
+    folder = refined[0]
+    kept = store.read_labels(folder / "labels" / "labels.parquet").rows
+    new = [row for row in kept if row.label_version == 2]
+    record = json.loads((folder / "hand" / "run.json").read_text())
+    assert new
+    for row in new:
+        assert row.parent_version == 1
+        assert row.config_sha256 == record["results"]["config_sha256"]
+        assert row.code_version
+        assert "refined" in row.outcome_by_part.values()
+    assert record["results"]["labels_sha256"] == provenance.file_sha256(folder / "labels" / "labels.parquet")
+    assert "part_scorer.npz" in record["results"]["learnt"]
+
+
+def test_second_run_says_nothing_to_do_and_changes_no_byte(refined):
+    folder = refined[0]
+    before = files_of(folder)
+    done = run_tool(
+        "--subset=hand", f"--config={ROOT}/configs/hand.py:smoke", f"--input={folder / 'labels'}",
+        f"--output_dir={folder / 'hand'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+    assert files_of(folder) == before
+
+
+def test_lost_folder_is_made_again_from_the_store(refined):
+    folder = refined[0]
+    summary = refine.refine(folder / "labels", folder / "again", options=options())
+    assert not summary.is_nothing_to_do
+    assert summary.num_refined == 0
+    assert summary.counts[0].refined > 0
+    first, again = (store.read_labels(folder / name / "labels.parquet").rows for name in ("hand", "again"))
+    assert [row.label_id for row in first] == [row.label_id for row in again]
+    assert all(ours.same_as(theirs) for ours, theirs in zip(first, again, strict=True))
+
+
+def test_wrong_and_missing_subsets_are_told_with_the_valid_ones(tmp_path):
+    assert error_of(run_tool("--subset=elbow")).endswith("unknown subset 'elbow'; known: hand, foot")
+    assert "--subset=hand or --subset=foot" in error_of(run_tool())
+    done = run_tool("--subset=foot", f"--config={ROOT}/configs/hand.py")
+    assert "the config is of hand; give --config=configs/foot.py" in error_of(done)
+    done = run_tool("--subset=foot", f"--input={tmp_path / 'nothing'}", cwd=tmp_path)
+    assert "no such label file" in error_of(done)
+
+
+def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path):
+    make_store(tmp_path)
+    before = files_of(tmp_path)
+    summary = refine.refine(tmp_path / "labels", tmp_path / "out", options=options("foot"), dry_run=True)
+    assert summary.counts[0].refined > 0
+    after = files_of(tmp_path)
+    assert set(after) - set(before) == {pathlib.Path("out/sheet.png")}
+    assert {name: data for name, data in after.items() if name in before} == before
+
+
+def test_labels_of_an_older_schema_are_migrated_and_it_is_said(tmp_path):
+    make_store(tmp_path)
+    path = tmp_path / "labels" / "labels.parquet"
+    table = pq.read_table(path)
+    older = table.drop_columns([name for name in table.column_names if name.startswith(("wrong_", "outcome_"))])
+    pq.write_table(older, path)
+    summary = refine.refine(tmp_path / "labels", tmp_path / "out", options=options())
+    assert any("older schema" in warning and "wrong_body" in warning for warning in summary.warnings)
+    assert summary.num_scored == PEOPLE
+    assert "wrong_left_hand" in pq.read_schema(path).names
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["results"]["migrated_columns"]
+
+
+def test_labels_of_a_newer_schema_are_refused(tmp_path):
+    make_store(tmp_path)
+    path = tmp_path / "labels" / "labels.parquet"
+    table = pq.read_table(path)
+    newer = {**table.schema.metadata, schema.FORMAT_KEY: str(schema.FORMAT_VERSION + 1).encode()}
+    pq.write_table(table.replace_schema_metadata(newer), path)
+    with pytest.raises(store.LabelFormatError, match="newer hardmo_jax"):
+        refine.refine(tmp_path / "labels", tmp_path / "out", options=options())
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_another_body_are_refused_and_stay(tmp_path):
+    make_store(tmp_path)
+    before = files_of(tmp_path)
+    other = options(body=dataclasses.replace(RefineOptions().body, view="smpl"))
+    with pytest.raises(LabelBodyError, match=r"body\.view=smplh"):
+        refine.refine(tmp_path / "labels", tmp_path / "out", options=other)
+    assert files_of(tmp_path) == before
+
+
+def test_folders_that_hold_other_things_are_refused(tmp_path):
+    make_store(tmp_path)
+    with pytest.raises(refine.RefineError, match="lie in the output folder"):
+        refine.refine(tmp_path / "labels", tmp_path / "labels", options=options())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    with pytest.raises(refine.RefineError, match=r"thesis\.txt"):
+        refine.refine(tmp_path / "labels", tmp_path / "out", options=options())
+    (tmp_path / "shards").mkdir()
+    store.write_shard(tmp_path / "shards", 0, [])
+    with pytest.raises(refine.RefineError, match="shards"):
+        refine.refine(tmp_path / "shards", tmp_path / "other", options=options())
+
+
+@pytest.mark.parametrize("trouble", ["gone", "changed", "outside", "unknown"])
+def test_pictures_that_are_not_there_leave_close_ups_on_paper(tmp_path, trouble):
+    rows = make_store(tmp_path)
+    path = tmp_path / "labels" / "labels.parquet"
+    for photo in (tmp_path / "in" / "photos").iterdir():
+        if trouble == "gone":
+            photo.unlink()
+        elif trouble == "changed":
+            cv2.imwrite(str(photo), np.zeros((9, 9, 3), np.uint8))
+    if trouble == "outside":
+        outside = [dataclasses.replace(row, source_path=f"../{row.source_path}", label_id="") for row in rows]
+        store.write_labels(path, outside)
+    if trouble == "unknown":
+        (tmp_path / "labels" / "run.json").unlink()
+    summary = refine.refine(path, tmp_path / "out", options=options())
+    assert any("on paper" in warning for warning in summary.warnings)
+    assert (tmp_path / "out" / "sheet.png").exists()
+
+
+def test_stopped_run_leaves_the_store_and_the_earlier_folder(tmp_path, monkeypatch):
+    make_store(tmp_path)
+    before = files_of(tmp_path)
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(refine.overlay, "write_png", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        refine.refine(tmp_path / "labels", tmp_path / "out", options=options())
+    assert files_of(tmp_path) == before
+    monkeypatch.undo()
+    assert refine.refine(tmp_path / "labels", tmp_path / "out", options=options()).num_refined > 0
+
+
+def test_store_without_labels_is_a_result_with_zero_rows(tmp_path):
+    store.write_labels(tmp_path / "labels.parquet", [])
+    summary = refine.refine(tmp_path / "labels.parquet", tmp_path / "out", options=options())
+    assert (summary.num_labels, summary.counts[0].wrong) == (0, 0)
+    assert len(store.read_labels(tmp_path / "out" / "labels.parquet")) == 0

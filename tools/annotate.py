@@ -9,14 +9,13 @@ import sys
 from collections.abc import Sequence
 
 import rich.console
-import rich.table
 from absl import flags
 from ml_collections import config_flags
 
 from hardmo_jax.perception import model_files
-from hardmo_jax.perception.camera_motion import STANCE_SECONDS
 from hardmo_jax.pipelines import annotate as pipeline
 from tools import _cli
+from tools._annotate_summary import print_summary
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
 _INPUT = flags.DEFINE_multi_string("input", None, "Photo, folder of photos, video, or OpenPose/COCO keypoint JSON.")
@@ -54,67 +53,6 @@ def main(argv: Sequence[str]) -> int:
         )
     print_summary(summary, _OUTPUT_DIR.value)
     return 0
-
-
-def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
-    """The table at the end of a run."""
-    console = rich.console.Console(highlight=False)
-    table = rich.table.Table(title="median reprojection error, % of the person's box", title_justify="left")
-    for part in summary.median_error_by_part:
-        table.add_column(part.replace("_", " "), justify="right")
-    errors = summary.median_error_by_part.values()
-    table.add_row(*("-" if error is None else f"{100 * error:.2f}" for error in errors))
-    status = ", ".join(f"{count} {name.lower()}" for name, count in summary.status_counts.items())
-    console.print(f"{summary.num_people} people in {summary.num_pictures} frames" + (f" ({status})" if status else ""))
-    if "MAX_STEPS" in summary.status_counts:
-        console.print(
-            "max_steps is usable: a fit's few steps ran out while it still improved a little, as is usual in videos",
-            soft_wrap=True,
-        )
-    if summary.num_filled or summary.num_unfilled:
-        console.print(
-            f"not seen in between: {summary.num_filled} filled in"
-            + (f", {summary.num_unfilled} not" if summary.num_unfilled else "")
-        )
-    console.print(table)
-    if summary.cameras:
-        console.print("camera: " + ", ".join(map(_phrase, summary.cameras)), soft_wrap=True)
-    if summary.camera_motion is not None:
-        console.print(_camera_phrase(summary.camera_motion), soft_wrap=True)
-    seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
-    console.print(seconds)
-    for phrase in summary.worst:
-        console.print(f"look at: {phrase}", soft_wrap=True)
-    if summary.advice is not None:
-        console.print(summary.advice, soft_wrap=True)
-    for warning in summary.warnings:
-        console.print(f"warning: {warning}")
-    console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)
-
-
-def _phrase(use: pipeline.CameraUse) -> str:
-    """Pictures of one source of cameras, such as `12 pictures exif (vertical field of view 39 to 54 degrees)`."""
-    low, high = (f"{angle:.0f}" for angle in use.vertical_field_of_view_degrees)
-    pictures = f"{use.num_pictures} picture{'' if use.num_pictures == 1 else 's'}"
-    return f"{pictures} {use.source} (vertical field of view {low if low == high else f'{low} to {high}'} degrees)"
-
-
-def _camera_phrase(used: pipeline.CameraUsed) -> str:
-    """What was found of the camera of a video, and what follows from it."""
-    what = (
-        "feet are held where they stand"
-        if used.is_fixed
-        else "feet are not held where they stand, and no floor is reported"
-    )
-    motion = used.motion
-    if motion is None:
-        return f"camera {'stands still' if used.is_fixed else 'moves'}, as was said: {what}"
-    if motion.moves is None:
-        return f"camera: the background does not tell whether it moves: {what}"
-    return (
-        f"camera {'moves' if motion.moves else 'stands still'} (background: {100 * motion.per_stance:.2g} % of the "
-        f"picture's width in {STANCE_SECONDS:g} s, {100 * motion.drift:.2g} % in all): {what}"
-    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.skeleton import layouts
 from tests.fitting import tracks
-from tools import annotate as annotate_tool
+from tools._annotate_summary import print_summary
 
 WIDTH, HEIGHT, RATE = 1280, 720, 30.0
 FRAMES = 16
@@ -202,16 +202,16 @@ def test_frames_that_were_filled_in_are_not_people_who_were_seen(summary):
 
 
 def test_the_table_counts_them_apart(summary, capsys):
-    annotate_tool.print_summary(summary, "out")
+    print_summary(summary, "out")
     printed = capsys.readouterr().out
     assert f"{FRAMES - 1} people in {FRAMES} frames" in printed
     assert "not seen in between: 2 filled in, 1 not" in printed
 
 
 def test_the_usual_status_of_videos_is_said_to_be_usable(summary, capsys):
-    annotate_tool.print_summary(dataclasses.replace(summary, status_counts={"MAX_STEPS": 40}), "out")
+    print_summary(dataclasses.replace(summary, status_counts={"MAX_STEPS": 40}), "out")
     assert "max_steps is usable" in capsys.readouterr().out
-    annotate_tool.print_summary(dataclasses.replace(summary, status_counts={"CONVERGED": 40}), "out")
+    print_summary(dataclasses.replace(summary, status_counts={"CONVERGED": 40}), "out")
     assert "max_steps" not in capsys.readouterr().out
 
 
@@ -232,7 +232,7 @@ def test_advice_is_what_was_not_tried(kind, turned, phrase, unsaid):
 
 
 def test_where_nobody_is_advice_is_given_and_where_somebody_is_none(summary, capsys):
-    annotate_tool.print_summary(dataclasses.replace(summary, advice="crop closer"), "out")
+    print_summary(dataclasses.replace(summary, advice="crop closer"), "out")
     assert "crop closer" in capsys.readouterr().out
     assert summary.advice is None
 
@@ -426,7 +426,7 @@ def test_a_background_that_does_not_tell_is_warned_of(body, stance, sure):
     ],
 )
 def test_the_table_says_what_was_found_of_the_camera(summary, used, phrase, capsys):
-    annotate_tool.print_summary(dataclasses.replace(summary, camera_motion=used), "out")
+    print_summary(dataclasses.replace(summary, camera_motion=used), "out")
     assert phrase in capsys.readouterr().out
 
 

@@ -109,7 +109,7 @@ def test_wrong_arguments_end_in_one_line(synthetic):
         (("--predictions=absent.npz",), "no such file"),
         (("--benchmark=nowhere",), "holds no finished benchmark"),
         (("--config.protocol=hardmoo",), "did you mean 'hardmo'"),
-        (("--config.protcol=smpl24",), 'Did you mean "protocol"'),
+        (("--config.protcol=smpl24",), "did you mean --config.protocol"),
     ):
         done = run("eval", CONFIG, *arguments, cwd=cwd, data=cwd)
         assert done.returncode == 2, arguments

@@ -117,7 +117,7 @@ def test_a_ranker_is_trained_on_fits_of_a_lifter_of_ones_own(lifter, user):
             (f"--config={ROOT / 'configs' / 'eval.py'}:smoke",),
             "config.kind must be one of lifter, motion_lifter, pose_prior, ranker",
         ),
-        ((config("lifter"), "--config.loop.step=3"), 'Did you mean "steps"'),
+        ((config("lifter"), "--config.loop.step=3"), "did you mean --config.loop.steps"),
         ((config("ranker"), f"--lifter={ROOT / 'pyproject.toml'}"), "not a lifter"),
     ],
 )

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy.spatial.transform import Rotation
 
-from hardmo_jax.array_types import AnyArray, Array, Float, Int
-from hardmo_jax.body import kinematics, landmarks
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
+from hardmo_jax.body import landmarks
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
@@ -37,6 +38,8 @@ _PARENT = {"foot": "knee", "hand": "elbow"}
 _MIN_DEPTH = 0.1
 _PARTS_AT_ONCE = 512
 _INITIAL_DAMPING, _LEAST_DAMPING = 1e-2, 1e-6
+#: Metres and radians.
+_LONGEST_STEP = 0.6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,37 @@ class SolvedLimbEnds:
     """Of the pose that the parts had, everything but it solved for."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BodyFrames:
+    """Joints and keypoints of N people."""
+
+    rotations: Float[np.ndarray, "N J 3 3"]
+    """Of the joints in the camera frame."""
+    places: Float[np.ndarray, "N J 3"]
+    """Joints, camera frame, metres."""
+    points: Float[np.ndarray, "N K 3"]
+    """Keypoints, camera frame, metres."""
+    full_pose: Float[np.ndarray, "N J 3"]
+    """Axis-angle."""
+    is_supported: Bool[np.ndarray, "K"]
+    """Keypoints that the body has."""
+
+
+def body_frames(body: BodyModel, layout: str, params: BodyParams) -> BodyFrames:
+    """Joints and keypoints of people; one program serves all parts."""
+    model, is_supported = landmarks.point_model(body, layouts.get_layout(layout))
+    places, points, pose = in_pieces(jax.tree_util.Partial(_joints_and_points, model), params)
+    turned = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(*pose.shape, 3).astype(pose.dtype)
+    for joint, parent in enumerate(body.parents):
+        if parent >= 0:
+            turned[:, joint] = turned[:, parent] @ turned[:, joint]
+    return BodyFrames(rotations=turned, places=places, points=points, full_pose=pose, is_supported=is_supported)
+
+
+def _joints_and_points(model: PointModel, params: BodyParams) -> tuple[Array, Array, Array]:
+    return model.body.joints(params), model(params), jnp.asarray(params.full_pose())
+
+
 def joints_of(part: str) -> tuple[str, ...]:
     """Joints that move a part: ankle and toes, or the wrist."""
     side, kind = part.split("_")
@@ -158,6 +192,7 @@ def limb_ends(
     box_side: Float[np.ndarray, "N"],
     min_confidence: float = 0.2,
     options: LimbEndOptions,
+    frames: BodyFrames | None = None,
 ) -> LimbEnds:
     """One part of many people, ready to be solved.
 
@@ -171,6 +206,7 @@ def limb_ends(
         box_side: Longer side of each person's box, pixels.
         min_confidence: Keypoints below it are not used.
         options: Weights.
+        frames: Of the bodies, where they are known already.
 
     Raises:
         ObservationError: Without 2D keypoints or camera, or if the body lacks the joints.
@@ -181,12 +217,18 @@ def limb_ends(
     if missing:
         raise ObservationError(f"{body.name} has no joint {', '.join(missing)}")
     layout, rows = limb_end_layout(part, layouts.get_layout(observations.layout))
-    model, is_supported = landmarks.point_model(body, layout)
-    count = len(np.asarray(params.transl))
+    posed = frames or body_frames(body, observations.layout, params)
+    count, is_supported = len(posed.places), posed.is_supported[list(rows)]
+    side, kind = part.split("_")
     carried = np.array([_is_toe(point) for point in layout.points])
-    parent, base, link, offsets, pose = in_pieces(
-        _Geometry(model=model, part=part, is_toe=tuple(carried.tolist())), params
-    )
+    base, end = body.joint_names.index(f"{side}_{_BASE[kind]}"), body.joint_names.index(joints_of(part)[-1])
+    carrier = np.where(carried, end, base)
+    away = posed.points[:, list(rows)] - posed.places[:, carrier]
+    offsets = np.einsum("nkji,nkj->nki", posed.rotations[:, carrier], away)
+    link = np.einsum("nji,nj->ni", posed.rotations[:, base], posed.places[:, end] - posed.places[:, base])
+    parent = posed.rotations[:, body.joint_names.index(f"{side}_{_PARENT[kind]}")]
+    places = [body.joint_names.index(name) for name in joints_of(part)]
+    pose = posed.full_pose[:, places].reshape(count, -1)
     keypoints = np.asarray(observations.keypoints_2d)[:, rows]
     confidence = observations.confidence
     confidence = np.ones(keypoints.shape[:2]) if confidence is None else np.asarray(confidence)[:, rows]
@@ -200,7 +242,8 @@ def limb_ends(
               (observations.camera.focal_length, observations.camera.principal_point)]  # fmt: skip
     dtype = pose.dtype
     return LimbEnds(
-        parent=parent, base=base, link=link, offsets=offsets, on_toes=carried.astype(dtype), pose=pose,
+        parent=parent, base=posed.places[:, base], link=link, offsets=offsets,
+        on_toes=carried.astype(dtype), pose=pose,
         keypoints_2d=np.where(is_good[..., None], keypoints, 0).astype(dtype),
         weight=(confidence * factor * options.weight).astype(dtype),
         box_side=np.asarray(box_side, dtype), focal_length=camera[0].astype(dtype),
@@ -215,33 +258,6 @@ def _is_toe(point: str) -> bool:
 def _is_finger(point: str) -> bool:
     """Whether joints of fingers move the point: all of a hand but its root and the knuckles."""
     return (layouts.part_of(point) or "").endswith("_hand") and not point.endswith(("root", "1"))
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Geometry:
-    """Frames of a part and its points in them."""
-
-    model: PointModel
-    part: str = dataclasses.field(metadata={"static": True})
-    is_toe: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, params: BodyParams) -> tuple[Array, ...]:
-        body, names = self.model.body, self.model.body.joint_names
-        side, kind = self.part.split("_")
-        local = rotations.axis_angle_to_matrix(jnp.asarray(params.full_pose()))
-        turned, _ = kinematics.joint_transforms(body.parents, local, jnp.zeros(local.shape[:-1], local.dtype))
-        places = body.joints(params)
-        base = names.index(f"{side}_{_BASE[kind]}")
-        end = names.index(joints_of(self.part)[-1])
-        points = self.model(params)
-        carrier = np.where(self.is_toe, end, base)
-        offsets = points - places[:, carrier]
-        offsets = rotations.rotate(jnp.swapaxes(turned[:, carrier], -1, -2), offsets)
-        link = rotations.rotate(jnp.swapaxes(turned[:, base], -1, -2), places[:, end] - places[:, base])
-        parent = turned[:, names.index(f"{side}_{_PARENT[kind]}")]
-        pose = jnp.concatenate([params.full_pose()[:, names.index(name)] for name in joints_of(self.part)], -1)
-        return parent, places[:, base], link, offsets, pose
 
 
 def points_of(
@@ -280,15 +296,20 @@ def solve_limb_ends(
         start: Poses to begin at; the end with the least cost is taken.
         options: Weights.
     """
-    ends, costs = [], []
-    for pose in start:
-        end, cost = _solved(parts, prior, jnp.asarray(pose), options)
-        ends.append(end)
-        costs.append(cost)
-    best = jnp.argmin(jnp.stack(costs), 0)
-    end = jnp.take_along_axis(jnp.stack(ends), best[None, :, None], 0)[0]
-    _, start_cost = _solved(parts, prior, jnp.asarray(parts.pose), options, is_held=True)
-    return SolvedLimbEnds(pose=end, cost=jnp.min(jnp.stack(costs), 0), start_cost=start_cost)
+    # All starts at once, and the pose that the parts had, which is held: one program serves them.
+    starts, count = len(start) + 1, len(parts.pose)
+    poses = jnp.concatenate([jnp.asarray(start), jnp.asarray(parts.pose)[None]]).reshape(starts * count, -1)
+    is_free = jnp.repeat(jnp.arange(starts) < starts - 1, count)
+    fields = [field.name for field in dataclasses.fields(parts) if field.name != "on_toes"]
+    repeated = {
+        name: jnp.tile(jnp.asarray(getattr(parts, name)), (starts, *[1] * (np.ndim(getattr(parts, name)) - 1)))
+        for name in fields
+    }
+    ends, costs = _solved(dataclasses.replace(parts, **repeated), prior, poses, is_free, options)
+    ends, costs = ends.reshape(starts, count, -1), costs.reshape(starts, count)
+    best = jnp.argmin(costs[:-1], 0)
+    end = jnp.take_along_axis(ends, best[None, :, None], 0)[0]
+    return SolvedLimbEnds(pose=end, cost=jnp.min(costs[:-1], 0), start_cost=costs[-1])
 
 
 def solve_in_pieces(
@@ -328,33 +349,31 @@ def _rows(parts: LimbEnds, rows: Int[np.ndarray, "M"]) -> LimbEnds:
 
 
 def _solved(
-    parts: LimbEnds, prior: LimbEndPrior, pose: Float[Array, "N E"], options: LimbEndOptions, *, is_held: bool = False
+    parts: LimbEnds, prior: LimbEndPrior, pose: Float[Array, "N E"], is_free: Bool[Array, "N"], options: LimbEndOptions
 ) -> tuple[Float[Array, "N E"], Float[Array, "N"]]:
-    """Pose and cost after the steps; a held pose stays, and only the shift is solved for."""
+    """Pose and cost after the steps; of parts that are not free the pose stays, and only the shift is solved for."""
     count, size = pose.shape
     vector = jnp.concatenate([jnp.zeros((count, 3), pose.dtype), pose], -1)
-    free = jnp.ones(size + 3, pose.dtype).at[3:].set(0.0 if is_held else 1.0)
+    eye = jnp.eye(size + 3, dtype=pose.dtype)
+    free = jnp.where(is_free[:, None], 1, jnp.asarray([1.0] * 3 + [0.0] * size, pose.dtype))
+
+    def of_parts(values: Float[Array, "N V"]) -> Float[Array, "N R"]:
+        return _residuals(parts, prior, values, options)
 
     def cost_of(values: Float[Array, "N V"]) -> Float[Array, "N"]:
-        residual = _residuals(parts, prior, values, options)
+        residual = of_parts(values)
         return 0.5 * jnp.einsum("nr,nr->n", residual, residual, precision=_HIGHEST)
 
     def step(_, state):
         vector, cost, damping = state
-        residual = _residuals(parts, prior, vector, options)
-        columns = [
-            jax.jvp(lambda v: _residuals(parts, prior, v, options), (vector,),
-                    (jnp.broadcast_to(direction, vector.shape),))[1]
-            for direction in jnp.eye(size + 3, dtype=vector.dtype)
-        ]  # fmt: skip
-        jacobian = jnp.stack(columns, -1) * free
+        residual, along = jax.linearize(of_parts, vector)
+        columns = jax.vmap(lambda direction: along(jnp.broadcast_to(direction, vector.shape)))(eye)
+        jacobian = jnp.moveaxis(columns, 0, -1) * free[:, None]
         gradient = jnp.einsum("nrv,nr->nv", jacobian, residual, precision=_HIGHEST)
         matrix = jnp.einsum("nrv,nrw->nvw", jacobian, jacobian, precision=_HIGHEST)
         scale = jnp.diagonal(matrix, axis1=-2, axis2=-1) + 1e-3
-        damped = matrix + damping[:, None, None] * scale[:, :, None] * jnp.eye(size + 3, dtype=vector.dtype)
-        damped += (1 - free)[:, None] * jnp.eye(size + 3, dtype=vector.dtype)
-        change = -_cholesky_solve(damped, gradient) * free
-        candidate = vector + jnp.clip(change, -0.6, 0.6)
+        damped = matrix + (damping[:, None] * scale + 1 - free)[:, :, None] * eye
+        candidate = vector + jnp.clip(-_cholesky_solve(damped, gradient) * free, -_LONGEST_STEP, _LONGEST_STEP)
         then = cost_of(candidate)
         is_better = then < cost
         vector = jnp.where(is_better[:, None], candidate, vector)
@@ -362,7 +381,7 @@ def _solved(
         return vector, jnp.where(is_better, then, cost), damping
 
     state = (vector, cost_of(vector), jnp.full((count,), _INITIAL_DAMPING, pose.dtype))
-    vector, cost, _ = lax.fori_loop(0, 3 if is_held else options.iterations, step, state)
+    vector, cost, _ = lax.fori_loop(0, options.iterations, step, state)
     return vector[:, 3:], cost
 
 

@@ -12,20 +12,19 @@ import dataclasses
 
 import jax
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from hardmo_jax.array_types import AnyArray, Float
-from hardmo_jax.body import kinematics, landmarks
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces, project_in_pieces
+from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.fitting import limb_ends, variables
 from hardmo_jax.fitting.guess import Guess
-from hardmo_jax.fitting.limb_ends import LimbEndOptions, LimbEndPrior, LimbEnds
+from hardmo_jax.fitting.limb_ends import BodyFrames, LimbEndOptions, LimbEndPrior, LimbEnds
 from hardmo_jax.fitting.pose_mixture import nearest
-from hardmo_jax.geometry import rotations
 from hardmo_jax.labels import schema
 from hardmo_jax.networks.part_scorer import FEATURES, PartScorer
-from hardmo_jax.observations import Observations
+from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts
 
 #: Reasons why a part is thought wrong, the one that speaks loudest.
@@ -125,9 +124,13 @@ def score_part(
     base = body.joint_names.index(names[0])
     box_side = observed_box_side(observations)
     guess, spread = _expected(body, second.guess, part)
-    ends = limb_ends.limb_ends(
-        body, observations, params, part, guess=guess, spread=spread, box_side=box_side, options=options
+    frames, other_frames = (
+        limb_ends.body_frames(body, observations.layout, values) for values in (params, second.params)
     )
+    ends = limb_ends.limb_ends(
+        body, observations, params, part, guess=guess, spread=spread, box_side=box_side, options=options,
+        frames=frames,
+    )  # fmt: skip
     prior = limb_ends.limb_end_prior(body, part)
     pose = np.asarray(ends.pose)
     solved = jax.tree.map(
@@ -136,10 +139,9 @@ def score_part(
     refit = solved.pose
     weight = np.asarray(ends.weight, np.float64)
     errors, refit_errors = (_mean_error(ends, values, weight) for values in (pose, refit))
-    other = np.asarray(second.params.full_pose())[:, base]
+    other = other_frames.full_pose[:, base]
     turn, disagreement, to_guess = (_degrees(pose[:, :3], values) for values in (refit[:, :3], other, guess[:, :3]))
-    turned, other_turned = (joint_rotations(body, values, base) for values in (params, second.params))
-    global_turn = degrees_between(turned, other_turned)
+    global_turn = degrees_between(frames.rotations[:, base], other_frames.rotations[:, base])
     direction, ratio, has_direction = _direction(ends, pose, part, observations.layout)
     unlikely, refit_unlikely = (_implausibility(prior, values) for values in (pose, refit))
     from_guess, refit_from_guess = (_from_guess(ends, values) for values in (pose, refit))
@@ -158,7 +160,7 @@ def score_part(
         "seen_points": seen,
         "turn_to_second_opinion": np.sqrt(disagreement),
         "global_turn_to_second_opinion": np.sqrt(global_turn),
-        "body_error": np.log(_body_error(body, observations, params, box_side) + 1e-3),
+        "body_error": np.log(_body_error(frames, observations, box_side) + 1e-3),
         "direction": np.sqrt(np.nan_to_num(direction)),
         "length_ratio": np.nan_to_num(ratio),
         "has_direction": has_direction.astype(np.float64),
@@ -208,8 +210,8 @@ def _mean_error(ends: LimbEnds, pose: AnyArray, weight: Float[np.ndarray, "N K"]
 
 def _degrees(first: Float[AnyArray, "N 3"], second: Float[AnyArray, "N 3"]) -> Float[np.ndarray, "N"]:
     """Angle between two rotations, by their axis-angle."""
-    matrices = [in_pieces(jax.tree_util.Partial(rotations.axis_angle_to_matrix), values) for values in (first, second)]
-    return degrees_between(*matrices)
+    apart = Rotation.from_rotvec(np.asarray(first, np.float64)).inv() * Rotation.from_rotvec(np.asarray(second))
+    return np.degrees(apart.magnitude())
 
 
 def degrees_between(first: Float[np.ndarray, "N 3 3"], second: Float[np.ndarray, "N 3 3"]) -> Float[np.ndarray, "N"]:
@@ -220,19 +222,7 @@ def degrees_between(first: Float[np.ndarray, "N 3 3"], second: Float[np.ndarray,
 
 def joint_rotations(body: BodyModel, params: BodyParams, joint: int) -> Float[np.ndarray, "N 3 3"]:
     """Rotation of a joint of N people in the camera frame."""
-    return in_pieces(_GlobalRotation(parents=body.parents, joint=joint), params)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _GlobalRotation:
-    parents: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    joint: int = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, params: BodyParams) -> jax.Array:
-        local = rotations.axis_angle_to_matrix(jax.numpy.asarray(params.full_pose()))
-        nowhere = jax.numpy.zeros(local.shape[:-1], local.dtype)
-        return kinematics.joint_transforms(self.parents, local, nowhere)[0][:, self.joint]
+    return limb_ends.body_frames(body, "smpl24", params).rotations[:, joint]
 
 
 def _implausibility(prior: LimbEndPrior, pose: AnyArray) -> Float[np.ndarray, "N"]:
@@ -279,19 +269,24 @@ def _direction(
 
 
 def _body_error(
-    body: BodyModel, observations: Observations, params: BodyParams, box_side: Float[np.ndarray, "N"]
+    frames: BodyFrames, observations: Observations, box_side: Float[np.ndarray, "N"]
 ) -> Float[np.ndarray, "N"]:
     """Median distance of the body's points from where they were seen, box sides; 0 if none was."""
     layout = layouts.get_layout(observations.layout)
     rows = [row for row, point in enumerate(layout.points) if layouts.part_of(point) == "body"]
-    model, is_supported = landmarks.point_model(body, layout.only(tuple(rows)))
-    camera = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(box_side), 2)), observations.camera)
-    pixels = project_in_pieces(model, camera, params)[1]
+    if observations.camera is None:
+        raise ObservationError("keypoints are compared before a camera")
+    focal_length, principal_point = (
+        np.broadcast_to(value, (len(box_side), 2))[:, None].astype(np.float64)
+        for value in (observations.camera.focal_length, observations.camera.principal_point)
+    )
+    points = frames.points[:, rows].astype(np.float64)
+    pixels = points[..., :2] / np.maximum(points[..., 2:], 0.1) * focal_length + principal_point
     seen = np.asarray(observations.keypoints_2d, np.float64)[:, rows]
     confidence = observations.confidence
     confidence = np.ones(seen.shape[:2]) if confidence is None else np.nan_to_num(np.asarray(confidence)[:, rows])
     distance = np.linalg.norm(pixels - seen, axis=-1) / box_side[:, None]
-    is_counted = (confidence > 0.2) & is_supported & np.isfinite(distance)
+    is_counted = (confidence > 0.2) & frames.is_supported[rows] & np.isfinite(distance)
     distance = np.where(is_counted, distance, np.inf)
     ordered = np.sort(distance, 1)
     middle = ordered[np.arange(len(ordered)), np.maximum(is_counted.sum(1) - 1, 0) // 2]

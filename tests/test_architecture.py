@@ -36,7 +36,7 @@ HOMES = {
     "absl": set(),
     "ml_collections": set(),
     "smplx": set(),
-    "scipy": {"perception", "metrics", "data", "recovery", "training", "hardcase", "pipelines"},
+    "scipy": {"perception", "metrics", "data", "recovery", "training", "fitting", "hardcase", "pipelines"},
     "rich": set(),
 }
 FORBIDDEN_NAMES = re.compile(r"^(utils?|misc|common|helpers?|tmp|new_|my_|final)")

@@ -188,7 +188,9 @@ def _reasons(scores: PartScores, from_guess: Float[np.ndarray, "N"]) -> tuple[st
     }
     loudness = np.stack([values[name] / limit for name, limit in _LOUD.items()], -1)
     found = np.array(list(_LOUD))[loudness.argmax(-1)]
-    found = np.where(loudness.max(-1) >= 1, found, "none")
+    # What is thought wrong has a reason, however quiet.
+    speaks = (loudness.max(-1) >= 1) | (np.nan_to_num(scores.wrong) >= 0.5)
+    found = np.where(speaks, found, "none")
     return tuple(np.where(scores.is_repairable, found, "unrepairable").tolist())
 
 

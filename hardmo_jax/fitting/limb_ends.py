@@ -184,7 +184,7 @@ def limb_end_prior(body: BodyModel, part: str) -> LimbEndPrior:
 def limb_ends(
     body: BodyModel,
     observations: Observations,
-    params: BodyParams,
+    frames: BodyFrames,
     part: str,
     *,
     guess: Float[np.ndarray, "N E"] | None = None,
@@ -192,21 +192,19 @@ def limb_ends(
     box_side: Float[np.ndarray, "N"],
     min_confidence: float = 0.2,
     options: LimbEndOptions,
-    frames: BodyFrames | None = None,
 ) -> LimbEnds:
     """One part of many people, ready to be solved.
 
     Args:
         body: Model with landmarks.
         observations: Of N people, with 2D keypoints and camera.
-        params: Their bodies.
+        frames: Their bodies, with the keypoints of the observations (`body_frames`).
         part: One of `LIMB_ENDS`.
         guess: Where the pose of the part is expected (axis-angle of `joints_of`); None knows nothing.
         spread: Standard deviation of that.
         box_side: Longer side of each person's box, pixels.
         min_confidence: Keypoints below it are not used.
         options: Weights.
-        frames: Of the bodies, where they are known already.
 
     Raises:
         ObservationError: Without 2D keypoints or camera, or if the body lacks the joints.
@@ -217,18 +215,17 @@ def limb_ends(
     if missing:
         raise ObservationError(f"{body.name} has no joint {', '.join(missing)}")
     layout, rows = limb_end_layout(part, layouts.get_layout(observations.layout))
-    posed = frames or body_frames(body, observations.layout, params)
-    count, is_supported = len(posed.places), posed.is_supported[list(rows)]
+    count, is_supported = len(frames.places), frames.is_supported[list(rows)]
     side, kind = part.split("_")
     carried = np.array([_is_toe(point) for point in layout.points])
     base, end = body.joint_names.index(f"{side}_{_BASE[kind]}"), body.joint_names.index(joints_of(part)[-1])
     carrier = np.where(carried, end, base)
-    away = posed.points[:, list(rows)] - posed.places[:, carrier]
-    offsets = np.einsum("nkji,nkj->nki", posed.rotations[:, carrier], away)
-    link = np.einsum("nji,nj->ni", posed.rotations[:, base], posed.places[:, end] - posed.places[:, base])
-    parent = posed.rotations[:, body.joint_names.index(f"{side}_{_PARENT[kind]}")]
+    away = frames.points[:, list(rows)] - frames.places[:, carrier]
+    offsets = np.einsum("nkji,nkj->nki", frames.rotations[:, carrier], away)
+    link = np.einsum("nji,nj->ni", frames.rotations[:, base], frames.places[:, end] - frames.places[:, base])
+    parent = frames.rotations[:, body.joint_names.index(f"{side}_{_PARENT[kind]}")]
     places = [body.joint_names.index(name) for name in joints_of(part)]
-    pose = posed.full_pose[:, places].reshape(count, -1)
+    pose = frames.full_pose[:, places].reshape(count, -1)
     keypoints = np.asarray(observations.keypoints_2d)[:, rows]
     confidence = observations.confidence
     confidence = np.ones(keypoints.shape[:2]) if confidence is None else np.asarray(confidence)[:, rows]
@@ -242,7 +239,7 @@ def limb_ends(
               (observations.camera.focal_length, observations.camera.principal_point)]  # fmt: skip
     dtype = pose.dtype
     return LimbEnds(
-        parent=parent, base=posed.places[:, base], link=link, offsets=offsets,
+        parent=parent, base=frames.places[:, base], link=link, offsets=offsets,
         on_toes=carried.astype(dtype), pose=pose,
         keypoints_2d=np.where(is_good[..., None], keypoints, 0).astype(dtype),
         weight=(confidence * factor * options.weight).astype(dtype),

@@ -96,41 +96,74 @@ def observed_box_side(observations: Observations, min_confidence: float = 0.2) -
     return np.where(is_seen.any(1), (high - low).max(-1), 1.0).clip(1.0)
 
 
-def score_part(
-    body: BodyModel,
-    observations: Observations,
-    params: BodyParams,
-    part: str,
-    second: SecondOpinion,
-    *,
-    scorer: PartScorer | None,
-    options: LimbEndOptions,
-) -> PartScores:
-    """Score one part of N people.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelledPeople:
+    """N people of labels, with what all of their parts are scored by."""
+
+    body: BodyModel
+    observations: Observations
+    frames: BodyFrames
+    """Of the labels."""
+    other_frames: BodyFrames
+    """Of the second opinion."""
+    guess: Guess
+    """Of the lifter."""
+    box_side: Float[np.ndarray, "N"]
+    """Longer side of the box around what was seen, pixels."""
+    body_error: Float[np.ndarray, "N"]
+    """Median distance of the body's points from where they were seen, box sides; 0 if none was."""
+
+
+def labelled_people(
+    body: BodyModel, observations: Observations, params: BodyParams, second: SecondOpinion
+) -> LabelledPeople:
+    """People whose parts are to be scored.
 
     Args:
         body: Model with landmarks.
         observations: What was seen of them.
         params: Of the labels.
-        part: One of `limb_ends.LIMB_ENDS`.
         second: Second opinion on them.
+
+    Raises:
+        ObservationError: Without 2D keypoints or camera.
+    """
+    if observations.keypoints_2d is None or observations.camera is None:
+        raise ObservationError("feet and hands are scored by `keypoints_2d` and `camera`")
+    frames, other_frames = (
+        limb_ends.body_frames(body, observations.layout, values) for values in (params, second.params)
+    )
+    box_side = observed_box_side(observations)
+    return LabelledPeople(
+        body=body,
+        observations=observations,
+        frames=frames,
+        other_frames=other_frames,
+        guess=second.guess,
+        box_side=box_side,
+        body_error=_body_error(frames, observations, box_side),
+    )
+
+
+def score_part(people: LabelledPeople, part: str, *, scorer: PartScorer | None, options: LimbEndOptions) -> PartScores:
+    """Score one part of N people.
+
+    Args:
+        people: Their labels, and what was seen of them.
+        part: One of `limb_ends.LIMB_ENDS`.
         scorer: None gives probabilities of NaN: the scorer is about to be trained.
         options: Of the solve.
 
     Raises:
         ObservationError: As `limb_ends.limb_ends`.
     """
-    names = limb_ends.joints_of(part)
-    base = body.joint_names.index(names[0])
-    box_side = observed_box_side(observations)
-    guess, spread = _expected(body, second.guess, part)
-    frames, other_frames = (
-        limb_ends.body_frames(body, observations.layout, values) for values in (params, second.params)
-    )
+    body, observations = people.body, people.observations
+    frames, other_frames = people.frames, people.other_frames
+    base = body.joint_names.index(limb_ends.joints_of(part)[0])
+    guess, spread = _expected(body, people.guess, part)
     ends = limb_ends.limb_ends(
-        body, observations, params, part, guess=guess, spread=spread, box_side=box_side, options=options,
-        frames=frames,
-    )  # fmt: skip
+        body, observations, frames, part, guess=guess, spread=spread, box_side=people.box_side, options=options
+    )
     prior = limb_ends.limb_end_prior(body, part)
     pose = np.asarray(ends.pose)
     solved = jax.tree.map(
@@ -160,7 +193,7 @@ def score_part(
         "seen_points": seen,
         "turn_to_second_opinion": np.sqrt(disagreement),
         "global_turn_to_second_opinion": np.sqrt(global_turn),
-        "body_error": np.log(_body_error(frames, observations, box_side) + 1e-3),
+        "body_error": np.log(people.body_error + 1e-3),
         "direction": np.sqrt(np.nan_to_num(direction)),
         "length_ratio": np.nan_to_num(ratio),
         "has_direction": has_direction.astype(np.float64),

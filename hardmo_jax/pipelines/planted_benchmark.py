@@ -22,8 +22,8 @@ from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.planted_errors import PlantOptions
 from hardmo_jax.data.pose_pool import PosePool
-from hardmo_jax.fitting.limb_ends import LimbEndOptions
-from hardmo_jax.hardcase.part_scores import degrees_between, joint_rotations, score_part
+from hardmo_jax.fitting.limb_ends import LIMB_ENDS, LimbEndOptions
+from hardmo_jax.hardcase.part_scores import degrees_between, joint_rotations, labelled_people, score_part
 from hardmo_jax.hardcase.refine import GateOptions, refine_part
 from hardmo_jax.metrics import pose
 from hardmo_jax.networks.part_scorer import KINDS, PartScorer, packaged_part_scorer
@@ -147,15 +147,16 @@ def run_both(
         labels = planted_labels.planted_labels(
             body, clean, pool, options.plant, seed=options.seed, name=f"{people.name}/{label_kind}"
         )
+        begun = time.perf_counter()
+        labelled = labelled_people(body, observations, labels.params, second)
+        shared_seconds = (time.perf_counter() - begun) / len(LIMB_ENDS)
         for kind in KINDS:
             rows: tuple[list[_Row], list[_Row]] = ([], [])
             for side in layouts.SIDES:
                 part = f"{side}_{kind}"
                 begun = time.perf_counter()
-                scores = score_part(
-                    body, observations, labels.params, part, second, scorer=scorer, options=options.solve
-                )
-                seconds = time.perf_counter() - begun
+                scores = score_part(labelled, part, scorer=scorer, options=options.solve)
+                seconds = shared_seconds + time.perf_counter() - begun
                 fixed = [part_errors(body, values, people.params, part) for values in (labels.params, clean)]
                 for place, gate in zip(rows, gates, strict=True):
                     begun = time.perf_counter()

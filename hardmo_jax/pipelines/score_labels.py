@@ -13,7 +13,7 @@ import numpy as np
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS, LimbEndOptions
 from hardmo_jax.hardcase import temporal
-from hardmo_jax.hardcase.part_scores import PartScores, score_part
+from hardmo_jax.hardcase.part_scores import PartScores, labelled_people, score_part
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.networks.part_scorer import PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines.label_rows import observations_of_labels, params_of_labels
@@ -106,15 +106,9 @@ def scores_of_labels(
             some = group[first : first + _PEOPLE_A_REPORT]
             chosen = [rows[place] for place in some]
             observations, params = observations_of_labels(chosen), params_of_labels(chosen, body)
-            opinion = second_opinion(body, observations)
+            people = labelled_people(body, observations, params, second_opinion(body, observations))
             for part in parts:
-                yield (
-                    some,
-                    part,
-                    score_part(
-                        body, observations, params, part, opinion, scorer=scorer, options=solve or LimbEndOptions()
-                    ),
-                )
+                yield some, part, score_part(people, part, scorer=scorer, options=solve or LimbEndOptions())
             done += len(some)
             report("score", done, len(places))
 

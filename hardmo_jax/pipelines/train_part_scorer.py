@@ -15,7 +15,7 @@ from hardmo_jax.body import load
 from hardmo_jax.data.planted_errors import PlantOptions
 from hardmo_jax.data.pose_pool import PosePool
 from hardmo_jax.fitting.limb_ends import LimbEndOptions
-from hardmo_jax.hardcase.part_scores import score_part
+from hardmo_jax.hardcase.part_scores import labelled_people, score_part
 from hardmo_jax.labels import provenance
 from hardmo_jax.networks.part_scorer import FEATURES, KINDS, PartNetwork, PartScorer, save_part_scorer
 from hardmo_jax.pipelines import planted_labels, training_poses, training_runs
@@ -109,9 +109,10 @@ def planted_tables(pool: PosePool, options: TrainPartScorerOptions, report: Prog
             labels = planted_labels.planted_labels(
                 body, clean, pool, options.plant, seed=options.seed, name=f"{label_kind}/{planting}"
             )
+            labelled = labelled_people(body, observations, labels.params, second)
             for side, kind in itertools.product(layouts.SIDES, KINDS):
                 part = f"{side}_{kind}"
-                scores = score_part(body, observations, labels.params, part, second, scorer=None, options=options.solve)
+                scores = score_part(labelled, part, scorer=None, options=options.solve)
                 kept = scores.seen_points > 0
                 place = np.full(len(people), number)
                 tables[kind].append((scores.features[kept], labels.is_planted[part][kept], held_out[kept], place[kept]))

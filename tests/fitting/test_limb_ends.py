@@ -56,10 +56,9 @@ def params_of(people):
 
 
 def ends_of(body, people, part, params=None, observations=None, **changes):
-    return limb_ends.limb_ends(
-        body, observations or seen_perfectly(people), params or params_of(people), part, box_side=box_side(people),
-        options=OPTIONS, **changes,
-    )  # fmt: skip
+    frames = limb_ends.body_frames(body, people.layout, params or params_of(people))
+    observations = observations or seen_perfectly(people)
+    return limb_ends.limb_ends(body, observations, frames, part, box_side=box_side(people), options=OPTIONS, **changes)
 
 
 def turned(body, params, part, degrees, seed=0):

@@ -6,7 +6,7 @@ import pytest
 from hardmo_jax.body import load
 from hardmo_jax.data import staging, synthetic
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS, LimbEndOptions
-from hardmo_jax.hardcase.part_scores import REASONS, degrees_between, joint_rotations, score_part
+from hardmo_jax.hardcase.part_scores import REASONS, degrees_between, joint_rotations, labelled_people, score_part
 from hardmo_jax.networks.part_scorer import packaged_part_scorer
 from hardmo_jax.pipelines import planted_labels
 
@@ -37,9 +37,8 @@ def second(body, people):
 @pytest.mark.parametrize("part", LIMB_ENDS)
 def test_right_parts_are_seldom_thought_wrong_and_what_is_thought_wrong_has_a_reason(body, people, second, part):
     truth = planted_labels.clean_labels(body, people, "truth", seed=0)
-    scores = score_part(
-        body, people.observations(), truth, part, second, scorer=packaged_part_scorer(), options=LimbEndOptions()
-    )
+    labelled = labelled_people(body, people.observations(), truth, second)
+    scores = score_part(labelled, part, scorer=packaged_part_scorer(), options=LimbEndOptions())
     assert (scores.wrong < 0.5).mean() > 0.9
     assert set(scores.reason) <= set(REASONS)
     assert all(reason != "none" for reason, wrong in zip(scores.reason, scores.wrong, strict=True) if wrong >= 0.5)

@@ -87,7 +87,7 @@ def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mine
     wrong, right, unrepairable = [], [], []
     bodies_wrong = 0
     for place, row in enumerate(rows):
-        if not row.is_usable or belongs_to_a_person(row):
+        if not row.is_usable or row.belongs_to_a_person:
             continue
         body_error = row.error_by_part["body"]
         is_body_right = body_error is not None and body_error <= options.most_body_error
@@ -110,11 +110,6 @@ def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mine
         unrepairable=tuple(unrepairable),
         bodies_wrong=bodies_wrong,
     )
-
-
-def belongs_to_a_person(row: LabelRow) -> bool:
-    """Whether a person made or accepted a label: no machine touches it."""
-    return row.origin == "human" or row.review == "accepted"
 
 
 def category_of(row: LabelRow) -> str:

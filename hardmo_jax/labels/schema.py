@@ -272,6 +272,11 @@ class LabelRow:
         """Whether the fit gave a pose at all."""
         return self.status not in FAILED_STATUSES
 
+    @property
+    def belongs_to_a_person(self) -> bool:
+        """Whether a person made or accepted it: no machine touches it."""
+        return self.origin == "human" or self.review == "accepted"
+
     def same_as(self, other: "LabelRow") -> bool:
         """Whether every field is exactly equal (NaN equals NaN)."""
         return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))

@@ -330,7 +330,7 @@ def replace_if_better(
 def _is_better(existing: LabelRow, candidate: LabelRow, body_tolerance: float, part_tolerance: float) -> bool:
     if candidate.origin == "human":
         return True
-    if existing.origin == "human" or existing.review == "accepted":
+    if existing.belongs_to_a_person:
         return False
     if existing.review == "rejected" and candidate.is_usable:
         return True

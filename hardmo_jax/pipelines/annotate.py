@@ -5,13 +5,10 @@ once to draw on them) instead of held, so memory does not grow with the length o
 """
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -26,8 +23,8 @@ from hardmo_jax.fitting.fit_motion import MotionOptions, check_track_options
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
-from hardmo_jax.perception import estimate, keypoint_files, model_files, track, video
-from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
+from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.perception.camera_motion import CameraPath
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
 from hardmo_jax.pipelines.annotate_tracks import (
@@ -38,7 +35,9 @@ from hardmo_jax.pipelines.annotate_tracks import (
     frame_rate,
     ground_record,
 )
-from hardmo_jax.pipelines.label_rows import errors_and_scores, pose_columns
+from hardmo_jax.pipelines.label_rows import errors_and_scores, origin_columns, pose_columns
+from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs
+from hardmo_jax.pipelines.perceiving import lasting_people, perceive
 from hardmo_jax.pipelines.score_labels import score_labels
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
@@ -65,10 +64,6 @@ Progress = Callable[[str, int, int | None], None]
 _POOR_ERROR = 0.03
 _OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
 _UNFINISHED = ".annotate-"
-
-
-class OutputFolderError(ValueError):
-    """The output folder holds something this program did not write."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,7 +166,15 @@ def annotate(
     report = progress or (lambda stage, done, total: None)
     output = pathlib.Path(output_folder)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
-    _check_output(output, pathlib.Path(source))
+    present = check_output_folder(
+        output, pathlib.Path(source), _OWN_OUTPUTS, job="annotate", source_lies=f"the input {source} lies"
+    )
+    if "labels.parquet" in present:
+        rows = store.read_labels(output / "labels.parquet").rows
+        if any(row.belongs_to_a_person for row in rows):
+            raise OutputFolderError(
+                f"{output} holds labels that a person made or accepted; give another --output_dir and merge afterwards"
+            )
     # Everything that can be wrong with the request is found before any work is done.
     body = load_body_option(options.body)
     media = video.open_media(source)
@@ -189,7 +192,7 @@ def annotate(
         summary = _annotate_into(
             pathlib.Path(scratch), media, body, estimator, renderer, options, pathlib.Path(model_folder), record, report
         )
-        _replace_output(pathlib.Path(scratch), output)
+        replace_outputs(pathlib.Path(scratch), output, _OWN_OUTPUTS)
     return summary
 
 
@@ -212,7 +215,14 @@ def _annotate_into(
         if estimator is None:
             pictures, sightings = _from_keypoint_files(media, options, warnings)
         else:
-            pictures, sightings, camera_path = _perceive(media, estimator, options, report)
+            pictures, sightings, camera_path = perceive(
+                media,
+                estimator,
+                # Whoever says how the camera stands is not contradicted.
+                watch_camera=_is_over_time(media, options) and options.fit.camera_is_fixed == "auto",
+                limit_frames=options.limit_frames,
+                report=report,
+            )
             warnings += media.warnings
             if media.kind == "video":
                 sightings = lasting_people(sightings, len(pictures), warnings)
@@ -320,82 +330,6 @@ def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOption
     return jax.tree.map(lambda *leaves: jnp.concatenate([jnp.asarray(leaf) for leaf in leaves]), *pieces)
 
 
-def _perceive(
-    media: video.Media, estimator: estimate.Estimator, options: AnnotateOptions, report: Progress
-) -> tuple[list[Picture], list[Sighting], CameraPath | None]:
-    """Look at every picture, and at the background of a video of which it matters whether the camera moves."""
-    pictures: list[Picture] = []
-    # Whoever says how the camera stands is not contradicted.
-    watch = CameraWatch() if _is_over_time(media, options) and options.fit.camera_is_fixed == "auto" else None
-    shown: np.ndarray | None = None
-    total = media.frame_count
-    if options.limit_frames is not None:
-        total = options.limit_frames if total is None else min(total, options.limit_frames)
-
-    def images() -> Iterator[np.ndarray]:
-        nonlocal shown
-        for frame in media.frames(stop=options.limit_frames, on_error="skip" if media.kind == "folder" else "raise"):
-            height, width = frame.image.shape[:2]
-            pictures.append(
-                Picture(
-                    position=frame.position,
-                    source_path=frame.source_path,
-                    source_sha256=frame.source_sha256,
-                    frame_index=frame.frame_index,
-                    time_seconds=frame.time_seconds,
-                    width=width,
-                    height=height,
-                    focal_length_35mm=frame.focal_length_35mm,
-                )
-            )
-            shown = frame.image
-            yield frame.image
-
-    report("perceive", 0, total)
-    if media.kind == "video":
-        found = estimator.track(images())
-    else:
-        found = (estimator(image) for image in images())
-    sightings = []
-    for people in found:
-        report("perceive", len(pictures), total)
-        if watch is not None and shown is not None:
-            watch.step(shown, [person.bbox for person in people])
-        # From left to right: the number of a person must not hang on scores, which every option moves.
-        for number, person in enumerate(sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))):
-            sightings.append(
-                Sighting(
-                    picture=pictures[-1],
-                    track_id=number if person.track_id is None else person.track_id,
-                    keypoints_2d=person.keypoints_2d,
-                    confidence=person.confidence,
-                    keypoints_3d=person.keypoints_3d,
-                    confidence_3d=person.confidence_3d,
-                    bbox=person.bbox,
-                    score=person.score,
-                    source="blazepose",
-                )
-            )
-    return pictures, sightings, None if watch is None else watch.path
-
-
-def lasting_people(sightings: list[Sighting], num_frames: int, warnings: list[str]) -> list[Sighting]:
-    """People of a video without what was taken for one for a moment, which is told."""
-    confidences: dict[int, list[np.ndarray]] = {}
-    for sighting in sightings:
-        confidences.setdefault(sighting.track_id, []).append(sighting.confidence)
-    kept = track.lasting_tracks(confidences, num_frames)
-    dropped = [one for one in sightings if one.track_id not in kept]
-    if dropped:
-        frames = sorted({one.picture.frame_index for one in dropped})
-        named = ", ".join(map(str, frames[:5])) + (" and others" if frames[5:] else "")
-        warnings.append(
-            f"{len(confidences) - len(kept)} unsure finds of less than {track.TrackOptions().min_doubtful_length} "
-            f"frames are not labelled (frame {named})"
-        )
-    return [one for one in sightings if one.track_id in kept]
-
-
 def _from_keypoint_files(
     media: video.Media, options: AnnotateOptions, warnings: list[str]
 ) -> tuple[list[Picture], list[Sighting]]:
@@ -464,10 +398,7 @@ def to_labels(
     frames_per_second: float | None = None,
 ) -> list[schema.LabelRow]:
     """One label a person and picture; with a floor also in the world, of a video with its rate."""
-    config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
-    config_sha256 = hashlib.sha256(config.encode()).hexdigest()
-    commit = provenance.git_commit(pathlib.Path(__file__).parent)
-    code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
+    origin = origin_columns(options)
     arrays = jax.tree.map(np.asarray, result)
     others = None if hypotheses is None else jax.tree.map(np.asarray, hypotheses)
     world = None if ground is None else jax.tree.map(np.asarray, in_world(body, arrays.params, ground))
@@ -495,8 +426,7 @@ def to_labels(
                 keypoints_3d=arrays.keypoints_3d[index],
                 body_model=f"{body.name}_{body.family}",
                 gender=body.gender,
-                code_version=code_version,
-                config_sha256=config_sha256,
+                **origin,
                 body_model_sha256=body.checksum,
                 **pose_columns(params),
                 focal_length=arrays.camera.focal_length[index],
@@ -554,39 +484,6 @@ def _scores(sighting: Sighting, fitted: np.ndarray) -> dict[str, float | None]:
     """Share of each part's confident keypoints that the fit meets."""
     layout = layouts.get_layout("openpose67")
     return errors_and_scores(sighting.bbox, sighting.keypoints_2d, sighting.confidence, fitted, layout)[1]
-
-
-def _check_output(output: pathlib.Path, source: pathlib.Path) -> None:
-    """Refuse an output folder whose content must not be replaced."""
-    if output.exists() and not output.is_dir():
-        raise OutputFolderError(f"{output} is a file; give a folder for the labels, e.g. --output_dir=out/annotate")
-    if source.resolve().is_relative_to(output.resolve()):
-        raise OutputFolderError(f"the input {source} lies in the output folder {output}; give another --output_dir")
-    present = {path.name for path in output.iterdir()} if output.exists() else set()
-    foreign = sorted(name for name in present - set(_OWN_OUTPUTS) if not name.startswith(".writing-"))
-    if foreign:
-        raise OutputFolderError(
-            f"{output} holds {foreign[0]!r}, which no annotate run wrote; give an empty folder as --output_dir"
-        )
-    if "labels.parquet" in present:
-        rows = store.read_labels(output / "labels.parquet").rows
-        if any(row.origin == "human" or row.review == "accepted" for row in rows):
-            raise OutputFolderError(
-                f"{output} holds labels that a person made or accepted; give another --output_dir and merge afterwards"
-            )
-
-
-def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
-    """Put a complete run where the earlier one was."""
-    output.mkdir(parents=True, exist_ok=True)
-    for name in _OWN_OUTPUTS:
-        old, new = output / name, scratch / name
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        elif old.exists() and not new.exists():
-            old.unlink()
-        if new.exists():
-            os.replace(new, old)
 
 
 def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:

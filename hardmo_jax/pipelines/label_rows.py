@@ -4,12 +4,16 @@ A label splits parameters into what all families share and hands by family; here
 """
 
 import dataclasses
+import hashlib
+import json
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+import hardmo_jax
 from hardmo_jax.array_types import Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
@@ -17,7 +21,7 @@ from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import project_in_pieces
 from hardmo_jax.fitting.evidence import CONFIDENT
 from hardmo_jax.geometry.cameras import Camera
-from hardmo_jax.labels import schema
+from hardmo_jax.labels import provenance, schema
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.observations import Observations
 from hardmo_jax.skeleton import layouts
@@ -167,3 +171,17 @@ def errors_and_scores(
         errors[part] = float(np.median(own)) if len(own) else None
         scores[part] = float((own < SCORE_THRESHOLD).mean()) if len(own) else None
     return errors, scores
+
+
+def origin_columns(options: Any) -> dict[str, str]:
+    """Columns of labels that say what made them: version of the package, and digest of the options.
+
+    Args:
+        options: Of the job, a dataclass.
+    """
+    config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
+    commit = provenance.git_commit(pathlib.Path(__file__).parent)
+    return {
+        "code_version": hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else ""),
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+    }

@@ -18,10 +18,10 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.labels import schema
 from hardmo_jax.perception import video
-from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.perception.estimate import Estimator
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
-from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting, as_read, to_observations
+from hardmo_jax.pipelines.perceiving import lasting_people, perceive
+from hardmo_jax.pipelines.sightings import LAYOUT, Sighting, as_read, to_observations
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import recover_motion, weights_of_frames
@@ -64,7 +64,8 @@ def clip_of_video(media: video.Media, body: BodyModel, options: ClipOptions, est
     """
     if media.kind != "video":
         raise video.MediaError(f"{media.path}: only videos are drawn over time, this is of kind {media.kind!r}")
-    pictures, sightings, camera_path = _perceive(media, estimator)
+    pictures, sightings, camera_path = perceive(media, estimator, watch_camera=True)
+    sightings = lasting_people(sightings, len(pictures), [])
     if not sightings:
         return None
     single = lift_and_fit(body, to_observations(sightings), start=options.start, options=options.fit)
@@ -204,49 +205,6 @@ def write_clip(
     drawing = MotionDrawing(clip, renderer, is_cut=True, area=_SHEET_AREA)
     sheet = motion_sheet.draw_motion_sheet(drawing, columns, [some[at] for at in columns])
     return path, overlay.write_png(folder / f"{clip.name}.png", sheet)
-
-
-def _perceive(media: video.Media, estimator: Estimator) -> tuple[list[Picture], list[Sighting], CameraPath]:
-    pictures: list[Picture] = []
-    watch = CameraWatch()
-    shown: np.ndarray | None = None
-
-    def images() -> Iterable[np.ndarray]:
-        nonlocal shown
-        for frame in media.frames():
-            shown = frame.image
-            pictures.append(
-                Picture(
-                    position=frame.position,
-                    source_path=frame.source_path,
-                    source_sha256=frame.source_sha256,
-                    frame_index=frame.frame_index,
-                    time_seconds=frame.time_seconds,
-                    width=frame.image.shape[1],
-                    height=frame.image.shape[0],
-                )
-            )
-            yield frame.image
-
-    sightings = []
-    for people in estimator.track(images()):
-        if shown is not None:
-            watch.step(shown, [person.bbox for person in people])
-        sightings += [
-            Sighting(
-                picture=pictures[-1],
-                track_id=number if person.track_id is None else person.track_id,
-                keypoints_2d=person.keypoints_2d,
-                confidence=person.confidence,
-                keypoints_3d=person.keypoints_3d,
-                confidence_3d=person.confidence_3d,
-                bbox=person.bbox,
-                score=person.score,
-                source="blazepose",
-            )
-            for number, person in enumerate(people)
-        ]
-    return pictures, sightings, watch.path
 
 
 def _people_of_frames(

@@ -7,12 +7,10 @@ close-ups before and after, and counts. A run that fails or is stopped leaves bo
 import collections
 import dataclasses
 import datetime
-import hashlib
 import itertools
 import json
 import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -20,7 +18,6 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-import hardmo_jax
 from hardmo_jax.array_types import Array, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
@@ -31,7 +28,8 @@ from hardmo_jax.perception import video
 from hardmo_jax.perception.photos import MediaError
 from hardmo_jax.pipelines import annotate
 from hardmo_jax.pipelines.annotate import BodyOptions
-from hardmo_jax.pipelines.label_rows import check_body_of_labels, params_of_labels
+from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns, params_of_labels
+from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs
 from hardmo_jax.pipelines.refine_labels import (
     LabelRefineOptions,
     RefinedLabels,
@@ -164,7 +162,9 @@ def refine(
     """
     report = progress or (lambda stage, done, total: None)
     path, output = _labels_file(pathlib.Path(source)), pathlib.Path(output_folder)
-    _check_output(output, path)
+    check_output_folder(
+        output, path, OWN_OUTPUTS, job="refine", source_lies=f"the labels {path} lie", error=RefineError
+    )
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
     labels = store.read_labels(path)
     body = annotate.load_body_option(options.body)
@@ -175,18 +175,11 @@ def refine(
             f"{path}: labels of an older schema, migrated: {len(labels.absent_columns)} columns from "
             f"{labels.absent_columns[0]} to {labels.absent_columns[-1]} were added, and scores filled in"
         )
-    config_sha256 = hashlib.sha256(
-        json.dumps(dataclasses.asdict(options), sort_keys=True, default=str).encode()
-    ).hexdigest()
-    commit = provenance.git_commit(pathlib.Path(__file__).parent)
-    code_version = hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")
+    origin = origin_columns(options)
+    config_sha256 = origin["config_sha256"]
+    created = datetime.datetime.now(datetime.UTC)
     with record.stage("refine"):
-        origin = {
-            "code_version": code_version,
-            "config_sha256": config_sha256,
-            "created_utc": datetime.datetime.now(datetime.UTC),
-        }
-        found = refine_labels(labels.rows, body, options, origin=origin, progress=report)
+        found = refine_labels(labels.rows, body, options, origin={**origin, "created_utc": created}, progress=report)
     is_same = not found.is_changed and not labels.absent_columns
     done = is_same and _is_made(output, path, config_sha256)
     drawn = _Drawing(body=body, options=options.close_ups, root=_picture_root(path, pictures))
@@ -209,7 +202,7 @@ def refine(
             if not is_same:
                 store.write_labels(path, found.rows, extra=labels.extra)
             _write_record(record, folder, found, labels, body, path, config_sha256)
-            _replace_output(folder, output)
+            replace_outputs(folder, output, OWN_OUTPUTS)
     return RefineSummary(
         counts=_counts(found),
         num_labels=len(found.examined),
@@ -232,20 +225,6 @@ def _labels_file(source: pathlib.Path) -> pathlib.Path:
             )
         return path
     return source
-
-
-def _check_output(output: pathlib.Path, labels: pathlib.Path) -> None:
-    """Refuse an output folder whose content must not be replaced."""
-    if output.exists() and not output.is_dir():
-        raise RefineError(f"{output} is a file; give a folder as --output_dir")
-    if labels.resolve().is_relative_to(output.resolve()):
-        raise RefineError(f"the labels {labels} lie in the output folder {output}; give another --output_dir")
-    present = {path.name for path in output.iterdir()} if output.exists() else set()
-    foreign = sorted(name for name in present - set(OWN_OUTPUTS) if not name.startswith(".writing-"))
-    if foreign:
-        raise RefineError(
-            f"{output} holds {foreign[0]!r}, which no refine run wrote; give an empty folder as --output_dir"
-        )
 
 
 def _is_made(output: pathlib.Path, labels: pathlib.Path, config_sha256: str) -> bool:
@@ -349,18 +328,6 @@ def _write_record(
     record.add("scored", found.num_scored)
     record.add("refined_labels", found.num_refined)
     record.write(folder / "run.json")
-
-
-def _replace_output(scratch: pathlib.Path, output: pathlib.Path) -> None:
-    """Put a complete run where the earlier one was; the record, by which a run is told to be complete, last."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "run.json").unlink(missing_ok=True)
-    for name in OWN_OUTPUTS:
-        old, new = output / name, scratch / name
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        if new.exists():
-            os.replace(new, old)
 
 
 # Pictures ------------------------------------------------------------------------------------------------

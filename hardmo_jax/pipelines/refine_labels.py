@@ -109,7 +109,7 @@ def refine_labels(
     parts = tuple(f"{side}_{options.subset}" for side in layouts.SIDES)
     newest = {row.label_id: row for row in store.latest_labels(rows)}
     was_newest = dict(newest)
-    open_ids = [name for name, row in newest.items() if not mine.belongs_to_a_person(row)]
+    open_ids = [name for name, row in newest.items() if not row.belongs_to_a_person]
     scored = score_labels([newest[name] for name in open_ids], body, scorer=scorer, progress=progress)
     num_scored = sum(new is not newest[name] for name, new in zip(open_ids, scored, strict=True))
     newest |= dict(zip(open_ids, scored, strict=True))
@@ -165,7 +165,7 @@ def _examined(rows: Sequence[LabelRow], newest: dict[str, LabelRow], parts: tupl
         if row.label_id not in found or row.label_version > found[row.label_id].label_version:
             found[row.label_id] = row
     # A person's word on the newest version stands for all versions.
-    return [row for name, row in found.items() if not mine.belongs_to_a_person(newest[name])]
+    return [row for name, row in found.items() if not newest[name].belongs_to_a_person]
 
 
 def _outcomes_without_solving(
@@ -263,6 +263,6 @@ def _with_outcomes(newest: dict[str, LabelRow], outcomes: dict[tuple[str, str], 
         word = "no_better" if word == "refined" else word
         if was != word:
             found[name] = with_part(row, part, {"outcome_by_part": word})
-    open_ids = [name for name, row in found.items() if not mine.belongs_to_a_person(row)]
+    open_ids = [name for name, row in found.items() if not row.belongs_to_a_person]
     found |= dict(zip(open_ids, with_inconsistency([found[name] for name in open_ids]), strict=True))
     return list(found.values())

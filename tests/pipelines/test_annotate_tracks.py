@@ -14,7 +14,7 @@ from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import camera_motion, estimate, video, video_stream
-from hardmo_jax.pipelines import annotate, annotate_tracks, sightings
+from hardmo_jax.pipelines import annotate, annotate_tracks, perceiving, sightings
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
 from hardmo_jax.recovery import recover_motion
@@ -297,11 +297,11 @@ def test_options_for_jobs_are_those_of_a_fit():
 def test_unsure_moments_are_not_labelled_and_told(walk):
     ghost = dataclasses.replace(walk[5], track_id=8, confidence=0.4 * walk[5].confidence)
     warnings = []
-    assert annotate.lasting_people([*walk, ghost], FRAMES, warnings) == walk
+    assert perceiving.lasting_people([*walk, ghost], FRAMES, warnings) == walk
     assert len(warnings) == 1
     assert "1 unsure" in warnings[0]
     assert "frame 5" in warnings[0]
-    assert annotate.lasting_people([ghost], 1, warnings) == [ghost], "one frame has tracks of one frame"
+    assert perceiving.lasting_people([ghost], 1, warnings) == [ghost], "one frame has tracks of one frame"
     assert len(warnings) == 1
 
 

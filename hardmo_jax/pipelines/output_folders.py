@@ -1,0 +1,66 @@
+"""Folders that a job leaves its results in: nothing foreign is replaced, and a run is there whole or not at all."""
+
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+
+class OutputFolderError(ValueError):
+    """The output folder holds something this program did not write."""
+
+
+def check_output_folder(
+    output: pathlib.Path,
+    source: pathlib.Path,
+    own_outputs: Sequence[str],
+    *,
+    job: str,
+    source_lies: str,
+    error: type[ValueError] = OutputFolderError,
+) -> set[str]:
+    """Refuse an output folder whose content must not be replaced.
+
+    Args:
+        output: The folder; it may not exist.
+        source: What the job reads; it must not lie in there.
+        own_outputs: Names that a run of this job leaves.
+        job: Its name, for the message.
+        source_lies: How the message says that the source lies in the folder, such as `the input clip.mp4 lies`.
+        error: Raised.
+
+    Returns:
+        What is there.
+
+    Raises:
+        ValueError: `error`, if it is a file, holds the source, or anything that no run of the job wrote.
+    """
+    if output.exists() and not output.is_dir():
+        raise error(f"{output} is a file; give a folder as --output_dir, e.g. --output_dir=out/{job}")
+    if source.resolve().is_relative_to(output.resolve()):
+        raise error(f"{source_lies} in the output folder {output}; give another --output_dir")
+    present = {path.name for path in output.iterdir()} if output.exists() else set()
+    foreign = sorted(name for name in present - set(own_outputs) if not name.startswith(".writing-"))
+    if foreign:
+        raise error(f"{output} holds {foreign[0]!r}, which no {job} run wrote; give an empty folder as --output_dir")
+    return present
+
+
+def replace_outputs(scratch: pathlib.Path, output: pathlib.Path, own_outputs: Sequence[str]) -> None:
+    """Put a complete run where an earlier one was, of which nothing stays.
+
+    Args:
+        scratch: Folder on the same disk that holds the run.
+        output: Where it goes; made if absent.
+        own_outputs: Names that a run leaves, the record last: without it a folder is no complete run.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    (output / own_outputs[-1]).unlink(missing_ok=True)
+    for name in own_outputs:
+        old, new = output / name, scratch / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        elif old.exists() and not new.exists():
+            old.unlink()
+        if new.exists():
+            os.replace(new, old)

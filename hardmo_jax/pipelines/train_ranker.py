@@ -1,14 +1,12 @@
 """Training of the ranker: fits of people whose truth is known, from every start, and which of them came nearest."""
 
 import dataclasses
-import itertools
 import pathlib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from hardmo_jax.array_types import Array, Float
 from hardmo_jax.body import load
@@ -33,6 +31,7 @@ from hardmo_jax.recovery import lift_and_fit as recovery
 from hardmo_jax.recovery import starts as starting
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.starts import START_NAMES
+from hardmo_jax.training.layers import Layers, apply_layers, learn_layers
 
 #: Batches that neither the lifter nor its calibration has seen.
 _FIRST_BATCH = 20_000_000
@@ -161,41 +160,31 @@ def _learn(
         layers=(),
     )
     inputs = jnp.asarray(blank.inputs(features, context, START_NAMES), jnp.float32)
-    sizes = [inputs.shape[-1], options.hidden, options.hidden, 1]
-    rng = np.random.default_rng([options.seed, 3])
-    layers = [
-        (jnp.asarray(rng.normal(size=(a, b)) / np.sqrt(a), jnp.float32), jnp.zeros(b))
-        for a, b in itertools.pairwise(sizes)
-    ]
     # Errors against that of the first guess: whom nothing helps says nothing.
     relative = jnp.asarray(1000 * np.where(is_there, errors - errors[:, :1], 0), jnp.float32)
     mask = jnp.asarray(is_there)
 
-    def expected(layers: list[tuple[Array, Array]], rows: Array) -> Array:
-        hidden = inputs[rows]
-        for place, (kernel, bias) in enumerate(layers):
-            hidden = hidden @ kernel + bias
-            if place + 1 < len(layers):
-                hidden = jax.nn.relu(hidden)
-        chance = jax.nn.softmax(jnp.where(mask[rows], hidden[..., 0], -1e9), -1)
+    def expected(layers: Layers, rows: Array) -> Array:
+        score = apply_layers(layers, inputs[rows], jax.nn.relu)[..., 0]
+        chance = jax.nn.softmax(jnp.where(mask[rows], score, -1e9), -1)
         return jnp.mean(jnp.einsum("nh,nh->n", chance, relative[rows]))
 
-    schedule = optax.cosine_decay_schedule(options.learning_rate, options.steps)
-    optimizer = optax.adamw(schedule, weight_decay=options.weight_decay)
-
-    @jax.jit
-    def step(layers: list[tuple[Array, Array]], state: optax.OptState, rows: Array) -> tuple:
-        gradient = jax.grad(expected)(layers, rows)
-        updates, state = optimizer.update(gradient, state, layers)
-        return optax.apply_updates(layers, updates), state
-
-    state = optimizer.init(layers)
-    for number in range(options.steps):
-        layers, state = step(layers, state, jnp.asarray(rng.integers(len(features), size=512)))
+    def tell(number: int) -> None:
         if number % 500 == 0:
             report("rank", number, options.steps)
+
+    learnt = learn_layers(
+        expected,
+        (inputs.shape[-1], options.hidden, options.hidden, 1),
+        len(features),
+        np.random.default_rng([options.seed, 3]),
+        batch=512,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        on_step=tell,
+    )
     report("rank", options.steps, options.steps)
-    learnt = tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers)
     return dataclasses.replace(blank, layers=learnt, caution=options.caution)
 
 

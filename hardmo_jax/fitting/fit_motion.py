@@ -11,6 +11,7 @@ from hardmo_jax.array_types import AnyArray, Bool, Float
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting import evidence, judgement, motion, objective, paths, trajectory
+from hardmo_jax.fitting.gaps import frames_from
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.job import FitJob, guess_rows, make_job, start_of
 from hardmo_jax.fitting.paths import PathTerms
@@ -150,7 +151,8 @@ def fit_motion(
     status = result["status"]
     is_stuck = (history[:, 0] <= history[:, -1]) & (told[:, 0] <= told[:, -1])
     status = np.where(is_stuck & (status <= FitStatus.MAX_STEPS), FitStatus.NO_BETTER, status)
-    is_near = _seconds_from(prepared.is_enough, is_continued, frames_per_second) <= motion_options.longest_gap_seconds
+    gap_seconds = frames_from(prepared.is_enough, is_continued) / frames_per_second
+    is_near = gap_seconds <= motion_options.longest_gap_seconds
     filled = np.where(
         result.pop("is_possible"), np.where(is_near, FitStatus.FILLED, FitStatus.NO_EVIDENCE), FitStatus.DIVERGED
     )
@@ -187,22 +189,6 @@ def check_track_options(options: FitOptions) -> None:
             f"the stage of a track frees {', '.join(wanted)}, got {', '.join(options.refine[0].free) or 'nothing'}; "
             "`recovery.recover_motion.weights_of_frames` makes options of a track from those of single people"
         )
-
-
-def _seconds_from(
-    is_seen: Bool[np.ndarray, "T"], is_continued: Bool[AnyArray, "T"] | None, frames_per_second: float
-) -> Float[np.ndarray, "T"]:
-    """Time from each frame to the nearest one that was seen, without a cut between; infinite if there is none."""
-    at = np.arange(len(is_seen))
-    cuts = np.zeros(len(at), bool) if is_continued is None else ~np.asarray(is_continued, bool)
-    scene = np.cumsum(cuts)
-    seen = np.flatnonzero(is_seen)
-    if not len(seen):
-        return np.full(len(at), np.inf)
-    after = np.searchsorted(seen, at)
-    beside = np.stack([seen[np.maximum(after - 1, 0)], seen[np.minimum(after, len(seen) - 1)]])
-    apart = np.where(scene[beside] == scene, np.abs(beside - at), np.inf)
-    return apart.min(0) / frames_per_second
 
 
 def _check_track(count: int, stands: AnyArray | None, is_continued: AnyArray | None) -> None:

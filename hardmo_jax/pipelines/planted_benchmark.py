@@ -29,6 +29,7 @@ from hardmo_jax.metrics import pose
 from hardmo_jax.networks.part_scorer import KINDS, PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines import planted_labels
 from hardmo_jax.pipelines.planted_labels import LabelKind
+from hardmo_jax.pipelines.second_opinion import second_opinion
 from hardmo_jax.pipelines.train_part_scorer import area_under_curve
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.skeleton.layouts import KeypointLayout
@@ -138,7 +139,7 @@ def run_both(
     scorer = scorer or packaged_part_scorer()
     report = progress or (lambda stage, done, total: None)
     observations = people.observations()
-    second = planted_labels.second_opinion(body, observations)
+    second = second_opinion(body, observations)
     gates = (options.gate, NO_GATE)
     found: tuple[list[PlantedScore], list[PlantedScore]] = ([], [])
     for number, label_kind in enumerate(planted_labels.LABEL_KINDS):

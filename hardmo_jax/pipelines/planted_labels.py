@@ -16,9 +16,6 @@ from hardmo_jax.data.planted_errors import PlantOptions, plant
 from hardmo_jax.data.pose_pool import JOINTS, PosePool
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS
-from hardmo_jax.hardcase.part_scores import SecondOpinion
-from hardmo_jax.observations import Observations
-from hardmo_jax.recovery import lift as lifting
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.skeleton import layouts
@@ -39,14 +36,6 @@ class PlantedLabels:
     """Without."""
     is_planted: dict[str, Bool[np.ndarray, "N"]]
     """By part."""
-
-
-def second_opinion(body: BodyModel, observations: Observations) -> SecondOpinion:
-    """What keypoints alone say of people: the lifter's guess, and the fit from there."""
-    lifted, precision = lifting.lift(body, observations)
-    fitted = lift_and_fit(body, observations, start=StartOptions()).result.params
-    guess = jax.tree.map(np.asarray, lifting.guess_of(lifted, precision))
-    return SecondOpinion(guess=guess, params=jax.tree.map(np.asarray, fitted))
 
 
 def clean_labels(body: BodyModel, people: HardSet, kind: LabelKind, *, seed: int) -> BodyParams:

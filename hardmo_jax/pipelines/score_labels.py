@@ -17,7 +17,7 @@ from hardmo_jax.hardcase.part_scores import PartScores, labelled_people, score_p
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.networks.part_scorer import PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines.label_rows import observations_of_labels, params_of_labels
-from hardmo_jax.pipelines.planted_labels import second_opinion
+from hardmo_jax.pipelines.second_opinion import second_opinion
 
 Progress = Callable[[str, int, int | None], None]
 #: People scored between two reports of progress.

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import pathlib
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -19,8 +18,10 @@ from hardmo_jax.hardcase.part_scores import labelled_people, score_part
 from hardmo_jax.labels import provenance
 from hardmo_jax.networks.part_scorer import FEATURES, KINDS, PartNetwork, PartScorer, save_part_scorer
 from hardmo_jax.pipelines import planted_labels, training_poses, training_runs
+from hardmo_jax.pipelines.second_opinion import second_opinion
 from hardmo_jax.pipelines.training_poses import Progress
 from hardmo_jax.skeleton import layouts
+from hardmo_jax.training.layers import Layers, apply_layers, learn_layers
 
 #: Spread of features that a network does not see.
 _BLIND = 1e12
@@ -100,7 +101,7 @@ def planted_tables(pool: PosePool, options: TrainPartScorerOptions, report: Prog
     people = planted_labels.people_of_pool(body, pool, options.people, seed=options.seed)
     observations = people.observations()
     report("label", 0, len(planted_labels.LABEL_KINDS))
-    second = planted_labels.second_opinion(body, observations)
+    second = second_opinion(body, observations)
     held_out = np.arange(len(people)) >= (1 - options.held_out_share) * len(people)
     tables: dict[str, list[tuple[np.ndarray, ...]]] = {kind: [] for kind in KINDS}
     for number, label_kind in enumerate(planted_labels.LABEL_KINDS):
@@ -178,33 +179,23 @@ def _learn(
     blank = PartNetwork(mean=features.mean(0), spread=spread, members=())
     inputs = jnp.asarray(blank.inputs(features), jnp.float32)
     target = jnp.asarray(is_planted, jnp.float32)
-    optimizer = optax.adamw(
-        optax.cosine_decay_schedule(options.learning_rate, options.steps), weight_decay=options.weight_decay
-    )
 
-    def loss(layers: list[tuple[Array, Array]], rows: Array) -> Array:
-        hidden = inputs[rows]
-        for place, (kernel, bias) in enumerate(layers):
-            hidden = hidden @ kernel + bias
-            if place + 1 < len(layers):
-                hidden = jnp.tanh(hidden)
-        return optax.sigmoid_binary_cross_entropy(hidden[:, 0], target[rows]).mean()
+    def loss(layers: Layers, rows: Array) -> Array:
+        odds = apply_layers(layers, inputs[rows], jnp.tanh)[:, 0]
+        return optax.sigmoid_binary_cross_entropy(odds, target[rows]).mean()
 
-    @jax.jit
-    def step(layers: list[tuple[Array, Array]], state: optax.OptState, rows: Array) -> tuple:
-        updates, state = optimizer.update(jax.grad(loss)(layers, rows), state, layers)
-        return optax.apply_updates(layers, updates), state
-
-    sizes, members = [len(FEATURES), options.hidden, options.hidden, 1], []
+    members = []
     for member in range(options.members):
-        rng = np.random.default_rng([options.seed, member])
-        layers = [
-            (jnp.asarray(rng.normal(size=(a, b)) / np.sqrt(a), jnp.float32), jnp.zeros(b))
-            for a, b in itertools.pairwise(sizes)
-        ]
-        state = optimizer.init(layers)
-        for _ in range(options.steps):
-            layers, state = step(layers, state, jnp.asarray(rng.integers(len(features), size=options.batch)))
-        members.append(tuple((np.asarray(kernel), np.asarray(bias)) for kernel, bias in layers))
+        learnt = learn_layers(
+            loss,
+            (len(FEATURES), options.hidden, options.hidden, 1),
+            len(features),
+            np.random.default_rng([options.seed, member]),
+            batch=options.batch,
+            steps=options.steps,
+            learning_rate=options.learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        members.append(learnt)
         report("learn", member + 1, options.members)
     return dataclasses.replace(blank, members=tuple(members))

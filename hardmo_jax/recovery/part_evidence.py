@@ -12,8 +12,9 @@ import dataclasses
 
 import numpy as np
 
-from hardmo_jax.array_types import AnyArray, Bool, Float
+from hardmo_jax.array_types import AnyArray, Float
 from hardmo_jax.fitting.evidence import CONFIDENT
+from hardmo_jax.fitting.gaps import frames_from
 from hardmo_jax.skeleton import layouts
 
 SEEN, CARRIED, UNSEEN = "seen", "carried", "unseen"
@@ -68,11 +69,3 @@ def part_evidence(
         share = np.where(is_seen | is_carried, -np.expm1(-seconds / time), 1.0)
         spread[part] = np.sqrt(known**2 + share * (unknown**2 - known**2))
     return PartEvidence(status=status, spread=spread)
-
-
-def frames_from(is_seen: Bool[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
-    """Frames from each frame to the nearest one of those; infinite if there are none."""
-    at = np.arange(len(is_seen), dtype=np.float64)
-    before = np.maximum.accumulate(np.where(is_seen, at, -np.inf))
-    after = np.minimum.accumulate(np.where(is_seen, at, np.inf)[::-1])[::-1]
-    return np.minimum(at - before, after - at)

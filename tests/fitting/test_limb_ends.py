@@ -11,11 +11,11 @@ from scipy.spatial.transform import Rotation
 from hardmo_jax.body import landmarks, load
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.data import staging, synthetic
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.fitting.limb_ends import LimbEndOptions
 from hardmo_jax.observations import ObservationError
 from hardmo_jax.skeleton import flips, layouts
+from tests import staged_people
 
 PEOPLE = 24
 OPTIONS = LimbEndOptions()
@@ -28,13 +28,7 @@ def body():
 
 @pytest.fixture(scope="module")
 def people(body):
-    drawn = synthetic.sample_hard_poses(3, PEOPLE)
-    names = tuple(map(str, range(len(drawn.full_pose))))
-    motion = staging.Motion(
-        full_pose=drawn.full_pose[:, None], pelvis=np.zeros((len(names), 1, 3)), styles=drawn.styles, takes=names,
-        groups=names, frames=np.zeros((len(names), 1), int), frames_per_second=30.0,
-    )  # fmt: skip
-    return staging.stage(body, motion, staging.StagingOptions(), seed=1, name="limb_ends")
+    return staged_people.people_in_hard_poses(body, PEOPLE, seed=3, staging_seed=1, name="limb_ends")
 
 
 def seen_perfectly(people):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from hardmo_jax.body import load
-from hardmo_jax.data import staging, synthetic
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS, LimbEndOptions
 from hardmo_jax.hardcase.part_scores import REASONS, degrees_between, joint_rotations, labelled_people, score_part
 from hardmo_jax.networks.part_scorer import packaged_part_scorer
 from hardmo_jax.pipelines import planted_labels
+from hardmo_jax.pipelines.second_opinion import second_opinion
+from tests import staged_people
 
 PEOPLE = 30
 
@@ -20,18 +21,12 @@ def body():
 
 @pytest.fixture(scope="module")
 def people(body):
-    drawn = synthetic.sample_hard_poses(9, PEOPLE)
-    names = tuple(map(str, range(len(drawn.full_pose))))
-    motion = staging.Motion(
-        full_pose=drawn.full_pose[:, None], pelvis=np.zeros((len(names), 1, 3)), styles=drawn.styles, takes=names,
-        groups=names, frames=np.zeros((len(names), 1), int), frames_per_second=30.0,
-    )  # fmt: skip
-    return staging.stage(body, motion, staging.StagingOptions(), seed=3, name="scores")
+    return staged_people.people_in_hard_poses(body, PEOPLE, seed=9, staging_seed=3, name="scores")
 
 
 @pytest.fixture(scope="module")
 def second(body, people):
-    return planted_labels.second_opinion(body, people.observations())
+    return second_opinion(body, people.observations())
 
 
 @pytest.mark.parametrize("part", LIMB_ENDS)

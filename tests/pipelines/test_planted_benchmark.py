@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from hardmo_jax.body import load
-from hardmo_jax.data import staging, synthetic
+from hardmo_jax.data import synthetic
 from hardmo_jax.data.pose_pool import JOINTS, PosePool
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.networks.part_scorer import FEATURES, KINDS, PartNetwork, PartScorer
 from hardmo_jax.pipelines import planted_labels, planted_report
 from hardmo_jax.pipelines.planted_benchmark import PlantedOptions, run_both
 from hardmo_jax.pipelines.train_part_scorer import area_under_curve
+from tests import staged_people
 
 PEOPLE = 60
 F = len(FEATURES)
@@ -35,13 +36,7 @@ def pool():
 
 @pytest.fixture(scope="module")
 def people(body):
-    drawn = synthetic.sample_hard_poses(4, PEOPLE)
-    names = tuple(map(str, range(len(drawn.full_pose))))
-    motion = staging.Motion(
-        full_pose=drawn.full_pose[:, None], pelvis=np.zeros((len(names), 1, 3)), styles=drawn.styles, takes=names,
-        groups=names, frames=np.zeros((len(names), 1), int), frames_per_second=30.0,
-    )  # fmt: skip
-    return staging.stage(body, motion, staging.StagingOptions(), seed=1, name="planted")
+    return staged_people.people_in_hard_poses(body, PEOPLE, seed=4, staging_seed=1, name="planted")
 
 
 def test_area_under_the_curve_is_how_often_a_positive_scores_higher():

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from hardmo_jax.body import load
-from hardmo_jax.data import staging, synthetic
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.recovery import chapters
 from hardmo_jax.recovery import recover_motion as recovering
 from hardmo_jax.recovery.recover_motion import recover_motion
 from hardmo_jax.skeleton import layouts
+from tests import staged_people
 
 FRAMES, CHAPTER, RATE = 176, 64, 30.0
 
@@ -24,12 +24,8 @@ def body():
 
 @pytest.fixture(scope="module")
 def observations(body):
-    drawn = synthetic.sample_hard_motion(3, 1, FRAMES, RATE)
-    motion = staging.Motion(
-        full_pose=drawn.full_pose, pelvis=np.zeros((1, FRAMES, 3)), styles=drawn.styles, takes=("a",), groups=("a",),
-        frames=np.arange(FRAMES)[None], frames_per_second=RATE,
-    )  # fmt: skip
-    return staging.stage(body, motion, staging.StagingOptions(), seed=0, name="chapters").observations()
+    people = staged_people.people_in_hard_motion(body, 1, FRAMES, RATE, seed=3, staging_seed=0, name="chapters")
+    return people.observations()
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hardmo_jax.body import load
-from hardmo_jax.data import staging, synthetic
 from hardmo_jax.recovery.part_evidence import part_evidence
 from hardmo_jax.recovery.recover_motion import recover_motion
 from hardmo_jax.skeleton import layouts
+from tests import staged_people
 
 LAYOUT = layouts.get_layout("openpose67")
 PART_OF = np.array([layouts.part_of(point) or "" for point in LAYOUT.points])
@@ -73,13 +73,7 @@ def test_a_layout_without_the_part_never_sees_it():
 
 def test_the_spread_of_hidden_feet_is_about_their_error(figure):
     body = load.open_body(view="smplh")
-    drawn = synthetic.sample_hard_motion(11, 4, 60, RATE)
-    names = tuple(map(str, range(4)))
-    motion = staging.Motion(
-        full_pose=drawn.full_pose, pelvis=np.zeros((4, 60, 3)), styles=drawn.styles, takes=names, groups=names,
-        frames=np.tile(np.arange(60), (4, 1)), frames_per_second=RATE,
-    )  # fmt: skip
-    people = staging.stage(body, motion, staging.StagingOptions(), seed=2, name="carried")
+    people = staged_people.people_in_hard_motion(body, 4, 60, RATE, seed=11, staging_seed=2, name="carried")
     layout = layouts.get_layout(people.layout)
     is_foot = np.array([(layouts.part_of(point) or "").endswith("foot") for point in layout.points])
     errors, spreads = [], []

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.body.model import BodyModel, BodyOutput
@@ -59,8 +60,14 @@ class PointModel:
         return jnp.einsum("kn,...nc->...kc", self.regressor, points, precision=lax.Precision.HIGHEST)
 
 
+_MOST_KEPT = 8
+_recent: tuple[tuple[BodyModel, layouts.KeypointLayout, tuple[PointModel, np.ndarray]], ...] = ()
+
+
 def point_model(body: BodyModel, layout: layouts.KeypointLayout) -> tuple[PointModel, Bool[np.ndarray, "K"]]:
     """The part of a body that the keypoints of a layout depend on.
+
+    The last few are kept: one job asks for the same ones over and over.
 
     Args:
         body: A whole body, not a subset without landmarks. Its arrays must be concrete.
@@ -69,6 +76,19 @@ def point_model(body: BodyModel, layout: layouts.KeypointLayout) -> tuple[PointM
     Returns:
         The model, and which keypoints the body has; the others are at the origin whatever the parameters.
     """
+    global _recent
+    for known_body, known_layout, found in _recent:
+        if known_body is body and known_layout == layout:
+            return found
+    model, is_supported = found = _make_point_model(body, layout)
+    is_supported.flags.writeable = False
+    # Within a trace the arrays belong to it, and must not outlive it.
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(model)):
+        _recent = ((body, layout, found), *_recent[: _MOST_KEPT - 1])
+    return found
+
+
+def _make_point_model(body: BodyModel, layout: layouts.KeypointLayout) -> tuple[PointModel, Bool[np.ndarray, "K"]]:
     matrix, is_supported = mapping.point_regressor(layout, point_names(body))
     joints, picked, mixed = np.split(matrix, np.cumsum([body.num_joints, len(body.landmarks)]), axis=1)
     by_vertex = np.zeros((len(layout), body.num_vertices), np.float64)

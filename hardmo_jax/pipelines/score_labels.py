@@ -5,6 +5,7 @@ The lifter and a fit from its guess, by the keypoints of the label alone, are th
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,9 @@ from hardmo_jax.hardcase.part_scores import PartScores, labelled_people, score_p
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.networks.part_scorer import PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines.label_rows import observations_of_labels, params_of_labels
-from hardmo_jax.pipelines.second_opinion import second_opinion
+from hardmo_jax.pipelines.second_opinion import PEOPLE_AT_ONCE, second_opinion
 
 Progress = Callable[[str, int, int | None], None]
-#: People scored between two reports of progress.
-_PEOPLE_A_REPORT = 256
 #: Keypoints below it were not seen.
 _MIN_CONFIDENCE = 0.2
 #: Columns of the label and what they are in `PartScores`.
@@ -102,8 +101,9 @@ def scores_of_labels(
         by_layout.setdefault(rows[place].keypoint_layout, []).append(place)
     done = 0
     for group in by_layout.values():
-        for first in range(0, len(group), _PEOPLE_A_REPORT):
-            some = group[first : first + _PEOPLE_A_REPORT]
+        # Pieces of one size: another size would be another program to compile.
+        for piece in np.array_split(group, math.ceil(len(group) / PEOPLE_AT_ONCE)):
+            some = piece.tolist()
             chosen = [rows[place] for place in some]
             observations, params = observations_of_labels(chosen), params_of_labels(chosen, body)
             people = labelled_people(body, observations, params, second_opinion(body, observations))

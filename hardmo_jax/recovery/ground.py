@@ -139,5 +139,18 @@ def _fitted(feet: Float[np.ndarray, "N 3"], weight: Float[np.ndarray, "N"], trun
 
 
 def in_world(body: BodyModel, params: BodyParams, ground: Ground) -> BodyParams:
-    """Parameters of the same bodies in the world: z up, the floor at zero, the origin below the camera."""
-    return placement.moved(body, params, ground.rotation, ground.translation)
+    """Parameters of the same bodies in the world: z up, the floor at zero, the origin below the camera.
+
+    Args:
+        body: Of the parameters.
+        params: Of people along one batch axis.
+        ground: Of the camera's frame.
+    """
+    motion = (np.asarray(value, np.float32) for value in (ground.rotation, ground.translation))
+    return in_pieces(jax.tree_util.Partial(_moved, body, *motion), params)
+
+
+def _moved(
+    body: BodyModel, rotation: Float[AnyArray, "3 3"], translation: Float[AnyArray, "3"], params: BodyParams
+) -> BodyParams:
+    return placement.moved(body, params, rotation, translation)

@@ -5,6 +5,7 @@ once to draw on them) instead of held, so memory does not grow with the length o
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import tempfile
@@ -20,7 +21,7 @@ from hardmo_jax.body import load
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.fit_motion import MotionOptions, check_track_options
-from hardmo_jax.fitting.result import FitResult, FitStatus
+from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.perception import estimate, keypoint_files, model_files, video
@@ -35,7 +36,8 @@ from hardmo_jax.pipelines.annotate_tracks import (
     frame_rate,
     ground_record,
 )
-from hardmo_jax.pipelines.label_rows import errors_and_scores, origin_columns, pose_columns
+from hardmo_jax.pipelines.label_rows import origin_columns
+from hardmo_jax.pipelines.labels_of_fits import to_labels
 from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs
 from hardmo_jax.pipelines.perceiving import lasting_people, perceive
 from hardmo_jax.pipelines.score_labels import score_labels
@@ -47,9 +49,9 @@ from hardmo_jax.pipelines.sightings import (
     relative_source,
     to_observations,
     with_evidence,
+    without_unweighted_parts,
 )
-from hardmo_jax.recovery.ground import Ground, in_world
-from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Hypotheses, Recovered, check_stages, lift_and_fit
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, Recovered, check_stages, lift_and_fit
 from hardmo_jax.recovery.recover_motion import weights_of_frames
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.rendering import raster
@@ -247,12 +249,17 @@ def _annotate_into(
             result, hypotheses = recovered.result, recovered.hypotheses
             sightings = as_read(sightings, np.asarray(recovered.keypoint_order))
             gap = options.motion.longest_gap_seconds
-            sightings = with_evidence(sightings, frames_per_second=None, longest_gap_seconds=gap)
+            sightings = with_evidence(
+                sightings, frames_per_second=None, longest_gap_seconds=gap, part_weights=options.fit.part_weights
+            )
     with record.stage("label"):
         rows = []
         if result is not None:
             rate = _rate_of_labels(media, pictures)
-            rows = to_labels(sightings, result, hypotheses, body, options, media, ground=ground, frames_per_second=rate)
+            rows = to_labels(
+                sightings, result, hypotheses, body, media, options.output,
+                origin=origin_columns(options), ground=ground, frames_per_second=rate,
+            )  # fmt: skip
     if rows and options.output.part_scores:
         with record.stage("score"):
             rows = score_labels(rows, body, progress=report)
@@ -319,11 +326,14 @@ def load_body_option(options: BodyOptions) -> BodyModel:
 
 def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> Recovered:
     """Fit everybody, some at a time so that progress can be told."""
-    size = min(options.fit.max_batch, _PEOPLE_A_REPORT)
+    most = min(options.fit.max_batch, _PEOPLE_A_REPORT)
+    # Pieces of one size: another size would be another program to compile.
+    size = math.ceil(len(sightings) / math.ceil(len(sightings) / most))
     report("fit", 0, len(sightings))
     pieces = []
     for first in range(0, len(sightings), size):
-        observations = to_observations(sightings[first : first + size])
+        some = to_observations(sightings[first : first + size])
+        observations = without_unweighted_parts(some, options.fit.part_weights)
         recovered = lift_and_fit(body, observations, start=options.start, options=options.fit)
         pieces.append(jax.block_until_ready(recovered))
         report("fit", min(first + size, len(sightings)), len(sightings))
@@ -386,104 +396,11 @@ def _from_keypoint_files(
     return list(pictures.values()), sightings
 
 
-def to_labels(
-    sightings: list[Sighting],
-    result: FitResult,
-    hypotheses: Hypotheses | None,
-    body: BodyModel,
-    options: AnnotateOptions,
-    media: video.Media,
-    *,
-    ground: Ground | None = None,
-    frames_per_second: float | None = None,
-) -> list[schema.LabelRow]:
-    """One label a person and picture; with a floor also in the world, of a video with its rate."""
-    origin = origin_columns(options)
-    arrays = jax.tree.map(np.asarray, result)
-    others = None if hypotheses is None else jax.tree.map(np.asarray, hypotheses)
-    world = None if ground is None else jax.tree.map(np.asarray, in_world(body, arrays.params, ground))
-    rows = []
-    for index, sighting in enumerate(sightings):
-        picture = sighting.picture
-        params = jax.tree.map(lambda leaf, at=index: leaf[at], arrays.params)
-        rows.append(
-            schema.LabelRow(
-                source_path=relative_source(media, picture),
-                source_sha256=picture.source_sha256,
-                frame_index=picture.frame_index,
-                time_seconds=picture.time_seconds,
-                fps=frames_per_second,
-                image_width=picture.width,
-                image_height=picture.height,
-                bbox=sighting.bbox,
-                track_id=sighting.track_id,
-                category=options.output.category,
-                licence=options.output.licence,
-                person_score=sighting.score,
-                keypoint_source=sighting.source,
-                keypoints_2d=sighting.keypoints_2d,
-                keypoint_confidence=sighting.confidence,
-                keypoints_3d=arrays.keypoints_3d[index],
-                body_model=f"{body.name}_{body.family}",
-                gender=body.gender,
-                **origin,
-                body_model_sha256=body.checksum,
-                **pose_columns(params),
-                focal_length=arrays.camera.focal_length[index],
-                principal_point=arrays.camera.principal_point[index],
-                camera_source=picture.camera_source,
-                vertical_field_of_view_degrees=picture.vertical_field_of_view_degrees,
-                status=FitStatus(int(arrays.status[index])).name,
-                error_by_part={part: _value(values[index]) for part, values in arrays.error_by_part.items()},
-                score_by_part=_scores(sighting, arrays.keypoints_2d[index]),
-                evidence_by_part=sighting.evidence_by_part,
-                spread_by_part=sighting.spread_by_part,
-                world_global_orient=None if world is None else world.global_orient[index],
-                world_transl=None if world is None else world.transl[index],
-                hypotheses=None if others is None else _hypotheses(others, index),
-            )
-        )
-    return rows
-
-
-def _hypotheses(found: Hypotheses, index: int) -> tuple[schema.Hypothesis, ...] | None:
-    """What else a person might be, likeliest first; None where the fit had one start only."""
-    if len(found.names) == 1:
-        return None
-    rows = []
-    for place in np.argsort(-found.probability[index], kind="stable"):
-        params = jax.tree.map(lambda leaf, at=place: leaf[index, at], found.params)
-        columns = pose_columns(params)
-        kept = ("global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")
-        is_finite = all(columns[name] is None or np.isfinite(columns[name]).all() for name in kept)
-        if found.probability[index, place] <= 0 or not is_finite:
-            continue
-        rows.append(
-            schema.Hypothesis(
-                name=found.names[place],
-                weight=float(min(found.probability[index, place], 1.0)),
-                error=_value(found.body_error[index, place]),
-                **{name: columns[name] for name in kept},
-            )
-        )
-    return tuple(rows)
-
-
 def _known(size: int | None) -> int:
     """A photo's size, which its header always tells."""
     if size is None:
         raise video.MediaError("a photo without a size; save it again in another format")
     return size
-
-
-def _value(number: float | np.floating) -> float | None:
-    return float(number) if np.isfinite(number) else None
-
-
-def _scores(sighting: Sighting, fitted: np.ndarray) -> dict[str, float | None]:
-    """Share of each part's confident keypoints that the fit meets."""
-    layout = layouts.get_layout("openpose67")
-    return errors_and_scores(sighting.bbox, sighting.keypoints_2d, sighting.confidence, fitted, layout)[1]
 
 
 def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:

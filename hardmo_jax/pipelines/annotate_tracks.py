@@ -27,6 +27,7 @@ from hardmo_jax.pipelines.sightings import (
     as_read,
     to_observations,
     with_evidence,
+    without_unweighted_parts,
 )
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
@@ -150,7 +151,7 @@ def fit_tracks(
                 filled = _without_gaps(piece, pictures)
                 recovered = recover_motion(
                     body,
-                    to_observations(filled),
+                    without_unweighted_parts(to_observations(filled), options.part_weights),
                     frames_per_second=rate,
                     camera_is_fixed=camera.is_fixed,
                     options=weights_of_frames(options),
@@ -158,16 +159,27 @@ def fit_tracks(
                 )
                 result = jax.tree.map(np.asarray, recovered.result)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
-                filled = with_evidence(filled, frames_per_second=rate, longest_gap_seconds=motion.longest_gap_seconds)
+                filled = with_evidence(
+                    filled,
+                    frames_per_second=rate,
+                    longest_gap_seconds=motion.longest_gap_seconds,
+                    part_weights=options.part_weights,
+                )
                 found.append((_with_boxes(filled, result), result))
                 is_sound = np.isin(result.status, (FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER))
                 stands = np.asarray(recovered.stands) * is_sound[:, None]
                 standing.append((result.params, stands))
                 speeds.append(_standing_speeds(np.asarray(result.keypoints_3d), stands, rate))
             else:
-                single = lift_and_fit(body, to_observations(piece), start=start, options=options)
+                alone = without_unweighted_parts(to_observations(piece), options.part_weights)
+                single = lift_and_fit(body, alone, start=start, options=options)
                 read = as_read(piece, np.asarray(single.keypoint_order))
-                read = with_evidence(read, frames_per_second=None, longest_gap_seconds=motion.longest_gap_seconds)
+                read = with_evidence(
+                    read,
+                    frames_per_second=None,
+                    longest_gap_seconds=motion.longest_gap_seconds,
+                    part_weights=options.part_weights,
+                )
                 found.append((read, jax.tree.map(np.asarray, single.result)))
             done += len(piece)
             report("fit", done, total)

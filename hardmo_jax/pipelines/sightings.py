@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hardmo_jax.array_types import Bool
+from hardmo_jax.fitting.stages import PartWeights
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import video
@@ -85,6 +87,27 @@ def to_observations(sightings: list[Sighting]) -> Observations:
     )
 
 
+def without_unweighted_parts(observations: Observations, weights: PartWeights) -> Observations:
+    """People of whom nobody saw the feet or hands, if these weigh nothing: the lifter would see them all the same.
+
+    That is what a detector of COCO's 17 points says of a person, which most published labels were made from.
+    """
+    ignored = _is_ignored(observations.layout, weights)
+    confidences = {
+        name: np.where(ignored, 0, np.asarray(values))
+        for name in ("confidence", "confidence_3d")
+        if (values := getattr(observations, name)) is not None
+    }
+    return dataclasses.replace(observations, **confidences) if ignored.any() else observations
+
+
+def _is_ignored(layout: str, weights: PartWeights) -> Bool[np.ndarray, "K"]:
+    """Points of feet or hands where these weigh nothing."""
+    factors = {"foot": weights.feet, "hand": weights.hands}
+    kinds = [(layouts.part_of(point) or "").partition("_")[2] for point in layouts.get_layout(layout).points]
+    return np.array([factors.get(kind, 1) == 0 for kind in kinds], bool)
+
+
 def relative_source(media: video.Media, picture: Picture) -> str:
     """Path of a picture below what was labelled; nothing of the user's folders above it is written down."""
     root = media.path if media.path.is_dir() else media.path.parent
@@ -114,7 +137,11 @@ def as_read(sightings: list[Sighting], order: np.ndarray) -> list[Sighting]:
 
 
 def with_evidence(
-    sightings: list[Sighting], *, frames_per_second: float | None, longest_gap_seconds: float
+    sightings: list[Sighting],
+    *,
+    frames_per_second: float | None,
+    longest_gap_seconds: float,
+    part_weights: PartWeights | None = None,
 ) -> list[Sighting]:
     """People with what each of their parts rests on.
 
@@ -122,12 +149,14 @@ def with_evidence(
         sightings: Of one person, frame by frame, or of people who have nothing to do with each other.
         frames_per_second: Of a track; None for people by themselves.
         longest_gap_seconds: Over which parts are carried.
+        part_weights: Of the fit: it rests on nothing that weighs nothing. None: on all that was seen.
     """
     if not sightings:
         return []
+    confidence = np.stack([sighting.confidence for sighting in sightings])
     found = part_evidence(
         layouts.get_layout(LAYOUT),
-        np.stack([sighting.confidence for sighting in sightings]),
+        np.where(_is_ignored(LAYOUT, part_weights or PartWeights()), 0, confidence),
         frames_per_second=frames_per_second,
         longest_gap_seconds=longest_gap_seconds,
     )

@@ -14,7 +14,8 @@ from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import camera_motion, estimate, video, video_stream
-from hardmo_jax.pipelines import annotate, annotate_tracks, perceiving, sightings
+from hardmo_jax.pipelines import annotate, annotate_tracks, labels_of_fits, perceiving, sightings
+from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
 from hardmo_jax.recovery import recover_motion
@@ -185,8 +186,8 @@ def summary(body, with_gap):
     result = dataclasses.replace(with_gap.result, status=status)
     clip = pathlib.Path("clip.mp4")
     media = video.Media(path=clip, kind="video", paths=(clip,), max_pixels=1)
-    rows = annotate.to_labels(
-        with_gap.sightings, result, None, body, annotate.AnnotateOptions(), media, frames_per_second=RATE
+    rows = labels_of_fits.to_labels(
+        with_gap.sightings, result, None, body, media, OutputOptions(), origin={}, frames_per_second=RATE
     )
     record = provenance.RunRecord(config={}, command=())
     return annotate._summarise([picture(at) for at in range(FRAMES)], with_gap.sightings, rows, record, ())

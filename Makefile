@@ -1,4 +1,4 @@
-# Two commands from a bare clone: `make annotate` and `make test`. Both make .venv and install into it.
+# From a bare clone: `make demo`, `make annotate` and `make test`. All make .venv and install into it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate test test-all lint fix docs clean
+.PHONY: annotate demo test test-all lint fix docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:
@@ -40,6 +40,11 @@ out/sample_photos/%.jpg: | $(VENV)/.installed-annotate
 annotate: $(VENV)/.installed-annotate $(if $(filter out/sample_photos,$(INPUT)),$(SAMPLES))
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m tools.annotate --config='$(CONFIG)' --input='$(INPUT)' --output_dir='$(OUTPUT)'
+
+# A clip whose truth is known, labelled and refined.
+demo: $(VENV)/.installed-annotate
+	@$(BIN)/python -m tools.fetch_models
+	@$(BIN)/python -m tools.demo
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models

@@ -22,6 +22,7 @@ from hardmo_jax.fitting import limb_ends, variables
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.limb_ends import BodyFrames, LimbEndOptions, LimbEndPrior, LimbEnds
 from hardmo_jax.fitting.pose_mixture import nearest
+from hardmo_jax.hardcase.fingers import chosen_fingers, finger_joints
 from hardmo_jax.labels import schema
 from hardmo_jax.networks.part_scorer import FEATURES, PartScorer
 from hardmo_jax.observations import ObservationError, Observations
@@ -78,6 +79,8 @@ class PartScores:
     """Axis-angle of its joints solved anew (`limb_ends.joints_of`)."""
     features: Float[np.ndarray, "N F"]
     """As the network takes them."""
+    fingers: Float[np.ndarray, "N J 3"] | None = None
+    """Axis-angle of the finger joints of a hand solved anew (`fingers.finger_joints`); None without any."""
 
     @property
     def is_repairable(self) -> np.ndarray:
@@ -201,12 +204,19 @@ def score_part(people: LabelledPeople, part: str, *, scorer: PartScorer | None, 
         "refit_cost": np.log1p(np.maximum(solved.cost, 0)),
         "turn_to_guess": np.sqrt(to_guess),
     }
+    fingers, joints = None, finger_joints(body, part)
+    if joints:
+        other_ends = limb_ends.limb_ends(
+            body, observations, other_frames, part, box_side=people.box_side, options=options
+        )
+        fingers = chosen_fingers(ends, other_ends, frames, other_frames, joints, refit)
     table = np.stack([features[name] for name in FEATURES], -1).astype(np.float64)
     wrong = np.full(len(pose), np.nan) if scorer is None else scorer(part.split("_")[-1], table)
     scores = PartScores(
         part=part, wrong=wrong, reason=(), image_error=errors, refit_image_error=refit_errors,
         direction_degrees=direction, turn_degrees=turn, disagreement_degrees=disagreement, cost_drop=drop,
         implausibility=unlikely, evidence=weight.sum(1), seen_points=seen, refit=refit, features=table,
+        fingers=fingers,
     )  # fmt: skip
     return dataclasses.replace(scores, reason=_reasons(scores, from_guess))
 

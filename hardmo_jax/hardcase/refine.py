@@ -16,6 +16,7 @@ from hardmo_jax.array_types import AnyArray, Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import limb_ends
+from hardmo_jax.hardcase.fingers import finger_joints
 from hardmo_jax.hardcase.part_scores import PartScores
 from hardmo_jax.labels import schema
 
@@ -93,6 +94,9 @@ def refine_part(body: BodyModel, params: BodyParams, scores: PartScores, options
         full_pose[is_refined, elbow], full_pose[is_refined, wrist] = share_twist(
             full_pose[is_refined, elbow], full_pose[is_refined, wrist], axis
         )
+    if scores.fingers is not None:
+        places = np.array(finger_joints(body, scores.part))
+        full_pose[np.flatnonzero(is_refined)[:, None], places] = scores.fingers[is_refined]
     made = BodyParams.from_full_pose(
         body, full_pose, betas=np.asarray(params.betas), transl=np.asarray(params.transl), expression=params.expression
     )

@@ -43,6 +43,11 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         run_seconds=0.5,
         most_degrees=35.0,  # a repaired wrist may be this far from the median of its run
     )
+    config.fusion = config_dict.create(  # of --second_source
+        most_apart=0.1,  # box sides: mean distance of body points of one person in both
+        most_base_apart=0.06,  # box sides: of the two wrists
+        least_confidence=0.4,  # mean of the points of a hand that the second source saw
+    )
     config.close_ups = config_dict.create(
         most=3 if variant == "smoke" else 200,
         most_on_sheet=40,

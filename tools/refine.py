@@ -2,6 +2,7 @@
 
 python -m tools.refine --subset=hand
 python -m tools.refine --subset=foot --input=out/annotate --output_dir=out/refine_foot
+python -m tools.refine --subset=hand --second_source=out/dwpose      hands as another detector saw them
 python -m tools.refine --subset=hand --dry_run            counts, and a sheet of what would be repaired
 
 Repaired labels go into the store as new versions, beside the old ones; a second run finds nothing to do.
@@ -24,6 +25,9 @@ _SUBSET = flags.DEFINE_string("subset", None, "What is looked at: hand or foot."
 _INPUT = flags.DEFINE_string("input", "out/annotate", "Folder with labels.parquet, or such a file.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the subset; default: out/refine_<subset>.")
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of the labelled pictures; default: as their run.json says.")
+_SECOND_SOURCE = flags.DEFINE_string(
+    "second_source", None, "Labels of the same pictures by another detector, whose hands or feet are taken."
+)
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Write nothing but the sheet.")
 
 
@@ -44,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
             output_dir,
             options=options,
             pictures=_PICTURES.value,
+            second_source=_SECOND_SOURCE.value,
             dry_run=_DRY_RUN.value,
             command=tuple(sys.argv),
             progress=progress,
@@ -68,6 +73,8 @@ def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str,
         numbers = (count.wrong, count.mined, count.refined, count.no_better, count.outvoted, count.unrepairable)
         table.add_row(count.name, *map(str, numbers), *errors)
     console.print(table)
+    if summary.num_fused:
+        console.print(f"{noun} of {summary.num_fused} labels are those of the second source now", soft_wrap=True)
     if summary.bodies_wrong:
         console.print(f"{summary.bodies_wrong} labels were left out: their bodies are wrong, or nobody was seen")
     seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())

@@ -31,6 +31,7 @@ from hardmo_jax.pipelines.refine_labels import (
     RefinedPartOfLabel,
     refine_labels,
 )
+from hardmo_jax.pipelines.second_source import FusionOptions, with_second_source
 from hardmo_jax.viz import overlay
 
 Progress = Callable[[str, int, int | None], None]
@@ -51,6 +52,8 @@ class RefineOptions(LabelRefineOptions):
     """Which body the labels are of."""
     close_ups: CloseUpOptions = CloseUpOptions()
     """What is drawn."""
+    fusion: FusionOptions = FusionOptions()
+    """When a second source of keypoints is believed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ class RefineSummary:
     """Labels that had no scores before."""
     num_refined: int
     """Labels that got a new version in this run."""
+    num_fused: int
+    """Labels whose hands or feet are those of the second source now."""
     bodies_wrong: int
     """Labels left out because of their body."""
     is_nothing_to_do: bool
@@ -110,6 +115,7 @@ def refine(
     *,
     options: RefineOptions,
     pictures: str | os.PathLike[str] | None = None,
+    second_source: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
     command: tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -123,6 +129,8 @@ def refine(
         options: What is wrong, what is better, what is drawn.
         pictures: Folder that the paths of pictures in the labels are relative to; None takes what `run.json` beside the
             labels says.
+        second_source: Labels of the same pictures by another detector, a folder or a file: what it saw of the hands or
+            feet takes the place of what the labels have of them.
         dry_run: Write nothing but the sheet.
         command: Command line, for `run.json`.
         progress: Called as work goes on.
@@ -135,6 +143,7 @@ def refine(
         hardmo_jax.labels.schema.LabelError: If they are damaged or of a newer version.
         hardmo_jax.pipelines.label_rows.LabelBodyError: If they are of another body.
         RefineError: If the output folder holds anything else than an earlier run.
+        hardmo_jax.pipelines.second_source.SecondSourceError: If the second source is of other pictures.
     """
     report = progress or (lambda stage, done, total: None)
     path, output = _labels_file(pathlib.Path(source)), pathlib.Path(output_folder)
@@ -154,9 +163,16 @@ def refine(
     origin = origin_columns(options)
     config_sha256 = origin["config_sha256"]
     created = datetime.datetime.now(datetime.UTC)
+    origin_of_rows = {**origin, "created_utc": created}
+    rows, num_fused = labels.rows, 0
+    if second_source is not None:
+        second = store.read_labels(_labels_file(pathlib.Path(second_source)))
+        fused = with_second_source(rows, second.rows, options.subset, body, options.fusion, origin=origin_of_rows)
+        rows, num_fused = fused.rows, fused.num_changed
+        record.add("second_source", {"labels": os.fspath(second_source), "matched": fused.num_matched})
     with record.stage("refine"):
-        found = refine_labels(labels.rows, body, options, origin={**origin, "created_utc": created}, progress=report)
-    is_same = not found.is_changed and not labels.absent_columns
+        found = refine_labels(rows, body, options, origin=origin_of_rows, progress=report)
+    is_same = not found.is_changed and not num_fused and not labels.absent_columns
     done = is_same and _is_made(output, path, config_sha256)
     drawn = CloseUps(body=body, options=options.close_ups, root=_picture_root(path, pictures))
     if dry_run:
@@ -184,6 +200,7 @@ def refine(
         num_labels=len(found.examined),
         num_scored=found.num_scored,
         num_refined=found.num_refined,
+        num_fused=num_fused,
         bodies_wrong=found.mined.bodies_wrong,
         is_nothing_to_do=done and not dry_run,
         warnings=(*warnings, *drawn.warnings),

@@ -34,7 +34,6 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         most_per_category=config_dict.placeholder(int),  # all
     )
     config.gate = config_dict.create(
-        min_probability=MIN_PROBABILITY,
         least_fall=0.3,  # share by which the distance from its keypoints must fall
         least_turn_degrees=12.0,  # smaller turns are within the error of the solve
     )

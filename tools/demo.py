@@ -69,7 +69,7 @@ def _refine_options(config: config_dict.ConfigDict) -> refine.RefineOptions:
 
 def print_summary(summary: demo.DemoSummary, output_dir: str) -> None:
     """The table at the end."""
-    console = rich.console.Console(highlight=False)
+    console = rich.console.Console(highlight=False, markup=False)
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.title = "mean errors against the truth: of the points seen from wrist or ankle, and of its rotation"
     table.title_justify = "left"
@@ -85,6 +85,8 @@ def print_summary(summary: demo.DemoSummary, output_dir: str) -> None:
         which = "repaired" if score.is_repaired else "all"
         table.add_row(nouns[score.subset], which, str(score.count), *cells)
     console.print(f"two dancers in {demo_clip.NUM_FRAMES} frames: {summary.num_labels} labels by body keypoints")
+    if summary.num_unseen:
+        console.print(f"{summary.num_unseen} more were filled in where nobody was seen")
     if summary.num_strangers:
         console.print(f"{summary.num_strangers} labels are of nobody who is there")
     console.print(table)

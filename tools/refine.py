@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import rich.box
 import rich.console
+import rich.markup
 import rich.table
 from absl import flags
 from ml_collections import config_flags
@@ -28,7 +29,7 @@ _PICTURES = flags.DEFINE_string("pictures", None, "Folder of the labelled pictur
 _SECOND_SOURCE = flags.DEFINE_string(
     "second_source", None, "Labels of the same pictures by another detector, whose hands or feet are taken."
 )
-_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Write nothing but the sheet.")
+_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Write nothing but a sheet, dry_run.png.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
 def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str, *, is_dry: bool) -> None:
     """The table at the end of a run."""
-    console = rich.console.Console(highlight=False)
+    console = rich.console.Console(highlight=False, markup=False)
     noun = {"hand": "hands", "foot": "feet"}[subset]
     # Without an edge all columns fit into 80 letters.
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
@@ -71,7 +72,7 @@ def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str,
     for count in summary.counts:
         errors = ("-" if e is None else f"{100 * e:.2f}" for e in (count.error_before, count.error_after))
         numbers = (count.wrong, count.mined, count.refined, count.no_better, count.outvoted, count.unrepairable)
-        table.add_row(count.name, *map(str, numbers), *errors)
+        table.add_row(rich.markup.escape(count.name), *map(str, numbers), *errors)
     console.print(table)
     if summary.num_fused:
         console.print(f"{noun} of {summary.num_fused} labels are those of the second source now", soft_wrap=True)
@@ -82,7 +83,7 @@ def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str,
     for warning in summary.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
     if is_dry:
-        console.print(f"nothing was changed; what was found is in {output_dir}/sheet.png", soft_wrap=True)
+        console.print(f"nothing was changed; what was found is in {output_dir}/dry_run.png", soft_wrap=True)
     elif summary.is_nothing_to_do:
         console.print(f"nothing to do: labels and {output_dir} are as this run would make them", soft_wrap=True)
     else:

@@ -14,6 +14,8 @@ from hardmo_jax.skeleton import layouts, regressors
 
 #: Confidence from which a keypoint counts in the reported errors.
 CONFIDENT = 0.5
+#: Keypoints below it were not seen, for feet and hands by themselves.
+SEEN = 0.2
 
 
 @jax.tree_util.register_dataclass

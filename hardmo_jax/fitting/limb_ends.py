@@ -23,6 +23,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.fitting import priors
+from hardmo_jax.fitting.evidence import SEEN
 from hardmo_jax.fitting.pose_mixture import PartPrior, nearest, packaged_mixtures, part_priors
 from hardmo_jax.fitting.threads import on_cores
 from hardmo_jax.geometry import rotations
@@ -190,7 +191,7 @@ def limb_ends(
     guess: Float[np.ndarray, "N E"] | None = None,
     spread: Float[np.ndarray, "N E"] | None = None,
     box_side: Float[np.ndarray, "N"],
-    min_confidence: float = 0.2,
+    min_confidence: float = SEEN,
     options: LimbEndOptions,
 ) -> LimbEnds:
     """One part of many people, ready to be solved.
@@ -231,7 +232,7 @@ def limb_ends(
     confidence = np.ones(keypoints.shape[:2]) if confidence is None else np.asarray(confidence)[:, rows]
     is_good = np.isfinite(keypoints).all(-1) & np.isfinite(confidence) & is_supported
     confidence = np.where(is_good & (confidence >= min_confidence), confidence, 0)
-    factor = np.array([options.fingers if _is_finger(point) else 1.0 for point in layout.points])
+    factor = np.array([options.fingers if is_on_finger(point) else 1.0 for point in layout.points])
     size = pose.shape[-1]
     guess = np.zeros((count, size)) if guess is None else guess
     inverse = np.zeros((count, size)) if spread is None else 1 / spread
@@ -252,7 +253,7 @@ def _is_toe(point: str) -> bool:
     return regressors.place_of(point).endswith("_toe")
 
 
-def _is_finger(point: str) -> bool:
+def is_on_finger(point: str) -> bool:
     """Whether joints of fingers move the point: all of a hand but its root and the knuckles."""
     return (layouts.part_of(point) or "").endswith("_hand") and not point.endswith(("root", "1"))
 

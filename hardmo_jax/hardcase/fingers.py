@@ -10,12 +10,14 @@ import dataclasses
 
 import numpy as np
 
-from hardmo_jax.array_types import Float
+from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.fitting.limb_ends import BodyFrames, LimbEnds
 from hardmo_jax.skeleton import layouts
 
+#: Points that fingers move must be seen by this number, of fifteen.
+_LEAST_POINTS = 6
 #: The second opinion's are taken if they are off by no more than this part of what the label's are.
 _BETTER = 0.85
 
@@ -32,8 +34,10 @@ def chosen_fingers(
     other_ends: LimbEnds,
     frames: BodyFrames,
     other_frames: BodyFrames,
-    joints: list[int],
     refit: Float[np.ndarray, "N 3"],
+    *,
+    joints: list[int],
+    on_fingers: Bool[np.ndarray, "K"],
 ) -> Float[np.ndarray, "N F 3"]:
     """Axis-angle of the finger joints of hands whose wrist is solved anew.
 
@@ -42,20 +46,26 @@ def chosen_fingers(
         other_ends: Of the second opinion.
         frames: Bodies of the labels.
         other_frames: Of the second opinion.
-        joints: Of the fingers, see `finger_joints`.
         refit: Wrists solved anew.
+        joints: Of the fingers, see `finger_joints`.
+        on_fingers: Points of the hands that these move.
     """
     label, other = (found.full_pose[:, joints] for found in (frames, other_frames))
-    of_label, of_other = (_misfit(ends, np.asarray(found.offsets), refit) for found in (ends, other_ends))
-    return np.where((of_other <= _BETTER * of_label)[:, None, None], other, label)
+    of_label, of_other = (_misfit(ends, np.asarray(found.offsets), refit, on_fingers) for found in (ends, other_ends))
+    is_seen = ((np.asarray(ends.weight) > 0) & on_fingers).sum(1) >= _LEAST_POINTS
+    return np.where((is_seen & (of_other <= _BETTER * of_label))[:, None, None], other, label)
 
 
 def _misfit(
-    ends: LimbEnds, offsets: Float[np.ndarray, "N K 3"], refit: Float[np.ndarray, "N 3"]
+    ends: LimbEnds,
+    offsets: Float[np.ndarray, "N K 3"],
+    refit: Float[np.ndarray, "N 3"],
+    on_fingers: Bool[np.ndarray, "K"],
 ) -> Float[np.ndarray, "N"]:
-    """Weighted mean distance of points from where they were seen, as a whole moved to fit; box sides."""
+    """Weighted mean distance of points of fingers from where they were seen, the hand moved to fit; box sides."""
     errors = limb_ends.image_errors_of(dataclasses.replace(ends, offsets=offsets), refit).astype(np.float64)
-    weight = np.asarray(ends.weight, np.float64)[..., None]
-    total = np.maximum(weight.sum(1), 1e-9)
-    centred = errors - ((weight * errors).sum(1) / total)[:, None]
-    return (weight[..., 0] * np.linalg.norm(centred, axis=-1)).sum(1) / total[:, 0]
+    weight = np.asarray(ends.weight, np.float64)
+    middle = (weight[..., None] * errors).sum(1) / np.maximum(weight.sum(1), 1e-9)[:, None]
+    counted = weight * on_fingers
+    distance = np.linalg.norm(errors - middle[:, None], axis=-1)
+    return (counted * distance).sum(1) / np.maximum(counted.sum(1), 1e-9)

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from hardmo_jax.fitting.evidence import SEEN
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.skeleton import layouts
 
@@ -15,8 +16,6 @@ Subset = Literal["hand", "foot"]
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
 #: What is told of labels without a category.
 NO_CATEGORY = "none"
-#: Keypoints below it were not seen; that of the scores.
-_MIN_CONFIDENCE = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class MineOptions:
     """Of being wrong, from which a part is taken for wrong."""
     most_body_error: float = 0.03
     """Body error up to which a body is right, as a fraction of the box."""
-    least_confidence: float = 0.4
+    least_confidence: float = 0.5
     """Mean confidence of the points of a part that were seen, from which they are good enough to repair it."""
     apart_seconds: float = 0.5
     """The same part of the same person is taken once in this time: the surest one."""
@@ -80,14 +79,14 @@ def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mine
 
     Args:
         rows: One version of each label, with scores. Failed fits and labels without scores are left out, and those that
-            a person made or accepted.
+            a person made or reviewed.
         subset: `hand` or `foot`.
         options: Limits and quotas.
     """
     wrong, right, unrepairable = [], [], []
     bodies_wrong = 0
     for place, row in enumerate(rows):
-        if not row.is_usable or row.belongs_to_a_person:
+        if not row.is_usable or row.has_a_persons_word:
             continue
         body_error = row.error_by_part["body"]
         is_body_right = body_error is not None and body_error <= options.most_body_error
@@ -121,7 +120,7 @@ def _is_seen_well(row: LabelRow, part: str, options: MineOptions) -> bool:
     """Whether the points of a part that were seen were seen well on the average."""
     points = layouts.get_layout(row.keypoint_layout).points
     own = row.keypoint_confidence[[layouts.part_of(point) == part for point in points]]
-    seen = own[own >= _MIN_CONFIDENCE]
+    seen = own[own >= SEEN]
     return len(seen) > 0 and float(seen.mean()) >= options.least_confidence
 
 

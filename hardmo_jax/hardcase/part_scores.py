@@ -19,6 +19,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.fitting import limb_ends, variables
+from hardmo_jax.fitting.evidence import SEEN
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.limb_ends import BodyFrames, LimbEndOptions, LimbEndPrior, LimbEnds
 from hardmo_jax.fitting.pose_mixture import nearest
@@ -30,7 +31,7 @@ from hardmo_jax.skeleton import layouts
 
 #: Reasons why a part is thought wrong, the one that speaks loudest.
 REASONS = schema.PART_REASONS
-#: Points of a part that must be seen for it to be repaired.
+#: Points beyond the ankle or wrist that must be seen for a part to be repaired.
 LEAST_POINTS = {"foot": 2, "hand": 4}
 #: Values from which a reason counts as one, and of which multiples are compared: error in box sides, degrees, standard
 #: deviations, nats.
@@ -74,7 +75,9 @@ class PartScores:
     evidence: Float[np.ndarray, "N"]
     """Sum of the confidences of its points."""
     seen_points: Float[np.ndarray, "N"]
-    """Points of it that were seen."""
+    """Points of it that were seen, the ankle or wrist among them."""
+    own_points: Float[np.ndarray, "N"]
+    """Of these, those that turn with it."""
     refit: Float[np.ndarray, "N E"]
     """Axis-angle of its joints solved anew (`limb_ends.joints_of`)."""
     features: Float[np.ndarray, "N F"]
@@ -85,10 +88,10 @@ class PartScores:
     @property
     def is_repairable(self) -> np.ndarray:
         """Whether enough of it was seen."""
-        return self.seen_points >= LEAST_POINTS[self.part.split("_")[-1]]
+        return self.own_points >= LEAST_POINTS[self.part.split("_")[-1]]
 
 
-def observed_box_side(observations: Observations, min_confidence: float = 0.2) -> Float[np.ndarray, "N"]:
+def observed_box_side(observations: Observations, min_confidence: float = SEEN) -> Float[np.ndarray, "N"]:
     """Longer side of the box around the keypoints of each person, pixels."""
     points = np.asarray(observations.keypoints_2d, np.float64)
     confidence = observations.confidence
@@ -183,6 +186,8 @@ def score_part(people: LabelledPeople, part: str, *, scorer: PartScorer | None, 
     from_guess, refit_from_guess = (_from_guess(ends, values) for values in (pose, refit))
     drop = np.maximum(solved.start_cost - solved.cost, 0).astype(np.float64)
     seen = (weight > 0).sum(1).astype(np.float64)
+    points = limb_ends.limb_end_layout(part, layouts.get_layout(observations.layout))[0].points
+    own = (weight > 0)[:, [layouts.part_of(point) == part for point in points]].sum(1).astype(np.float64)
     features = {
         "cost_drop": np.log1p(drop),
         "turn_to_refit": np.sqrt(turn),
@@ -209,13 +214,14 @@ def score_part(people: LabelledPeople, part: str, *, scorer: PartScorer | None, 
         other_ends = limb_ends.limb_ends(
             body, observations, other_frames, part, box_side=people.box_side, options=options
         )
-        fingers = chosen_fingers(ends, other_ends, frames, other_frames, joints, refit)
+        on_fingers = np.array([limb_ends.is_on_finger(point) for point in points])
+        fingers = chosen_fingers(ends, other_ends, frames, other_frames, refit, joints=joints, on_fingers=on_fingers)
     table = np.stack([features[name] for name in FEATURES], -1).astype(np.float64)
     wrong = np.full(len(pose), np.nan) if scorer is None else scorer(part.split("_")[-1], table)
     scores = PartScores(
         part=part, wrong=wrong, reason=(), image_error=errors, refit_image_error=refit_errors,
         direction_degrees=direction, turn_degrees=turn, disagreement_degrees=disagreement, cost_drop=drop,
-        implausibility=unlikely, evidence=weight.sum(1), seen_points=seen, refit=refit, features=table,
+        implausibility=unlikely, evidence=weight.sum(1), seen_points=seen, own_points=own, refit=refit, features=table,
         fingers=fingers,
     )  # fmt: skip
     return dataclasses.replace(scores, reason=_reasons(scores, from_guess))
@@ -331,7 +337,7 @@ def _body_error(
     confidence = observations.confidence
     confidence = np.ones(seen.shape[:2]) if confidence is None else np.nan_to_num(np.asarray(confidence)[:, rows])
     distance = np.linalg.norm(pixels - seen, axis=-1) / box_side[:, None]
-    is_counted = (confidence > 0.2) & frames.is_supported[rows] & np.isfinite(distance)
+    is_counted = (confidence >= SEEN) & frames.is_supported[rows] & np.isfinite(distance)
     distance = np.where(is_counted, distance, np.inf)
     ordered = np.sort(distance, 1)
     middle = ordered[np.arange(len(ordered)), np.maximum(is_counted.sum(1) - 1, 0) // 2]

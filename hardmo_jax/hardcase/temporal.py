@@ -15,6 +15,8 @@ from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.skeleton import layouts
 
 #: Slack of times, seconds: frames 0.1 s apart are within 0.1 s of each other, however their times were rounded.
+#: Sums of angles that differ by less are equal, radians.
+_TIE = 1e-6
 _SLACK = 1e-3
 
 
@@ -102,17 +104,20 @@ def is_voted_wrong(
 
 
 def is_stray(
-    rows: Sequence[LabelRow], rotations: Float[np.ndarray, "N 3"], options: VoteOptions
+    rows: Sequence[LabelRow],
+    rotations: Float[np.ndarray, "N 3"],
+    options: VoteOptions,
 ) -> Bool[np.ndarray, "N"]:
     """Whether the ankle or wrist that each row would get is far from those that the frames of its run would.
 
     Args:
-        rows: Those that would be repaired.
-        rotations: Axis-angle that each would get.
+        rows: Those that would be repaired, and those around them that were.
+        rotations: Axis-angle that each would get or got.
         options: What is far, and which frames are a run.
 
     Returns:
-        One a row. The median of a run is that of its rotations with the least sum of angles to the others.
+        One a row. The median of a run is that of its rotations with the least sum of angles to the others; of several
+        such, as of any two, each must be near to all.
     """
     found = np.zeros(len(rows), bool)
     for track in tracks_of(rows):
@@ -123,9 +128,10 @@ def is_stray(
             near = np.flatnonzero((run == run[at]) & (np.abs(times - times[at]) <= 0.5 * options.run_seconds + _SLACK))
             turns = Rotation.from_rotvec(vectors[near])
             apart = np.array([(Rotation.from_rotvec(vector).inv() * turns).magnitude() for vector in vectors[near]])
-            median = Rotation.from_rotvec(vectors[near[apart.sum(1).argmin()]])
-            angle = (median.inv() * Rotation.from_rotvec(vectors[at])).magnitude()
-            found[place] = np.degrees(angle) > options.most_degrees
+            total = apart.sum(1)
+            medians = Rotation.from_rotvec(vectors[near[total <= total.min() + _TIE]])
+            angles = (medians.inv() * Rotation.from_rotvec(vectors[at])).magnitude()
+            found[place] = np.degrees(np.max(angles)) > options.most_degrees
     return found
 
 

@@ -273,6 +273,11 @@ class LabelRow:
         return self.status not in FAILED_STATUSES
 
     @property
+    def has_a_persons_word(self) -> bool:
+        """Whether a person made, accepted or rejected it: machines neither find nor repair anything in it."""
+        return self.origin == "human" or self.review != "none"
+
+    @property
     def belongs_to_a_person(self) -> bool:
         """Whether a person made or accepted it: no machine touches it."""
         return self.origin == "human" or self.review == "accepted"

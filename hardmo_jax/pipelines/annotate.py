@@ -173,9 +173,9 @@ def annotate(
     )
     if "labels.parquet" in present:
         rows = store.read_labels(output / "labels.parquet").rows
-        if any(row.belongs_to_a_person for row in rows):
+        if any(row.has_a_persons_word for row in rows):
             raise OutputFolderError(
-                f"{output} holds labels that a person made or accepted; give another --output_dir and merge afterwards"
+                f"{output} holds labels that a person made or reviewed; give another --output_dir and merge afterwards"
             )
     # Everything that can be wrong with the request is found before any work is done.
     body = load_body_option(options.body)

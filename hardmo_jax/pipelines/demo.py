@@ -54,6 +54,8 @@ class DemoSummary:
     scores: tuple[DemoScore, ...]
     num_labels: int
     """Of the dancers."""
+    num_unseen: int
+    """Labels filled in where nobody was seen."""
     num_strangers: int
     """Labels of nobody who is there."""
     seconds: float
@@ -101,12 +103,14 @@ def run_demo(
     body = annotate.load_body_option(annotate_options.body)
     usable = [row for row in before if row.is_usable]
     truth = demo_clip.packaged_truth()
-    rows, places = dancers_of_labels(body, usable, truth)
+    seen = [row for row in usable if (row.keypoint_confidence >= CONFIDENT).any()]
+    rows, places = dancers_of_labels(body, seen, truth)
     scores = _scores(body, rows, [after[row.label_id] for row in rows], truth, places)
     return DemoSummary(
         scores=scores,
         num_labels=len(rows),
-        num_strangers=len(usable) - len(rows),
+        num_unseen=len(usable) - len(seen),
+        num_strangers=len(seen) - len(rows),
         seconds=time.perf_counter() - begun,
     )
 
@@ -116,8 +120,10 @@ def dancers_of_labels(
 ) -> tuple[list[LabelRow], Int[np.ndarray, "N"]]:
     """Labels of dancers, and the row of the truth of each: whose keypoints lie nearest to those that were seen.
 
-    Filled-in labels, of whom nothing was seen, are of the dancer whose points are nearest to the fitted body's.
+    Labels of whom nothing was seen (filled in over a gap) are left out.
     """
+    if not rows:
+        return [], np.zeros(0, int)
     layout = layouts.get_layout(rows[0].keypoint_layout)
     model, is_supported = landmarks.point_model(body, layout)
     counted = is_supported & np.array([layouts.part_of(point) == "body" for point in layout.points])

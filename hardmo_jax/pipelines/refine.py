@@ -20,6 +20,7 @@ import numpy as np
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase.mine import SUBSETS, Subset, category_of
 from hardmo_jax.labels import provenance, store
+from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines import annotate
 from hardmo_jax.pipelines.annotate import BodyOptions
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns
@@ -37,6 +38,8 @@ from hardmo_jax.viz import overlay
 Progress = Callable[[str, int, int | None], None]
 #: What a run leaves in its folder.
 OWN_OUTPUTS = ("labels.parquet", "closeups", "sheet.png", "run.json")
+#: And a dry run, which leaves the others alone.
+_DRY_RUN = "dry_run.png"
 _UNFINISHED = ".refine-"
 
 
@@ -131,7 +134,7 @@ def refine(
             labels says.
         second_source: Labels of the same pictures by another detector, a folder or a file: what it saw of the hands or
             feet takes the place of what the labels have of them.
-        dry_run: Write nothing but the sheet.
+        dry_run: Write nothing but a sheet, `dry_run.png`.
         command: Command line, for `run.json`.
         progress: Called as work goes on.
 
@@ -142,15 +145,17 @@ def refine(
         FileNotFoundError: If there are no labels.
         hardmo_jax.labels.schema.LabelError: If they are damaged or of a newer version.
         hardmo_jax.pipelines.label_rows.LabelBodyError: If they are of another body.
-        RefineError: If the output folder holds anything else than an earlier run.
+        RefineError: If the output folder holds anything else than an earlier run, or somebody else changed the labels
+            meanwhile.
         hardmo_jax.pipelines.second_source.SecondSourceError: If the second source is of other pictures.
     """
     report = progress or (lambda stage, done, total: None)
     path, output = _labels_file(pathlib.Path(source)), pathlib.Path(output_folder)
     check_output_folder(
-        output, path, OWN_OUTPUTS, job="refine", source_lies=f"the labels {path} lie", error=RefineError
+        output, path, (_DRY_RUN, *OWN_OUTPUTS), job="refine", source_lies=f"the labels {path} lie", error=RefineError
     )
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
+    sha256_as_read = provenance.file_sha256(path) if path.is_file() else ""
     labels = store.read_labels(path)
     body = annotate.load_body_option(options.body)
     check_body_of_labels(labels.rows, body, source=str(path))
@@ -179,7 +184,7 @@ def refine(
         output.mkdir(parents=True, exist_ok=True)
         with record.stage("draw"):
             sheet = drawn.sheet(_chosen(found), report)
-        overlay.write_png(output / "sheet.png", sheet)
+        overlay.write_png(output / _DRY_RUN, sheet)
     elif not done:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
@@ -192,6 +197,10 @@ def refine(
             overlay.write_png(folder / "sheet.png", sheet)
             # The store first: from it the folder can be made again, should the run be stopped in between.
             if not is_same:
+                if provenance.file_sha256(path) != sha256_as_read:
+                    raise RefineError(
+                        f"{path}: somebody else wrote to it during this run, so that this one did not; run it again"
+                    )
                 store.write_labels(path, found.rows, extra=labels.extra)
             _write_record(record, folder, found, labels, body, path, config_sha256)
             replace_outputs(folder, output, OWN_OUTPUTS)
@@ -260,19 +269,25 @@ def _chosen(found: RefinedLabels) -> list[RefinedPartOfLabel]:
 
 def _counts(found: RefinedLabels) -> tuple[RefineCounts, ...]:
     """Of all, by side, by category."""
-    groups: dict[str, list[RefinedPartOfLabel]] = {"all": []}
-    unrepairable = collections.Counter[str]()
+    # A category may be called `left`.
+    groups: dict[tuple[str, str], list[RefinedPartOfLabel]] = {("all", "all"): []}
+    unrepairable = collections.Counter[tuple[str, str]]()
     sides = sorted({part.found.part for part in found.parts} | {one.part for one in found.mined.unrepairable})
-    categories = sorted({category_of(row) for row in found.examined})
-    for name in (*map(_side, sides), *categories):
-        groups[name] = []
+    for name in map(_side, sides):
+        groups["side", name] = []
+    for name in sorted({category_of(row) for row in found.examined}):
+        groups["category", name] = []
+
+    def keys(part: str, row: LabelRow) -> tuple[tuple[str, str], ...]:
+        return ("all", "all"), ("side", _side(part)), ("category", category_of(row))
+
     for part in found.parts:
-        for name in ("all", _side(part.found.part), category_of(part.before)):
-            groups[name].append(part)
+        for key in keys(part.found.part, part.before):
+            groups[key].append(part)
     for one in found.mined.unrepairable:
-        unrepairable.update(("all", _side(one.part), category_of(found.examined[one.row])))
+        unrepairable.update(keys(one.part, found.examined[one.row]))
     chosen = set(found.mined.chosen)
-    return tuple(_counted(name, parts, chosen, unrepairable[name]) for name, parts in groups.items())
+    return tuple(_counted(key[1], parts, chosen, unrepairable[key]) for key, parts in groups.items())
 
 
 def _side(part: str) -> str:

@@ -183,8 +183,7 @@ def _subject(
 
 def _file_name(place: int, part: RefinedPartOfLabel) -> str:
     """The surest first; letters of the source that no file system minds."""
-    stem = "".join(
-        letter if letter.isalnum() else "_" for letter in pathlib.PurePosixPath(part.before.source_path).stem
-    )
+    name = pathlib.PurePosixPath(part.before.source_path).stem
+    stem = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
     row = part.before
     return f"{place:04d}_{stem[:60]}_frame{row.frame_index:06d}_person{row.track_id}_{part.found.part}.png"

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase import mine, temporal
 from hardmo_jax.hardcase.mine import Mined, MinedPart, MineOptions, Subset
 from hardmo_jax.hardcase.refine import GateOptions, gate, refine_part
 from hardmo_jax.hardcase.temporal import VoteOptions
-from hardmo_jax.labels import store
+from hardmo_jax.labels import schema, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.networks.part_scorer import PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines.label_rows import measured_again, params_of_labels, pose_columns
@@ -26,6 +27,7 @@ from hardmo_jax.pipelines.score_labels import (
     with_part,
     without_scores,
 )
+from hardmo_jax.recovery.part_evidence import SEEN, part_evidence
 from hardmo_jax.skeleton import layouts
 
 Progress = Callable[[str, int, int | None], None]
@@ -103,13 +105,13 @@ def refine_labels(
         progress: Told the stage, what is done, and of how much.
 
     Returns:
-        The labels. What a person made or accepted, and failed fits, are the same objects.
+        The labels. What a person made or reviewed, and failed fits, are the same objects.
     """
     scorer = scorer or packaged_part_scorer()
     parts = tuple(f"{side}_{options.subset}" for side in layouts.SIDES)
     newest = {row.label_id: row for row in store.latest_labels(rows)}
     was_newest = dict(newest)
-    open_ids = [name for name, row in newest.items() if not row.belongs_to_a_person]
+    open_ids = [name for name, row in newest.items() if not row.has_a_persons_word]
     scored = score_labels([newest[name] for name in open_ids], body, scorer=scorer, progress=progress)
     num_scored = sum(new is not newest[name] for name, new in zip(open_ids, scored, strict=True))
     newest |= dict(zip(open_ids, scored, strict=True))
@@ -118,10 +120,14 @@ def refine_labels(
     mined = mine.mine(examined, options.subset, options.mine)
     outcomes = _outcomes_without_solving(examined, newest, mined, options)
     to_solve = [found for found in mined.wrong if (examined[found.row].label_id, found.part) not in outcomes]
-    candidates = _solved(examined, newest, to_solve, outcomes, body, options, scorer, origin or {}, progress)
+    made = _solved(examined, newest, to_solve, outcomes, body, options, scorer, origin or {}, progress)
 
     current = [newest[row.label_id] if row is was_newest[row.label_id] else row for row in rows]
-    merged = store.merge_labels(current, candidates, keep_history=True)
+    merged = store.merge_labels(current, made.together, keep_history=True)
+    # One part that became a little worse must not cost the other its repair.
+    is_taken = {row.label_id for row in merged if row.label_version > newest[row.label_id].label_version}
+    alone = [row for row in made.alone if row.label_id not in is_taken]
+    merged = store.merge_labels(merged, alone, keep_history=True)
     newest = {row.label_id: row for row in store.latest_labels(merged)}
     final = _with_outcomes(newest, outcomes)
     kept = {(row.label_id, row.label_version): row for row in final}
@@ -165,7 +171,7 @@ def _examined(rows: Sequence[LabelRow], newest: dict[str, LabelRow], parts: tupl
         if row.label_id not in found or row.label_version > found[row.label_id].label_version:
             found[row.label_id] = row
     # A person's word on the newest version stands for all versions.
-    return [row for name, row in found.items() if not newest[name].belongs_to_a_person]
+    return [row for name, row in found.items() if not newest[name].has_a_persons_word]
 
 
 def _outcomes_without_solving(
@@ -191,6 +197,16 @@ def _outcomes_without_solving(
     return outcomes
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Made:
+    """New versions to be offered to the store."""
+
+    together: list[LabelRow]
+    """With all repaired parts of a label."""
+    alone: list[LabelRow]
+    """With one of them each, of labels of which several are repaired."""
+
+
 def _solved(
     examined: Sequence[LabelRow],
     newest: dict[str, LabelRow],
@@ -201,9 +217,11 @@ def _solved(
     scorer: PartScorer,
     origin: dict[str, Any],
     progress: Progress | None,
-) -> list[LabelRow]:
+) -> _Made:
     """Labels with the parts that pass the gate; what became of the others goes into `outcomes`."""
+    gate_options = dataclasses.replace(options.gate, min_probability=options.mine.min_probability)
     made: dict[str, LabelRow] = {}
+    repaired: dict[str, list[str]] = {}
     for part in sorted({found.part for found in to_solve}):
         names = [examined[found.row].label_id for found in to_solve if found.part == part]
         rows = [made.get(name, newest[name]) for name in names]
@@ -212,32 +230,83 @@ def _solved(
         stored = np.array([_probability(row, part) for row in rows])
         passes, turned = np.zeros(len(rows), bool), np.zeros((len(rows), 3))
         for places, _, scores in pieces:
-            words = gate(dataclasses.replace(scores, wrong=stored[places]), options.gate)
+            words = gate(dataclasses.replace(scores, wrong=stored[places]), gate_options)
             passes[places] = [word == "refined" for word in words]
             turned[places] = scores.refit[:, :3]
-        at_all = np.flatnonzero(passes)
         strays = np.zeros(len(rows), bool)
-        strays[at_all] = temporal.is_stray([rows[place] for place in at_all], turned[at_all], options.vote)
+        at_all = np.flatnonzero(passes)
+        strays[at_all] = _strays([rows[place] for place in at_all], turned[at_all], newest, part, options.vote)
         for places, _, scores in pieces:
             some = [rows[place] for place in places]
             trusted = dataclasses.replace(scores, wrong=np.where(strays[places], 0.0, stored[places]))
-            found = refine_part(body, params_of_labels(some, body), trusted, options.gate)
+            found = refine_part(body, params_of_labels(some, body), trusted, gate_options)
             for at, row in enumerate(some):
                 word = "strays" if strays[places[at]] else found.outcome[at]
                 outcomes[row.label_id, part] = word
-                if word != "refined":
-                    continue
-                changed = dataclasses.replace(row, **pose_columns(_one(found.params, at)), review="none", **origin)
-                made[row.label_id] = with_part(without_scores(changed, part), part, {"outcome_by_part": "refined"})
-    if not made:
-        return []
-    candidates = []
+                if word == "refined":
+                    columns = pose_columns(_one(found.params, at))
+                    made[row.label_id] = _repaired(dataclasses.replace(row, **columns, **origin), part)
+                    repaired.setdefault(row.label_id, []).append(part)
+    alone = [
+        _repaired(_with_pose_of(newest[name], made[name], part, origin), part)
+        for name, parts in repaired.items()
+        if len(parts) > 1
+        for part in parts
+    ]
+    together = list(made.values())
+    return _Made(
+        together=_judged_again(together, body, scorer, progress), alone=_judged_again(alone, body, scorer, progress)
+    )
+
+
+def _strays(
+    rows: Sequence[LabelRow],
+    turned: Float[np.ndarray, "N 3"],
+    newest: dict[str, LabelRow],
+    part: str,
+    options: VoteOptions,
+) -> Bool[np.ndarray, "N"]:
+    """Which rows would get a part far from those of the frames around them, of which some were repaired before."""
+    own = {row.label_id for row in rows}
+    before = [row for row in newest.values() if row.outcome_by_part[part] == "refined" and row.label_id not in own]
+    rotations = [temporal.rotation_of(row, part) for row in before]
+    together = np.concatenate([turned, np.reshape(rotations, (-1, 3))])
+    return temporal.is_stray([*rows, *before], together, options)[: len(rows)]
+
+
+def _repaired(row: LabelRow, part: str) -> LabelRow:
+    """A label whose part is yet to be scored, and rests on what was seen of it."""
+    layout = layouts.get_layout(row.keypoint_layout)
+    found = part_evidence(layout, row.keypoint_confidence[None], frames_per_second=None, longest_gap_seconds=0.0)
+    values: dict[str, Any] = {"outcome_by_part": "refined"}
+    if found.status[part][0] == SEEN:
+        values |= {"evidence_by_part": SEEN, "spread_by_part": float(found.spread[part][0])}
+    return with_part(without_scores(row, part), part, values)
+
+
+def _with_pose_of(row: LabelRow, made: LabelRow, part: str, origin: dict[str, Any]) -> LabelRow:
+    """A label with one part as it was repaired."""
+    side, kind = part.split("_")
+    names = {"foot": ("ankle", "foot"), "hand": ("elbow", "wrist")}[kind]
+    joints = layouts.SMPL_JOINTS[1 : 1 + schema.NUM_BODY_JOINTS]
+    body_pose = row.body_pose.copy()
+    for name in names:
+        body_pose[joints.index(f"{side}_{name}")] = made.body_pose[joints.index(f"{side}_{name}")]
+    changes: dict[str, Any] = {"body_pose": body_pose}
+    if kind == "hand":
+        changes[f"{side}_hand_pose"] = getattr(made, f"{side}_hand_pose")
+    return dataclasses.replace(row, **changes, **origin)
+
+
+def _judged_again(
+    rows: Sequence[LabelRow], body: BodyModel, scorer: PartScorer, progress: Progress | None
+) -> list[LabelRow]:
+    """Changed labels with points, errors and scores of their own."""
     by_layout: dict[str, list[LabelRow]] = {}
-    for row in made.values():
+    for row in rows:
         by_layout.setdefault(row.keypoint_layout, []).append(row)
-    for group in by_layout.values():
-        candidates += measured_again(group, body)
-    return score_labels(candidates, body, scorer=scorer)
+    measured = [row for group in by_layout.values() for row in measured_again(group, body)]
+    return score_labels(measured, body, scorer=scorer, progress=progress) if measured else []
 
 
 def _one(params: Any, at: int) -> Any:
@@ -263,6 +332,6 @@ def _with_outcomes(newest: dict[str, LabelRow], outcomes: dict[tuple[str, str], 
         word = "no_better" if word == "refined" else word
         if was != word:
             found[name] = with_part(row, part, {"outcome_by_part": word})
-    open_ids = [name for name, row in found.items() if not row.belongs_to_a_person]
+    open_ids = [name for name, row in found.items() if not row.has_a_persons_word]
     found |= dict(zip(open_ids, with_inconsistency([found[name] for name in open_ids]), strict=True))
     return list(found.values())

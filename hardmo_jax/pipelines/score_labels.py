@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting.evidence import SEEN
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS, LimbEndOptions
 from hardmo_jax.hardcase import temporal
 from hardmo_jax.hardcase.part_scores import PartScores, labelled_people, score_part
@@ -21,8 +22,6 @@ from hardmo_jax.pipelines.label_rows import observations_of_labels, params_of_la
 from hardmo_jax.pipelines.second_opinion import PEOPLE_AT_ONCE, second_opinion
 
 Progress = Callable[[str, int, int | None], None]
-#: Keypoints below it were not seen.
-_MIN_CONFIDENCE = 0.2
 #: Columns of the label and what they are in `PartScores`.
 _COLUMNS = {
     "direction_error_by_part": "direction_degrees",
@@ -56,7 +55,7 @@ def score_labels(
     """
     scored = list(rows)
     lacking = [place for place, row in enumerate(rows) if row.is_usable and lacks_scores(row)]
-    seen_at_all = [place for place in lacking if (rows[place].keypoint_confidence >= _MIN_CONFIDENCE).any()]
+    seen_at_all = [place for place in lacking if (rows[place].keypoint_confidence >= SEEN).any()]
     for place in set(lacking) - set(seen_at_all):
         for part in LIMB_ENDS:
             scored[place] = with_part(scored[place], part, {"reason_by_part": "unrepairable"})
@@ -143,7 +142,7 @@ def _columns(scores: PartScores, at: int) -> dict[str, Any]:
     """One label's scores as its columns."""
     values: dict[str, Any] = {name: _value(getattr(scores, field)[at]) for name, field in _COLUMNS.items()}
     # The network was never shown parts of which nothing was seen.
-    is_known = scores.seen_points[at] > 0 and np.isfinite(scores.wrong[at])
+    is_known = scores.own_points[at] > 0 and np.isfinite(scores.wrong[at])
     values["wrong_by_part"] = float(np.clip(scores.wrong[at], 0, 1)) if is_known else None
     values["reason_by_part"] = scores.reason[at]
     return values

@@ -14,6 +14,7 @@ from scipy import optimize
 
 from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting.evidence import SEEN
 from hardmo_jax.hardcase.mine import Subset
 from hardmo_jax.hardcase.part_scores import LEAST_POINTS
 from hardmo_jax.labels import store
@@ -22,8 +23,6 @@ from hardmo_jax.pipelines.label_rows import measured_again
 from hardmo_jax.pipelines.score_labels import with_part, without_scores
 from hardmo_jax.skeleton import layouts, regressors
 
-#: Keypoints below it were not seen.
-_SEEN = 0.2
 _BASE = {"foot": "ankle", "hand": "wrist"}
 
 
@@ -84,7 +83,7 @@ def with_second_source(
     others: dict[tuple[str, int], list[LabelRow]] = {}
     for row in store.latest_labels(second):
         others.setdefault((row.source_sha256, row.frame_index), []).append(row)
-    newest = [row for row in store.latest_labels(rows) if not row.belongs_to_a_person]
+    newest = [row for row in store.latest_labels(rows) if not row.has_a_persons_word]
     by_picture: dict[tuple[str, int], list[LabelRow]] = {}
     for row in newest:
         by_picture.setdefault((row.source_sha256, row.frame_index), []).append(row)
@@ -126,7 +125,7 @@ def _distance(row: LabelRow, other: LabelRow) -> float:
     shared = [(ours.index(point), theirs.index(point)) for point in ours
               if point in theirs and layouts.part_of(point) == "body"]  # fmt: skip
     own, their = (np.array(places, int) for places in zip(*shared, strict=True)) if shared else ([], [])
-    seen = np.minimum(row.keypoint_confidence[own], other.keypoint_confidence[their]) >= _SEEN
+    seen = np.minimum(row.keypoint_confidence[own], other.keypoint_confidence[their]) >= SEEN
     if not seen.any():
         return float("inf")
     apart = np.linalg.norm(row.keypoints_2d[own] - other.keypoints_2d[their], axis=-1)[seen]
@@ -147,7 +146,7 @@ def _fused(row: LabelRow, other: LabelRow, subset: Subset, options: FusionOption
         part = f"{side}_{subset}"
         own = np.array([layouts.part_of(point) == part for point in ours.points], bool)
         base = np.array([regressors.place_of(point) == f"{side}_{_BASE[subset]}" for point in ours.points], bool)
-        seen = own & (their_confidence >= _SEEN)
+        seen = own & (their_confidence >= SEEN)
         if seen.sum() < LEAST_POINTS[subset] or their_confidence[seen].mean() < options.least_confidence:
             continue
         if not _same_base(row, their_points, their_confidence, base, options):
@@ -179,7 +178,7 @@ def _same_base(
     options: FusionOptions,
 ) -> bool:
     """Whether both saw the wrist or ankle in one place; nothing speaks against it where one of them did not."""
-    both = base & (row.keypoint_confidence >= _SEEN) & (their_confidence >= _SEEN)
+    both = base & (row.keypoint_confidence >= SEEN) & (their_confidence >= SEEN)
     apart = np.linalg.norm(row.keypoints_2d - their_points, axis=-1)[both]
     return not len(apart) or float(apart.min()) <= options.most_base_apart * _box_side(row)
 

@@ -8,6 +8,7 @@ import pytest
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.hardcase.fingers import chosen_fingers, finger_joints
 from hardmo_jax.hardcase.part_scores import observed_box_side
+from hardmo_jax.skeleton import layouts
 from tests.pipelines import refined_people
 
 PART = "left_hand"
@@ -33,7 +34,9 @@ def chosen(people, label, other):
         for one in frames
     ]
     joints = finger_joints(body, PART)
-    fingers = chosen_fingers(*ends, *frames, joints, np.asarray(ends[0].pose))
+    points = limb_ends.limb_end_layout(PART, layouts.get_layout(observations.layout))[0].points
+    on_fingers = np.array([limb_ends.is_on_finger(point) for point in points])
+    fingers = chosen_fingers(*ends, *frames, np.asarray(ends[0].pose), joints=joints, on_fingers=on_fingers)
     seen = (np.asarray(ends[0].weight) > 0).sum(1) >= 15
     return fingers, frames[0].full_pose[:, joints], frames[1].full_pose[:, joints], seen
 

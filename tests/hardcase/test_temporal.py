@@ -87,6 +87,11 @@ def test_refit_far_from_the_median_of_its_run_strays():
     assert strays(frames(5), [10, 12, 40, 11, 9]) == [False] * 5
 
 
+def test_two_frames_that_disagree_both_stray_whichever_is_first():
+    assert strays(frames(2), [0, 80]) == strays(frames(2), [80, 0]) == [True, True]
+    assert strays(frames(2), [0, 20]) == [False, False]
+
+
 def test_run_ends_at_a_gap_and_far_frames_are_not_compared():
     rows = video([0.0, 0.03, 0.06, 0.5, 0.53, 0.56], [0.95] * 6)
     assert strays(rows, [0, 0, 0, 90, 90, 90]) == [False] * 6

@@ -5,9 +5,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.hardcase.mine import MineOptions
+from hardmo_jax.labels import store
 from hardmo_jax.pipelines import label_rows, refine_labels, score_labels
 from hardmo_jax.pipelines.refine_labels import LabelRefineOptions
 from hardmo_jax.skeleton import flips, layouts
@@ -210,8 +212,8 @@ def test_feet_are_repaired_on_top_of_hands(hands):
     assert not run(both.rows, "foot").is_changed
 
 
-@pytest.mark.parametrize("words", [{"origin": "human"}, {"review": "accepted"}])
-def test_what_a_person_made_or_accepted_is_not_touched(planted, words):
+@pytest.mark.parametrize("words", [{"origin": "human"}, {"review": "accepted"}, {"review": "rejected"}])
+def test_what_a_person_made_or_reviewed_is_not_touched(planted, words):
     rows = [dataclasses.replace(row, **words) for row in refined_people.planted_labels(32)[0][:12]]
     made = run(rows)
     assert not made.is_changed
@@ -261,6 +263,69 @@ def test_single_wrong_frame_of_a_video_is_outvoted_and_a_wrong_stretch_is_repair
     # Of one stretch one part makes the subset, all are repaired.
     assert sum(one.part == name for one in stretch.mined.chosen) == 1
     assert not run(stretch.rows, "foot").is_changed
+
+
+def test_repairs_around_a_stray_speak_when_it_is_asked_again():
+    """Eight frames that turn one way and one that turns otherwise: what was a stray stays one."""
+    scored = run(refined_people.planted_labels(32)[0], "hand")
+    repaired = [part for part in scored.parts if part.outcome == "refined" and part.found.part == "left_hand"]
+    wrist = layouts.SMPL_JOINTS.index("left_wrist") - 1
+    turns = [Rotation.from_rotvec(part.after.body_pose[wrist]) for part in repaired]
+    apart = np.array([[np.degrees((first.inv() * second).magnitude()) for second in turns] for first in turns])
+    usual, odd = (repaired[place].before for place in np.unravel_index(apart.argmax(), apart.shape))
+    first = run(film([usual] * 4 + [odd] + [usual] * 4), "hand")
+    words = {part.before.frame_index: part.outcome for part in first.parts if part.found.part == "left_hand"}
+    assert words[4] == "strays"
+    assert sum(word == "refined" for word in words.values()) == 8
+    again = run(first.rows, "hand", again=True)
+    words = {part.before.frame_index: part.outcome for part in again.parts if part.found.part == "left_hand"}
+    assert words[4] == "strays"
+
+
+def test_repaired_part_rests_on_what_was_seen():
+    unseen = {"evidence_by_part": dict.fromkeys(layouts.PARTS, "unseen")}
+    spread = {"spread_by_part": dict.fromkeys(layouts.PARTS, 0.2)}
+    found = run([dataclasses.replace(row, **unseen, **spread) for row in refined_people.planted_labels(32)[0]], "hand")
+    repaired = [part for part in found.parts if part.outcome == "refined"]
+    assert repaired
+    for part in repaired:
+        assert part.after.evidence_by_part[part.found.part] == "seen"
+        assert part.after.spread_by_part[part.found.part] < 0.1
+        assert part.after.evidence_by_part["left_foot"] == "unseen"
+
+
+def test_ankle_alone_says_nothing_of_a_foot():
+    points = layouts.get_layout("openpose67").points
+    is_foot = np.array([(layouts.part_of(point) or "").endswith("foot") for point in points])
+    labels = [
+        dataclasses.replace(row, keypoint_confidence=np.where(is_foot, 0, row.keypoint_confidence))
+        for row in refined_people.planted_labels(32)[0]
+    ]
+    found = run(labels, "foot")
+    assert found.parts == ()
+    for row in found.rows:
+        for side in layouts.SIDES:
+            assert row.wrong_by_part[f"{side}_foot"] is None
+            assert row.reason_by_part[f"{side}_foot"] == "unrepairable"
+
+
+def test_one_part_that_gets_worse_does_not_cost_the_other_its_repair(monkeypatch):
+    def is_better(existing, candidate, *arguments):
+        # As if the right one had become worse.
+        return [candidate.outcome_by_part[f"{side}_hand"] == "refined" for side in layouts.SIDES] == [True, False]
+
+    monkeypatch.setattr(store, "_is_better", is_better)
+    found = run(refined_people.planted_labels(32)[0], "hand")
+    outcome = {(part.before.label_id, part.found.part): part for part in found.parts}
+    both = [row for row in found.examined if all((row.label_id, f"{side}_hand") in outcome for side in layouts.SIDES)]
+    kept = [row for row in both if outcome[row.label_id, "left_hand"].outcome == "refined"]
+    assert kept
+    for row in kept:
+        part = outcome[row.label_id, "right_hand"]
+        assert part.outcome == "no_better"
+        wrist = layouts.SMPL_JOINTS.index("right_wrist") - 1
+        np.testing.assert_array_equal(part.after.body_pose[wrist], row.body_pose[wrist])
+        np.testing.assert_array_equal(part.after.right_hand_pose, row.right_hand_pose)
 
 
 def test_mining_limits_are_those_of_the_options(planted):

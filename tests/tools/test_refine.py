@@ -161,8 +161,48 @@ def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path):
     summary = refine.refine(tmp_path / "labels", tmp_path / "out", options=options("foot"), dry_run=True)
     assert summary.counts[0].refined > 0
     after = files_of(tmp_path)
-    assert set(after) - set(before) == {pathlib.Path("out/sheet.png")}
+    assert set(after) - set(before) == {pathlib.Path("out/dry_run.png")}
     assert {name: data for name, data in after.items() if name in before} == before
+
+
+def test_dry_run_leaves_the_sheet_of_a_finished_run(tmp_path):
+    make_store(tmp_path)
+    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
+    sheet = (tmp_path / "out" / "sheet.png").read_bytes()
+    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("foot"), dry_run=True)
+    assert (tmp_path / "out" / "sheet.png").read_bytes() == sheet
+
+
+def test_labels_that_somebody_changed_meanwhile_are_not_overwritten(tmp_path):
+    rows = make_store(tmp_path)
+    path = tmp_path / "labels" / "labels.parquet"
+
+    def review(stage, done, total):
+        if stage == "score" and not done:
+            store.write_labels(path, [dataclasses.replace(row, review="accepted") for row in rows])
+
+    with pytest.raises(refine.RefineError, match="somebody else wrote to it"):
+        refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"), progress=review)
+    assert all(row.review == "accepted" for row in store.read_labels(path).rows)
+    assert not (tmp_path / "out").exists()
+
+
+def test_categories_of_strangers_break_nothing(tmp_path):
+    """A category called as a side is counted apart, and markup, long names and wide letters are letters."""
+    rows = make_store(tmp_path)
+    path = tmp_path / "labels" / "labels.parquet"
+    photo = tmp_path / "in" / rows[0].source_path
+    wide = photo.with_name("\U0001f57a" * 50 + ".png")
+    photo.rename(wide)
+    changed = [dataclasses.replace(row, category="left" if place % 2 else "[/red]") for place, row in enumerate(rows)]
+    changed[0] = dataclasses.replace(changed[0], source_path=f"photos/{wide.name}", label_id="")
+    store.write_labels(path, changed)
+    done = run_tool("--subset=hand", f"--input={tmp_path / 'labels'}", f"--output_dir={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    assert "[/red]" in done.stdout
+    counts = json.loads((tmp_path / "out" / "run.json").read_text())["results"]["counts"]
+    total = counts[0]["wrong"]
+    assert sum(count["wrong"] for count in counts[1:]) == 2 * total, "once by side, once by category"
 
 
 def test_labels_of_an_older_schema_are_migrated_and_it_is_said(tmp_path):

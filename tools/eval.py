@@ -27,6 +27,7 @@ from hardmo_jax.pipelines import (
     benchmark_motion,
     evaluation_report,
     planted_benchmark,
+    planted_motion,
     planted_report,
     prepare,
     scoring,
@@ -48,6 +49,8 @@ _COMPARE = flags.DEFINE_list(
     "Two or more of: methods of the config, files of predictions, folders of labels; each is compared with the one "
     "before it. `all`, or no value: the methods of the config.",
 )
+#: Set of clips that errors which last are planted in.
+_CLIPS = "video_correlated"
 _SET = flags.DEFINE_string("set", "test", "Set that --predictions, --labels and --compare are scored on.")
 _PLANTED = flags.DEFINE_enum(
     "planted",
@@ -121,7 +124,15 @@ def _planted(
         progress=progress,
     )  # fmt: skip
     found = planted_report.planted_report(scores, ungated=ungated)
+    voted = []
+    if _PLANTED.value == "ablation":
+        clips = pipeline.load_set(folder, _CLIPS, limit=options.limit)
+        voted = planted_motion.run_voted(
+            load.open_body(view="smplh"), clips, pool, planted_benchmark.PlantedOptions(), progress=progress
+        )
+        found.append(planted_report.voted_table(voted))
     values = {
+        "clips": planted_report.planted_mapping(voted),
         "scores": planted_report.planted_mapping(scores),
         "without_gate": planted_report.planted_mapping(ungated),
         "benchmark": prepare.read_benchmark(folder),

@@ -29,6 +29,47 @@ class PlantOptions:
             raise ValueError(f"`share` lies in [0, 1] and `degrees` in order within 0 to 180, got {self}")
 
 
+def plant_stretches(
+    rng: np.random.Generator,
+    rotation: Float[np.ndarray, "T 3"],
+    others: Float[np.ndarray, "M 3"],
+    options: PlantOptions,
+    *,
+    shortest: int,
+    longest: int,
+) -> tuple[Float[np.ndarray, "T 3"], Bool[np.ndarray, "T"]]:
+    """Turn a joint of one clip for stretches of frames: what goes wrong in a video stays wrong for a while.
+
+    A stretch begins with a pose that another had; the turn from the true pose to it stays the same until its end.
+
+    Args:
+        rng: Source of all chance.
+        rotation: Axis-angle of a joint in frames one after the other.
+        others: Of the same joint, of other people.
+        options: Which share of all frames, how far.
+        shortest: Frames of a stretch.
+        longest: Frames of a stretch.
+    """
+    count, mean = len(rotation), 0.5 * (shortest + longest)
+    planted, is_planted = np.array(rotation), np.zeros(count, bool)
+    # Of n frames, a stretch begins with this probability where none is.
+    begins = options.share / (mean * max(1 - options.share, 1e-9))
+    certain = dataclasses.replace(options, share=1.0)
+    first = 0
+    while first < count:
+        if rng.random() >= begins:
+            first += 1
+            continue
+        rows = slice(first, min(first + int(rng.integers(shortest, longest + 1)), count))
+        one, is_found = plant(rng, rotation[rows][:1], others, certain)
+        if is_found[0]:
+            turn = Rotation.from_rotvec(rotation[rows][0]).inv() * Rotation.from_rotvec(one[0])
+            planted[rows] = (Rotation.from_rotvec(rotation[rows]) * turn).as_rotvec()
+            is_planted[rows] = True
+        first = rows.stop
+    return planted, is_planted
+
+
 def plant(
     rng: np.random.Generator,
     rotation: Float[np.ndarray, "N 3"],

@@ -15,9 +15,9 @@ from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.skeleton import layouts
 
 #: Slack of times, seconds: frames 0.1 s apart are within 0.1 s of each other, however their times were rounded.
+_SLACK = 1e-3
 #: Sums of angles that differ by less are equal, radians.
 _TIE = 1e-6
-_SLACK = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,11 +96,27 @@ def is_voted_wrong(
         found = probability >= min_probability
     for track in tracks_of(rows):
         times = np.array([rows[place].time_seconds for place in track], np.float64)
-        own = probability[track]
-        for at, place in enumerate(track):
-            near = own[(np.abs(times - times[at]) <= options.seconds + _SLACK) & np.isfinite(own)]
-            found[place] = len(near) > 0 and np.median(near) >= min_probability
+        with np.errstate(invalid="ignore"):
+            found[track] = voted_probability(times, probability[track], options.seconds) >= min_probability
     return found
+
+
+def voted_probability(
+    times: Float[np.ndarray, "T"], probability: Float[np.ndarray, "T"], seconds: float
+) -> Float[np.ndarray, "T"]:
+    """Median over the frames within some time of each, itself among them; NaN where none of them has a probability.
+
+    Args:
+        times: Of frames of one person, seconds.
+        probability: NaN where there is none.
+        seconds: How near the frames are that vote.
+    """
+    voted = np.full(len(times), np.nan)
+    for at, time in enumerate(times):
+        near = probability[(np.abs(times - time) <= seconds + _SLACK) & np.isfinite(probability)]
+        if len(near):
+            voted[at] = np.median(near)
+    return voted
 
 
 def is_stray(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hardmo_jax.array_types import Bool
+from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.planted_errors import PlantOptions
@@ -170,7 +170,6 @@ def _summary(
         np.concatenate(values) for values in ([part.wrong for part in scores], planted, refined)
     )
     errors = [{name: np.concatenate([side[name] for side in sides]) for name in sides[0]} for sides in tables]
-    threshold = np.quantile(wrong[~is_planted], 1 - _FALSE_ALARMS)
     is_mined = wrong >= gate.min_probability
     is_good = ~is_planted
     features = np.concatenate([part.features for part in scores])
@@ -188,7 +187,7 @@ def _summary(
         planted=int(is_planted.sum()),
         area_under_curve=area_under_curve(wrong, is_planted),
         other_areas=asked,
-        recall_at_5_percent=_mean(wrong[is_planted] > threshold),
+        recall_at_5_percent=recall_at_false_alarms(wrong, is_planted),
         precision=_mean(is_planted[is_mined]),
         recall=_mean(is_mined[is_planted]),
         refined=_mean(is_refined[is_planted]),
@@ -203,6 +202,11 @@ def _summary(
         good_after=_mean(errors[1]["from_base"][is_good & is_refined]),
         parts_per_second=len(wrong) / sum(seconds),
     )
+
+
+def recall_at_false_alarms(wrong: Float[np.ndarray, "N"], is_planted: Bool[np.ndarray, "N"]) -> float:
+    """Share of the planted parts that are found where a twentieth of the right ones is taken for wrong."""
+    return _mean(wrong[is_planted] > np.quantile(wrong[~is_planted], 1 - _FALSE_ALARMS))
 
 
 def _mean(values: np.ndarray) -> float:

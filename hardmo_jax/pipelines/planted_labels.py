@@ -1,18 +1,20 @@
 """Labels with planted errors, and what is said of their feet and hands: for the training of the scorer and its test."""
 
 import dataclasses
-from typing import Literal
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from hardmo_jax.array_types import Bool
+from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.data import hand_poses, staging
 from hardmo_jax.data.detector_noise import DetectorNoise
 from hardmo_jax.data.hard_set import HardSet
-from hardmo_jax.data.planted_errors import PlantOptions, plant
+from hardmo_jax.data.planted_errors import PlantOptions, plant, plant_stretches
 from hardmo_jax.data.pose_pool import JOINTS, PosePool
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS
@@ -24,6 +26,8 @@ LabelKind = Literal["truth", "pseudo"]
 LABEL_KINDS: tuple[LabelKind, ...] = ("truth", "pseudo")
 #: Hands that wrists are planted from.
 _HANDS = 20_000
+#: Shortest and longest time for which a part of a clip is wrong.
+_STRETCH_SECONDS = (0.25, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,51 @@ def planted_labels(
         seed: Of the benchmark.
         name: Part of its randomness.
     """
+    return _planted(body, clean, pool, functools.partial(plant, options=options), seed=seed, name=name)
+
+
+def planted_clips(
+    body: BodyModel,
+    clean: BodyParams,
+    pool: PosePool,
+    options: PlantOptions,
+    *,
+    windows: Int[np.ndarray, "N"],
+    frames_per_second: float,
+    seed: int,
+    name: str,
+) -> PlantedLabels:
+    """Labels of clips of which some ankles and wrists are another person's for a quarter of a second to a second.
+
+    Args:
+        body: Of the labels.
+        clean: Labels without errors.
+        pool: Poses that ankles are taken from; wrists come from the prior over hands.
+        options: How many, how far.
+        windows: Clip of each label, its frames in order.
+        frames_per_second: Of the clips.
+        seed: Of the benchmark.
+        name: Part of its randomness.
+    """
+    shortest, longest = (max(round(seconds * frames_per_second), 1) for seconds in _STRETCH_SECONDS)
+
+    def plant_clips(
+        rng: np.random.Generator, rotation: Float[np.ndarray, "N 3"], others: Float[np.ndarray, "M 3"]
+    ) -> tuple[Float[np.ndarray, "N 3"], Bool[np.ndarray, "N"]]:
+        planted, is_planted = np.array(rotation), np.zeros(len(rotation), bool)
+        for window in np.unique(windows):
+            rows = np.flatnonzero(windows == window)
+            planted[rows], is_planted[rows] = plant_stretches(
+                rng, rotation[rows], others, options, shortest=shortest, longest=longest
+            )
+        return planted, is_planted
+
+    return _planted(body, clean, pool, plant_clips, seed=seed, name=name)
+
+
+def _planted(
+    body: BodyModel, clean: BodyParams, pool: PosePool, plant_joint: Callable[..., Any], *, seed: int, name: str
+) -> PlantedLabels:
     rng = staging.generator(seed, f"{name}/planted")
     wrists = hand_poses.sample_hand_poses(rng, _HANDS).wrists
     full_pose, is_planted = np.array(clean.full_pose()), {}
@@ -78,7 +127,7 @@ def planted_labels(
         else:
             others = wrists[:, layouts.SIDES.index(part.split("_")[0])]
         place = body.joint_names.index(joint)
-        full_pose[:, place], is_planted[part] = plant(rng, full_pose[:, place], others, options)
+        full_pose[:, place], is_planted[part] = plant_joint(rng, full_pose[:, place], others)
     params = BodyParams.from_full_pose(
         body, full_pose, betas=np.asarray(clean.betas), transl=np.asarray(clean.transl), expression=clean.expression
     )

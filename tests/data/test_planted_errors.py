@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hardmo_jax.data.planted_errors import PlantOptions, plant
+from hardmo_jax.data.planted_errors import PlantOptions, plant, plant_stretches
 
 
 def rotations(count, seed, spread=0.5):
@@ -39,3 +39,19 @@ def test_the_same_generator_plants_the_same():
 def test_options_that_mean_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match="share"):
         PlantOptions(**wrong)
+
+
+def test_stretches_keep_the_turn_from_the_truth_and_cover_the_share():
+    mine, others = rotations(6000, 0), rotations(500, 1)
+    planted, is_planted = plant_stretches(
+        np.random.default_rng(3), mine, others, PlantOptions(), shortest=8, longest=30
+    )
+    assert 0.16 < is_planted.mean() < 0.24
+    np.testing.assert_array_equal(planted[~is_planted], mine[~is_planted])
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_planted.astype(int), [0]])))
+    lengths = edges[1::2] - edges[::2]
+    assert np.quantile(lengths, 0.05) >= 8
+    first = slice(edges[0], edges[0] + 8)
+    turn = Rotation.from_rotvec(mine[first]).inv() * Rotation.from_rotvec(planted[first])
+    np.testing.assert_allclose((turn[0].inv() * turn).magnitude(), 0, atol=1e-6)
+    assert 20 <= np.degrees(turn[0].magnitude()) <= 70

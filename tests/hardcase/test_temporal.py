@@ -100,6 +100,14 @@ def test_run_ends_at_a_gap_and_far_frames_are_not_compared():
     assert any(strays(slow, np.linspace(0, 150, 60), dataclasses.replace(OPTIONS, run_seconds=10.0)))
 
 
+def test_vote_is_the_median_of_near_frames_and_skips_those_without_a_probability():
+    times = np.arange(6) / 30
+    voted = temporal.voted_probability(times, np.array([0.0, 1.0, np.nan, 0.0, 1.0, np.nan]), 0.034)
+    np.testing.assert_allclose(voted, [0.5, 0.5, 0.5, 0.5, 0.5, 1.0])
+    nothing = temporal.voted_probability(times, np.full(6, np.nan), 0.034)
+    assert np.isnan(nothing).all()
+
+
 def test_photos_never_stray():
     assert strays([scored(0), scored(1)], [0, 120]) == [False, False]
 

@@ -277,7 +277,10 @@ class ProgressBar:
         """Report `done` of `total` units of a stage."""
         if stage not in self._tasks:
             self._tasks[stage] = self._bar.add_task(stage, total=total, rate="")
+        if done == 0 or stage not in self._starts:
+            # A stage may come again, as when parts are scored once more.
             self._starts[stage] = time.perf_counter()
+            self._done.pop(stage, None)
         seconds = time.perf_counter() - self._starts[stage]
         units = "people" if stage in ("fit", "score") else self._units
         rate = f"{done / seconds:.1f} {units}/s" if done and seconds > 0 else ""

@@ -66,16 +66,32 @@ def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str,
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.title = f"{noun} of {summary.num_labels} labels; errors: % of the box"
     table.title_justify = "left"
-    columns = ("", "wrong", "mined", "refined", "no better", "outvoted", "unrepairable", "before", "after")
+    columns = ("of", "wrong", "mined", "refined", "no better", "outvoted", "right", "not seen", "before", "after")
     for name in columns:
-        table.add_column(name, justify="right" if name else "left")
+        table.add_column(name, justify="left" if name == "of" else "right")
     for count in summary.counts:
         errors = ("-" if e is None else f"{100 * e:.2f}" for e in (count.error_before, count.error_after))
-        numbers = (count.wrong, count.mined, count.refined, count.no_better, count.outvoted, count.unrepairable)
+        numbers = (
+            count.wrong,
+            count.mined,
+            count.refined,
+            count.no_better,
+            count.outvoted,
+            count.right,
+            count.unrepairable,
+        )
         table.add_row(rich.markup.escape(count.name), *map(str, numbers), *errors)
     console.print(table)
-    if summary.num_fused:
-        console.print(f"{noun} of {summary.num_fused} labels are those of the second source now", soft_wrap=True)
+    if summary.num_matched is not None:
+        console.print(
+            f"second source: saw the people of {summary.num_matched} labels; {noun} of {summary.num_fused} are its now",
+            soft_wrap=True,
+        )
+    if summary.counts[0].doubtful:
+        console.print(
+            f"{summary.counts[0].doubtful} of the refined are still doubtful (wrong_* stays high); look at them first",
+            soft_wrap=True,
+        )
     if summary.bodies_wrong:
         console.print(f"{summary.bodies_wrong} labels were left out: their bodies are wrong, or nobody was seen")
     seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
@@ -86,6 +102,8 @@ def print_summary(summary: pipeline.RefineSummary, subset: str, output_dir: str,
         console.print(f"nothing was changed; what was found is in {output_dir}/dry_run.png", soft_wrap=True)
     elif summary.is_nothing_to_do:
         console.print(f"nothing to do: labels and {output_dir} are as this run would make them", soft_wrap=True)
+    elif not summary.num_refined:
+        console.print(f"no label has a new version; the subset in {output_dir} was made again", soft_wrap=True)
     else:
         console.print(f"{summary.num_refined} labels have a new version; the subset is in {output_dir}", soft_wrap=True)
 

@@ -3,7 +3,11 @@
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Sequence
+
+#: Unfinished work that nobody touched for so long is nobody's.
+_ABANDONED_SECONDS = 3600.0
 
 
 class OutputFolderError(ValueError):
@@ -64,3 +68,18 @@ def replace_outputs(scratch: pathlib.Path, output: pathlib.Path, own_outputs: Se
             old.unlink()
         if new.exists():
             os.replace(new, old)
+
+
+def sweep_leftovers(folder: pathlib.Path, prefix: str) -> None:
+    """Remove what runs that were killed left beside their goals; what is younger than an hour may be somebody's work.
+
+    Args:
+        folder: Where runs put their unfinished work; need not exist.
+        prefix: Of the names of that.
+    """
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        is_own = entry.name.startswith(prefix) and entry.is_dir() and not entry.is_symlink()
+        if is_own and time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(entry, ignore_errors=True)

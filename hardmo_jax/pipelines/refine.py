@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.hardcase.mine import SUBSETS, Subset, category_of
+from hardmo_jax.hardcase.mine import NO_CATEGORY, SUBSETS, Subset, category_of
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines import annotate
 from hardmo_jax.pipelines.annotate import BodyOptions
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns
-from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs
+from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.pipelines.refine_drawing import CloseUpOptions, CloseUps
 from hardmo_jax.pipelines.refine_labels import (
     LabelRefineOptions,
@@ -73,8 +73,12 @@ class RefineCounts:
     no_better: int
     outvoted: int
     """Of videos: right by the frames around them, or solved far from those."""
+    right: int
+    """Parts of right bodies that are not thought wrong."""
     unrepairable: int
-    """Parts of which too little was seen."""
+    """Parts of which too little was seen to say or repair anything."""
+    doubtful: int
+    """Refined ones that are still thought wrong: their scores say so, and their keypoints may be."""
     error_before: float | None
     error_after: float | None
 
@@ -90,6 +94,8 @@ class RefineSummary:
     """Labels that had no scores before."""
     num_refined: int
     """Labels that got a new version in this run."""
+    num_matched: int | None
+    """Labels whose people the second source saw; None without one."""
     num_fused: int
     """Labels whose hands or feet are those of the second source now."""
     bodies_wrong: int
@@ -154,6 +160,13 @@ def refine(
     check_output_folder(
         output, path, (_DRY_RUN, *OWN_OUTPUTS), job="refine", source_lies=f"the labels {path} lie", error=RefineError
     )
+    made_of = _labels_of_run(path.parent)
+    if made_of is not None:
+        raise RefineError(
+            f"{path.parent}: is the subset of {made_of}, without the frames around it that vote; "
+            f"give --input={pathlib.Path(made_of).parent}"
+        )
+    sweep_leftovers(output.parent, _UNFINISHED)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
     sha256_as_read = provenance.file_sha256(path) if path.is_file() else ""
     labels = store.read_labels(path)
@@ -165,15 +178,18 @@ def refine(
             f"{path}: labels of an older schema, migrated: {len(labels.absent_columns)} columns from "
             f"{labels.absent_columns[0]} to {labels.absent_columns[-1]} were added, and scores filled in"
         )
+    replaced = _labels_of_run(output)
+    if replaced is not None and pathlib.Path(replaced).resolve() != path.resolve() and not dry_run:
+        warnings.append(f"{output} held the subset of {replaced}, which is replaced by that of {path}")
     origin = origin_columns(options)
     config_sha256 = origin["config_sha256"]
     created = datetime.datetime.now(datetime.UTC)
     origin_of_rows = {**origin, "created_utc": created}
-    rows, num_fused = labels.rows, 0
+    rows, num_fused, num_matched = labels.rows, 0, None
     if second_source is not None:
         second = store.read_labels(_labels_file(pathlib.Path(second_source)))
         fused = with_second_source(rows, second.rows, options.subset, body, options.fusion, origin=origin_of_rows)
-        rows, num_fused = fused.rows, fused.num_changed
+        rows, num_fused, num_matched = fused.rows, fused.num_changed, fused.num_matched
         record.add("second_source", {"labels": os.fspath(second_source), "matched": fused.num_matched})
     with record.stage("refine"):
         found = refine_labels(rows, body, options, origin=origin_of_rows, progress=report)
@@ -209,6 +225,7 @@ def refine(
         num_labels=len(found.examined),
         num_scored=found.num_scored,
         num_refined=found.num_refined,
+        num_matched=num_matched,
         num_fused=num_fused,
         bodies_wrong=found.mined.bodies_wrong,
         is_nothing_to_do=done and not dry_run,
@@ -227,6 +244,15 @@ def _labels_file(source: pathlib.Path) -> pathlib.Path:
             )
         return path
     return source
+
+
+def _labels_of_run(folder: pathlib.Path) -> str | None:
+    """The labels that the run of a folder was made of; None if none was made there."""
+    try:
+        results = json.loads((folder / "run.json").read_text(encoding="utf-8"))["results"]
+        return str(results["labels"]) if "scored" in results else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_made(output: pathlib.Path, labels: pathlib.Path, config_sha256: str) -> bool:
@@ -271,11 +297,12 @@ def _counts(found: RefinedLabels) -> tuple[RefineCounts, ...]:
     """Of all, by side, by category."""
     # A category may be called `left`.
     groups: dict[tuple[str, str], list[RefinedPartOfLabel]] = {("all", "all"): []}
-    unrepairable = collections.Counter[tuple[str, str]]()
+    unrepairable, right = collections.Counter[tuple[str, str]](), collections.Counter[tuple[str, str]]()
     sides = sorted({part.found.part for part in found.parts} | {one.part for one in found.mined.unrepairable})
     for name in map(_side, sides):
         groups["side", name] = []
-    for name in sorted({category_of(row) for row in found.examined}):
+    categories = {category_of(row) for row in found.examined}
+    for name in sorted(categories) if categories != {NO_CATEGORY} else ():
         groups["category", name] = []
 
     def keys(part: str, row: LabelRow) -> tuple[tuple[str, str], ...]:
@@ -283,18 +310,24 @@ def _counts(found: RefinedLabels) -> tuple[RefineCounts, ...]:
 
     for part in found.parts:
         for key in keys(part.found.part, part.before):
-            groups[key].append(part)
+            if key in groups:
+                groups[key].append(part)
     for one in found.mined.unrepairable:
         unrepairable.update(keys(one.part, found.examined[one.row]))
+    for one in found.mined.right:
+        right.update(keys(one.part, found.examined[one.row]))
     chosen = set(found.mined.chosen)
-    return tuple(_counted(key[1], parts, chosen, unrepairable[key]) for key, parts in groups.items())
+    limit = found.min_probability
+    return tuple(_counted(key[1], parts, chosen, right[key], unrepairable[key], limit) for key, parts in groups.items())
 
 
 def _side(part: str) -> str:
     return part.split("_")[0]
 
 
-def _counted(name: str, parts: list[RefinedPartOfLabel], chosen: set[Any], unrepairable: int) -> RefineCounts:
+def _counted(
+    name: str, parts: list[RefinedPartOfLabel], chosen: set[Any], right: int, unrepairable: int, limit: float
+) -> RefineCounts:
     words = collections.Counter(part.outcome for part in parts)
     errors = [
         (before, after)
@@ -311,7 +344,11 @@ def _counted(name: str, parts: list[RefinedPartOfLabel], chosen: set[Any], unrep
         refined=words["refined"],
         no_better=words["no_better"] + words["right"],
         outvoted=words["outvoted"] + words["strays"],
+        right=right,
         unrepairable=unrepairable,
+        doubtful=sum(
+            part.outcome == "refined" and (part.after.wrong_by_part[part.found.part] or 0) >= limit for part in parts
+        ),
         error_before=medians[0],
         error_after=medians[1],
     )

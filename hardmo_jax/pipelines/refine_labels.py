@@ -83,6 +83,8 @@ class RefinedLabels:
     """Labels that got a new version in this run."""
     is_changed: bool
     """Whether any label is another than before."""
+    min_probability: float
+    """From which a part was taken for wrong."""
 
 
 def refine_labels(
@@ -149,6 +151,7 @@ def refine_labels(
         num_scored=num_scored,
         num_refined=len(merged) - len(rows),
         is_changed=len(merged) != len(rows) or any(map(_differs, rows, merged)),
+        min_probability=options.mine.min_probability,
     )
 
 

@@ -104,7 +104,7 @@ def test_subset_folder_has_labels_close_ups_a_sheet_and_a_record(refined, figure
         assert picture is not None
         assert picture.std() > 10
     assert "hands of 12 labels" in done.stdout
-    assert "unrepairable" in done.stdout
+    assert "right" in done.stdout
     assert "new version" in done.stdout
 
 
@@ -163,6 +163,27 @@ def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path):
     after = files_of(tmp_path)
     assert set(after) - set(before) == {pathlib.Path("out/dry_run.png")}
     assert {name: data for name, data in after.items() if name in before} == before
+
+
+def test_subset_folder_is_no_store(tmp_path):
+    make_store(tmp_path)
+    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
+    with pytest.raises(refine.RefineError, match=r"is the subset of .*labels\.parquet.* give --input="):
+        refine.refine(tmp_path / "out", tmp_path / "other", options=options("hand"))
+
+
+def test_replacing_the_subset_of_other_labels_is_said_and_old_leftovers_go(tmp_path):
+    make_store(tmp_path)
+    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
+    (tmp_path / "labels").rename(tmp_path / "labels2")
+    old, new = tmp_path / ".refine-old", tmp_path / ".refine-new"
+    old.mkdir()
+    new.mkdir()
+    os.utime(old, (0, 0))
+    summary = refine.refine(tmp_path / "labels2", tmp_path / "out", options=options("hand"))
+    assert any("held the subset of" in warning for warning in summary.warnings)
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_dry_run_leaves_the_sheet_of_a_finished_run(tmp_path):

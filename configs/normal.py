@@ -40,6 +40,10 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         field_of_view_degrees=config_dict.placeholder(float),  # across the diagonal
     )
     config.perception = config_dict.create(
+        detector="blazepose",  # or onnx: boxes by an RTMDet or YOLO file of your own
+        detector_file=config_dict.placeholder(str),
+        keypoints_file=config_dict.placeholder(str),  # RTMPose, RTMW, DWPose or ViTPose in its place; wants onnx
+        keypoints_layout=config_dict.placeholder(str),  # of its points, if COCO has none of as many
         tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
         extra_looks=0 if is_smoke else 2,
         turned="when_empty",  # search the picture turned by 90, 180 and 270 degrees too: never, when_empty, always

@@ -96,6 +96,11 @@ class ImagePyramid:
         self.height, self.width = image.shape[:2]
         self._levels = [np.ascontiguousarray(image)]
 
+    @property
+    def image(self) -> np.ndarray:
+        """The picture itself."""
+        return self._levels[0]
+
     @functools.cached_property
     def whole(self) -> SquareRegion:
         """Smallest upright square that holds the whole picture (letterbox)."""

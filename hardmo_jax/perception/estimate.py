@@ -11,6 +11,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,12 +20,15 @@ from hardmo_jax.perception import (
     assembled_people,
     crops,
     detect_blazepose,
+    detect_onnx,
     found_bodies,
     keypoints_blazepose,
     keypoints_hand,
 )
 from hardmo_jax.perception import track as tracking
+from hardmo_jax.perception.estimate_top_down import TopDownEstimator
 from hardmo_jax.perception.found_bodies import FoundBody
+from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
 from hardmo_jax.perception.people import PersonKeypoints
 from hardmo_jax.skeleton import layouts
 
@@ -47,6 +51,7 @@ _MAX_TRIES, _SURE_DETECTION = 3, 0.5
 _STEADY_SHIFT, _STEADY_ANGLE, _STEADY_GROWTH = 0.04, math.radians(8.0), 1.08
 #: Frames for which a person who was lost is not found again upside down by an unsure look.
 _REMEMBERED = 10
+Detector = Literal["blazepose", "onnx"]
 TURN_CHOICES = ("never", "when_empty", "always")
 
 
@@ -54,8 +59,18 @@ TURN_CHOICES = ("never", "when_empty", "always")
 class PerceptionOptions:
     """How thoroughly pictures are looked at, and what is believed."""
 
+    detector: Detector = "blazepose"
+    """Who finds people: the packaged BlazePose detector, or a detector of boxes in a file of your own."""
+    detector_file: str | None = None
+    """Of `onnx`: an RTMDet or YOLO file, see `detect_onnx`."""
+    keypoints_file: str | None = None
+    """A top-down keypoint model in place of the packaged BlazePose models, see `keypoints_onnx`; it wants the detector
+    `onnx`."""
+    keypoints_layout: str | None = None
+    """Of its points; None takes COCO's of as many points."""
     tiles: tuple[float, ...] = (1.35, 2.0, 2.5)
-    """Scales of the search beside the whole picture: squares that side by side fill its longer side."""
+    """Scales of the search beside the whole picture: squares that side by side fill its longer side. A detector of
+    boxes looks at the whole picture alone."""
     tile_overlap: float = 0.4
     """Least part of a square that its neighbour covers too."""
     overhang: float = 0.45
@@ -83,6 +98,18 @@ class PerceptionOptions:
     """Threads of one model run."""
 
     def __post_init__(self) -> None:
+        if self.detector not in get_args(Detector):
+            raise ValueError(f"`detector` must be one of {', '.join(get_args(Detector))}, got {self.detector!r}")
+        if (self.detector_file is None) != (self.detector == "blazepose"):
+            raise ValueError(
+                "`detector_file` is the file of the detector `onnx`, which has none of its own: give both, as in "
+                "--config.perception.detector=onnx --config.perception.detector_file=rtmdet.onnx, or neither"
+            )
+        if self.keypoints_file is not None and self.detector != "onnx":
+            raise ValueError(
+                "`keypoints_file` looks for points in boxes: give a detector of boxes too, as in "
+                "--config.perception.detector=onnx --config.perception.detector_file=rtmdet.onnx"
+            )
         if self.turned not in TURN_CHOICES:
             raise ValueError(f"`turned` must be one of {', '.join(TURN_CHOICES)}, got {self.turned!r}")
         if any(not 1 <= tiles <= 16 for tiles in self.tiles):
@@ -104,6 +131,11 @@ class Estimator:
     def __init__(self, folder: str | os.PathLike[str], options: PerceptionOptions) -> None:
         """Load the models; see `load_estimator`."""
         self.options = options
+        self.source = "blazepose"
+        """What measures the keypoints, as labels say it."""
+        self._boxes: detect_onnx.OnnxPersonDetector | None = None
+        if options.detector_file is not None:
+            self._boxes = detect_onnx.OnnxPersonDetector(options.detector_file, num_threads=options.num_threads)
         self._detect = detect_blazepose.PersonDetector(folder, num_threads=options.num_threads)
         self._landmark = keypoints_blazepose.BodyLandmarker(folder, num_threads=options.num_threads)
         self._hand = keypoints_hand.HandLandmarker(folder, num_threads=options.num_threads) if options.hands else None
@@ -154,7 +186,9 @@ class Estimator:
             yield tracker.step(self._assembled(pyramid, followed))
 
     def _search(self, pyramid: crops.ImagePyramid, known: Sequence[FoundBody]) -> list[FoundBody]:
-        """Bodies of a picture, beyond those already known."""
+        """Bodies of a picture, those already known among them."""
+        if self._boxes is not None:
+            return [*known, *self._bodies_of_boxes(self._boxes, pyramid, known)]
         upright = [pyramid.whole]
         for tiles in self.options.tiles:
             upright += detect_blazepose.look_regions(
@@ -167,6 +201,21 @@ class Estimator:
         bodies = [*known, *self._bodies(pyramid, regions, known)]
         if not bodies and self.options.turned == "when_empty":
             bodies = self._bodies(pyramid, turned, known)
+        return bodies
+
+    def _bodies_of_boxes(
+        self, detector: detect_onnx.OnnxPersonDetector, pyramid: crops.ImagePyramid, known: Sequence[FoundBody]
+    ) -> list[FoundBody]:
+        """Bodies in the boxes of a detector: upright, else turned by quarters if that is asked for."""
+        turns = (0,) if self.options.turned == "never" else (0, 1, 2, 3)
+        bodies: list[FoundBody] = []
+        for box in detector(pyramid.image, min_score=self.options.min_detector_score)[: 2 * self.options.max_people]:
+            seen = (*known, *bodies)
+            for quarter in turns:
+                body = self._look(pyramid, box.region(quarter), box.bbox, seen)
+                if body is not None:
+                    bodies.append(dataclasses.replace(body, best_detection=box.score))
+                    break
         return bodies
 
     def _bodies(
@@ -296,22 +345,38 @@ class Estimator:
         return people
 
 
-def load_estimator(folder: str | os.PathLike[str], options: PerceptionOptions | None = None) -> Estimator:
-    """Load the default perception.
+def load_estimator(
+    folder: str | os.PathLike[str], options: PerceptionOptions | None = None
+) -> Estimator | TopDownEstimator:
+    """Load the perception that options ask for.
 
     Args:
-        folder: Folder of the model files; `model_files.default_model_folder()` is where
+        folder: Folder of the packaged model files; `model_files.default_model_folder()` is where
             `python -m tools.fetch_models` puts them.
-        options: How thoroughly to look.
+        options: Who looks, and how thoroughly.
 
     Returns:
         Estimator to call with pictures.
 
     Raises:
         FileNotFoundError: If a model file is missing.
-        ImportError: If `ai-edge-litert` is not installed.
+        ImportError: If `ai-edge-litert` or `onnxruntime` is not installed.
+        hardmo_jax.perception.onnx_model.OnnxModelError: If a file is no model of its kind.
     """
-    return Estimator(folder, options or PerceptionOptions())
+    options = options or PerceptionOptions()
+    if options.keypoints_file is None or options.detector_file is None:
+        return Estimator(folder, options)
+    return TopDownEstimator(
+        detect_onnx.OnnxPersonDetector(options.detector_file, num_threads=options.num_threads),
+        OnnxKeypointModel(
+            options.keypoints_file, layout=options.keypoints_layout, mirrored_too=options.extra_looks > 0,
+            num_threads=options.num_threads,
+        ),
+        min_detector_score=options.min_detector_score,
+        min_confident_points=options.min_confident_points,
+        max_people=options.max_people,
+        detect_every=options.detect_every,
+    )  # fmt: skip
 
 
 def _is_steady(before: crops.SquareRegion, after: crops.SquareRegion) -> bool:

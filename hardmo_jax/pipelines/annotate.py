@@ -202,7 +202,7 @@ def _annotate_into(
     output: pathlib.Path,
     media: video.Media,
     body: BodyModel,
-    estimator: estimate.Estimator | None,
+    estimator: estimate.Estimator | estimate.TopDownEstimator | None,
     renderer: raster.Renderer | None,
     options: AnnotateOptions,
     model_folder: pathlib.Path,
@@ -279,6 +279,9 @@ def _annotate_into(
         pinned = model_files.MODEL_FILES.values()
         for file in pinned:
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
+        for own in (options.perception.detector_file, options.perception.keypoints_file):
+            if own is not None:
+                record.add_file(pathlib.Path(own).name, own)
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
     advice = advice_if_nobody(media, options.perception)
     summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice)

@@ -13,7 +13,7 @@ Progress = Callable[[str, int, int | None], None]
 
 def perceive(
     media: video.Media,
-    estimator: estimate.Estimator,
+    estimator: estimate.Estimator | estimate.TopDownEstimator,
     *,
     watch_camera: bool,
     limit_frames: int | None = None,
@@ -79,7 +79,7 @@ def perceive(
                     confidence_3d=person.confidence_3d,
                     bbox=person.bbox,
                     score=person.score,
-                    source="blazepose",
+                    source=estimator.source,
                 )
             )
     return pictures, sightings, None if watch is None else watch.path

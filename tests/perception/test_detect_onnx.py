@@ -1,0 +1,91 @@
+"""Detectors of boxes: hand-made ones with known answers, a real RTMDet on real photos, and files that are none."""
+
+import os
+import pathlib
+
+import cv2
+import numpy as np
+import pytest
+
+from hardmo_jax.perception.detect_onnx import OnnxPersonDetector
+from hardmo_jax.perception.estimate import PerceptionOptions
+from hardmo_jax.perception.onnx_model import OnnxModelError
+from tests.perception import handmade_onnx
+
+DATA = pathlib.Path(os.environ.get("HARDMO_DATA", "../shared/data"))
+RTMDET = DATA / "weights" / "rtmdet-nano_person_end2end.onnx"
+PHOTOS = DATA / "keypoints2d" / "mmpose_tests" / "coco"
+#: A picture of half the model's size, so that its pixels are two of the model's.
+WIDE = np.zeros((160, 320, 3), np.uint8)
+
+
+def boxes_of(path, image=WIDE, min_score=0.3):
+    found = OnnxPersonDetector(path)(image, min_score=min_score)
+    return [one.bbox.tolist() for one in found], [one.score for one in found]
+
+
+def test_rtmdet_lies_in_the_corner(tmp_path):
+    dets = np.array([[[20, 40, 120, 240, 0.9], [300, 20, 400, 200, 0.8], [0, 0, 50, 50, 0.1]]], np.float32)
+    labels = np.array([[0, 2, 0]], np.int64)
+    boxes, scores = boxes_of(handmade_onnx.constant(tmp_path / "m.onnx", {"dets": dets, "labels": labels}))
+    np.testing.assert_allclose(boxes, [[9.5, 19.5, 59.5, 119.5]])
+    assert scores == pytest.approx([0.9])
+
+
+def test_yolo_lies_in_the_middle_and_a_box_is_of_its_best_class(tmp_path):
+    # 320 x 160 is 640 x 320 in the middle of 640 x 640: 160 rows of padding above.
+    values = np.zeros((1, 84, 8), np.float32)
+    values[0, :5, 0] = 100, 160 + 120, 80, 100, 0.8
+    values[0, :5, 1] = 102, 160 + 121, 80, 100, 0.7  # the same person
+    values[0, :5, 2] = 400, 160 + 100, 60, 80, 0.6
+    values[0, 5, 2] = 0.9  # a bicycle
+    boxes, scores = boxes_of(handmade_onnx.constant(tmp_path / "m.onnx", {"output0": values}))
+    np.testing.assert_allclose(boxes, [[29.5, 34.5, 69.5, 84.5]])
+    assert scores == pytest.approx([0.8])
+
+
+def test_yolo_pose_and_end_to_end(tmp_path):
+    pose = np.zeros((1, 56, 3), np.float32)
+    pose[0, :6, 1] = 100, 160 + 120, 80, 100, 0.8, 3000.0  # points behind the score are no classes
+    boxes, _ = boxes_of(handmade_onnx.constant(tmp_path / "pose.onnx", {"output0": pose}))
+    np.testing.assert_allclose(boxes, [[29.5, 34.5, 69.5, 84.5]])
+    rows = np.array([[[60, 230, 140, 330, 0.8, 0], [60, 230, 140, 330, 0.8, 1], [0, 0, 0, 0, 0, 0]]], np.float32)
+    boxes, _ = boxes_of(handmade_onnx.constant(tmp_path / "end.onnx", {"output0": rows}))
+    np.testing.assert_allclose(boxes, [[29.5, 34.5, 69.5, 84.5]])
+
+
+def test_nobody_and_numbers_that_are_none(tmp_path):
+    dets = np.array([[[np.nan, 0, 10, 10, 0.9], [0, 0, 50, 50, np.nan], [30, 30, 30, 90, 0.9]]], np.float32)
+    path = handmade_onnx.constant(tmp_path / "m.onnx", {"dets": dets, "labels": np.zeros((1, 3), np.int64)})
+    assert boxes_of(path) == ([], [])
+    empty = {"dets": np.zeros((1, 0, 5), np.float32), "labels": np.zeros((1, 0), np.int64)}
+    assert boxes_of(handmade_onnx.constant(tmp_path / "e.onnx", empty)) == ([], [])
+
+
+def test_other_models_are_refused_by_what_they_give(tmp_path):
+    path = handmade_onnx.constant(tmp_path / "m.onnx", {"logits": np.zeros((1, 1000), np.float32)})
+    with pytest.raises(OnnxModelError, match=r"its outputs are logits \(1, 1000\); expected `dets`"):
+        OnnxPersonDetector(path)
+    wrong = {"dets": np.zeros((1, 3, 4), np.float32), "labels": np.zeros((1, 3), np.int64)}
+    with pytest.raises(OnnxModelError, match="expected"):
+        boxes_of(handmade_onnx.constant(tmp_path / "w.onnx", wrong))
+
+
+def test_file_and_name_of_the_detector_go_together():
+    with pytest.raises(ValueError, match="give both"):
+        PerceptionOptions(detector="onnx")
+    with pytest.raises(ValueError, match="or neither"):
+        PerceptionOptions(detector_file="rtmdet.onnx")
+
+
+@pytest.mark.skipif(not RTMDET.is_file(), reason="needs HARDMO_DATA: the RTMDet file and photos of COCO")
+@pytest.mark.parametrize(
+    ("name", "least"), [("000000000785", 1), ("000000040083", 2), ("000000196141", 4), ("000000197388", 3)]
+)
+def test_real_rtmdet_finds_the_people_of_real_photos(name, least):
+    image = cv2.cvtColor(cv2.imread(str(PHOTOS / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
+    found = OnnxPersonDetector(RTMDET)(image, min_score=0.5)
+    assert len(found) >= least
+    for one in found:
+        assert (one.bbox[2:] > one.bbox[:2]).all()
+        assert (one.bbox[2:] <= [image.shape[1] - 1, image.shape[0] - 1]).all()

@@ -1,17 +1,12 @@
 """Strictness and shared fixtures for every test."""
 
 import gc
-import importlib.metadata
 import os
 import pathlib
 
 # Programs of the tests run once on a few people: making them fast costs more than they ever save. An own XLA_FLAGS
-# wins. Set before jax is imported, and inherited by the tools that tests start. Other versions may not know the last.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    + (" --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else ""),
-)
+# wins. Set before jax is imported, and inherited by the tools that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax
 import numpy as np

@@ -26,6 +26,7 @@ USAGE_STATUS = 2
 
 #: Versions whose flags are known.
 _JAXLIB_OF_FLAGS = "0.10."
+_QUICK_FLAGS = ("--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
 #: Where prepared benchmarks are kept.
 BENCHMARK_ROOT = pathlib.Path("out/benchmarks")
 
@@ -54,7 +55,8 @@ def run(
             return fail(f"unexpected argument {argv[1]!r}; flags are written --name=value (--help lists them)")
         if compiles:
             _quiet()
-            _compile_quickly(is_short=is_short)
+            if is_short:
+                _compile_quickly()
             use_compilation_cache()
         try:
             return main(argv) or 0
@@ -198,21 +200,19 @@ def _quiet() -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)
 
 
-def _compile_quickly(*, is_short: bool) -> None:
-    """Tell XLA, before its first program, to spend less on compiling for CPUs.
+def _compile_quickly() -> None:
+    """Tell XLA, before its first program, to optimise nothing: a short run computes less than it compiles.
 
-    The newer emitters of fused loops take a quarter to a third of the time that the programs of a fit need to compile
-    (20 instead of 27 s), and the fits are no faster by them (1.0, measured on 1,050 frames). Programs of a short run
-    are not optimised at all: 12 s, and fits of twice the time. Flags that a version does not know end the process, so
-    that they are given to the versions they were measured with; what the user gave stands.
+    `xla_cpu_use_fusion_emitters=false` would save as much again, and made the training of a lifter end in NaN: no tool
+    gives it.
+
+    Flags that a version does not know end the process, so that they are given to the versions they were tried with;
+    what the user gave stands.
     """
     if not importlib.metadata.version("jaxlib").startswith(_JAXLIB_OF_FLAGS):
         return
-    flags_for_xla = ["--xla_cpu_use_fusion_emitters=false"]
-    if is_short:
-        flags_for_xla += ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
     given = os.environ.get("XLA_FLAGS", "")
-    added = [flag for flag in flags_for_xla if flag.partition("=")[0] not in given]
+    added = [flag for flag in _QUICK_FLAGS if flag.partition("=")[0] not in given]
     os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
 
 

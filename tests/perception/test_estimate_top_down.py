@@ -1,0 +1,71 @@
+"""People by ONNX models: one layout of all models, nobody twice, and numbers kept from frame to frame."""
+
+import numpy as np
+import pytest
+
+from hardmo_jax.perception.detect_onnx import OnnxPersonDetector
+from hardmo_jax.perception.estimate import PerceptionOptions, load_estimator
+from hardmo_jax.perception.estimate_top_down import TopDownEstimator
+from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
+from hardmo_jax.skeleton import layouts
+from tests.perception import handmade_onnx
+
+POINTS = layouts.get_layout("openpose67").points
+BOXES = np.array([[[40, 40, 280, 600, 0.9], [360, 60, 600, 620, 0.8]]], np.float32)
+
+
+def spots(first=(160, 300), second=(480, 320)):
+    """A picture with a bright spot in each of two boxes; all points of a person are at theirs."""
+    image = np.zeros((640, 640, 3), np.uint8)
+    for x, y in (first, second):
+        image[y - 2 : y + 3, x - 2 : x + 3] = 255
+    return image
+
+
+@pytest.fixture
+def files(tmp_path):
+    labels = np.zeros(BOXES.shape[:2], np.int64)
+    detector = handmade_onnx.constant(tmp_path / "detector.onnx", {"dets": BOXES, "labels": labels})
+    return detector, handmade_onnx.simcc(tmp_path / "pose.onnx", count=17)
+
+
+@pytest.fixture
+def estimator(files):
+    detector, keypoints = files
+    return TopDownEstimator(
+        OnnxPersonDetector(detector), OnnxKeypointModel(keypoints), min_detector_score=0.3, min_confident_points=4,
+        max_people=10, detect_every=5,
+    )  # fmt: skip
+
+
+def test_points_of_the_model_stand_in_the_layout_and_middles_are_averaged(estimator):
+    people = estimator(spots())
+    assert [person.score for person in people] == pytest.approx([0.9, 0.8])
+    for person, spot in zip(people, [(160, 300), (480, 320)], strict=True):
+        for point in ("left_wrist", "neck", "mid_hip", "nose"):
+            np.testing.assert_allclose(person.keypoints_2d[POINTS.index(point)], spot, atol=4)
+            assert person.confidence[POINTS.index(point)] > 0.9
+        # COCO knows no heels and no fingers.
+        for point in ("left_heel", "right_index_tip"):
+            assert person.confidence[POINTS.index(point)] == 0
+        assert (person.confidence_3d == 0).all()
+
+
+def test_people_keep_their_numbers_and_a_picture_without_anybody_has_none(estimator):
+    # Points of one place make boxes of one pixel: people are looked for in every frame again.
+    frames = [spots(), spots((164, 302), (478, 322)), np.zeros((640, 640, 3), np.uint8), spots((168, 304), (476, 324))]
+    found = list(estimator.track(frames))
+    assert [len(people) for people in found] == [2, 2, 0, 2]
+    numbers = [[person.track_id for person in people] for people in found]
+    assert all(own is not None for people in numbers for own in people)
+    assert len(set(numbers[0])) == 2
+
+
+def test_options_choose_the_models(files):
+    detector, keypoints = files
+    options = PerceptionOptions(detector="onnx", detector_file=str(detector), keypoints_file=str(keypoints))
+    found = load_estimator("nowhere", options)
+    assert isinstance(found, TopDownEstimator)
+    assert found.source == "onnx:pose.onnx"
+    with pytest.raises(ValueError, match="give a detector of boxes too"):
+        PerceptionOptions(keypoints_file=str(keypoints))

@@ -24,7 +24,7 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/demo", "Folder for clip, tr
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
 _RENDER = flags.DEFINE_string("render", None, "Make clip and truth again, in this folder, and nothing else.")
 #: Close-ups of each subset.
-_CLOSE_UPS = 12
+_CLOSE_UPS = 6
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,6 +55,7 @@ def _annotate_options() -> annotate.AnnotateOptions:
         "fit.part_weights.hands": 0.0,
         "perception.tiles": (1.35,),
         "perception.extra_looks": 0,
+        "perception.detect_every": 30,
         "output.overlay": False,
         "output.part_scores": False,  # filled in by the second stage
     }

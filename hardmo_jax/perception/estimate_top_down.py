@@ -13,6 +13,7 @@ from hardmo_jax.perception import anchors
 from hardmo_jax.perception import track as tracking
 from hardmo_jax.perception.assembled_people import clip_box
 from hardmo_jax.perception.detect_onnx import OnnxPersonDetector, PersonBox
+from hardmo_jax.perception.keypoint_files import MIDDLE_SOURCES
 from hardmo_jax.perception.keypoints_onnx import BoxKeypoints, OnnxKeypointModel
 from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints
 from hardmo_jax.skeleton import layouts
@@ -21,7 +22,6 @@ from hardmo_jax.skeleton import layouts
 _TRUSTED = 0.3
 #: Boxes that overlap more are one person.
 _MAX_IOU = 0.7
-_MIDDLE_SOURCES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 
 
 class TopDownEstimator:
@@ -56,7 +56,7 @@ class TopDownEstimator:
         self._sources = [
             tuple(theirs.index(name) for name in names) if all(name in theirs.points for name in names) else ()
             for point in ours.points
-            for names in [(point,) if point in theirs.points else _MIDDLE_SOURCES.get(point, (point,))]
+            for names in [(point,) if point in theirs.points else MIDDLE_SOURCES.get(point, (point,))]
         ]
         self._is_body = np.array([layouts.part_of(point) == "body" for point in ours.points])
 

@@ -44,7 +44,7 @@ _COCO_FIELDS = {
     "righthand_kpts": layouts.get_layout("right_hand21").points,
 }
 #: Averages of two points, which COCO lacks.
-_MIDDLE_SOURCES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
+MIDDLE_SOURCES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 #: COCO's visibility flag to confidence: 0 absent, 1 labelled but hidden, 2 visible.
 _COCO_CONFIDENCE = {0: 0.0, 1: 0.5, 2: 1.0}
 
@@ -209,7 +209,7 @@ def _coco_person(annotation: Mapping[str, Any], image_file: str, path: pathlib.P
         _place(keypoints_2d, confidence, points, triples[:, :2], weights)
     if not (confidence > 0).any():
         return None
-    for point, sources in _MIDDLE_SOURCES.items():
+    for point, sources in MIDDLE_SOURCES.items():
         at, of = _LAYOUT.index(point), list(_LAYOUT.indices(sources))
         if confidence[of].min() > 0:
             keypoints_2d[at] = keypoints_2d[of].mean(axis=0)

@@ -8,7 +8,7 @@ from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.labels import schema
 from hardmo_jax.perception import video
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
-from hardmo_jax.pipelines.label_rows import errors_and_scores, pose_columns
+from hardmo_jax.pipelines.label_rows import errors_and_scores, name_of_body, pose_columns
 from hardmo_jax.pipelines.sightings import LAYOUT, Sighting, relative_source
 from hardmo_jax.recovery.ground import Ground, in_world
 from hardmo_jax.recovery.lift_and_fit import Hypotheses
@@ -70,7 +70,7 @@ def to_labels(
                 keypoints_2d=sighting.keypoints_2d,
                 keypoint_confidence=sighting.confidence,
                 keypoints_3d=arrays.keypoints_3d[index],
-                body_model=f"{body.name}_{body.family}",
+                body_model=name_of_body(body),
                 gender=body.gender,
                 **origin,
                 body_model_sha256=body.checksum,

@@ -8,6 +8,7 @@ from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.fitting.limb_ends import joints_of
 from hardmo_jax.hardcase.part_scores import degrees_between, joint_rotations
 from hardmo_jax.metrics import pose
 from hardmo_jax.skeleton.layouts import KeypointLayout
@@ -16,7 +17,6 @@ _ENDS = {
     "foot": ("big_toe", "small_toe", "heel"),
     "hand": ("thumb_tip", "index_tip", "middle_tip", "ring_tip", "pinky_tip"),
 }
-_BASE = {"foot": "ankle", "hand": "wrist"}
 _MIDDLE = {"foot": "knee", "hand": "elbow"}
 
 
@@ -36,7 +36,7 @@ def part_errors(body: BodyModel, params: BodyParams, truth: BodyParams, part: st
         seen from the pelvis, mm.
     """
     side, kind = part.split("_")
-    base, middle = f"{side}_{_BASE[kind]}", f"{side}_{_MIDDLE[kind]}"
+    base, middle = joints_of(part)[0], f"{side}_{_MIDDLE[kind]}"
     layout = KeypointLayout(
         name="part_errors", points=("pelvis", middle, base, *(f"{side}_{end}" for end in _ENDS[kind]))
     )

@@ -15,6 +15,7 @@ from scipy import optimize
 from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.evidence import SEEN
+from hardmo_jax.fitting.limb_ends import joints_of
 from hardmo_jax.hardcase.mine import Subset
 from hardmo_jax.hardcase.part_scores import LEAST_POINTS
 from hardmo_jax.labels import store
@@ -22,8 +23,6 @@ from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_rows import measured_again
 from hardmo_jax.pipelines.score_labels import with_part, without_scores
 from hardmo_jax.skeleton import layouts, regressors
-
-_BASE = {"foot": "ankle", "hand": "wrist"}
 
 
 class SecondSourceError(ValueError):
@@ -145,7 +144,7 @@ def _fused(row: LabelRow, other: LabelRow, subset: Subset, options: FusionOption
     for side in layouts.SIDES:
         part = f"{side}_{subset}"
         own = np.array([layouts.part_of(point) == part for point in ours.points], bool)
-        base = np.array([regressors.place_of(point) == f"{side}_{_BASE[subset]}" for point in ours.points], bool)
+        base = np.array([regressors.place_of(point) == joints_of(part)[0] for point in ours.points], bool)
         seen = own & (their_confidence >= SEEN)
         if seen.sum() < LEAST_POINTS[subset] or their_confidence[seen].mean() < options.least_confidence:
             continue

@@ -43,6 +43,10 @@ class PersonBox:
     """Whole person, (x_min, y_min, x_max, y_max) in pixels, within the picture."""
     score: float
     """Probability in [0, 1]."""
+    keypoints_2d: Float[np.ndarray, "17 2"] | None = None
+    """COCO's 17 points where the detector gives them too (YOLO-pose), pixels."""
+    confidence: Float[np.ndarray, "17"] | None = None
+    """Of these, in [0, 1]."""
 
     def region(self, quarter_turns: int = 0) -> crops.SquareRegion:
         """Square round the whole body, turned so that its head may be up."""

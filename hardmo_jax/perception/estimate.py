@@ -29,7 +29,7 @@ from hardmo_jax.perception import track as tracking
 from hardmo_jax.perception.estimate_top_down import TopDownEstimator
 from hardmo_jax.perception.found_bodies import FoundBody
 from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
-from hardmo_jax.perception.people import PersonKeypoints
+from hardmo_jax.perception.people import PersonKeypoints, PixelSource
 from hardmo_jax.skeleton import layouts
 
 _BODY = keypoints_blazepose.LAYOUT
@@ -125,14 +125,13 @@ class PerceptionOptions:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
 
-class Estimator:
+class Estimator(PixelSource):
     """People of pictures and videos. Not safe to call from two threads at once."""
 
     def __init__(self, folder: str | os.PathLike[str], options: PerceptionOptions) -> None:
         """Load the models; see `load_estimator`."""
         self.options = options
         self.source = "blazepose"
-        """What measures the keypoints, as labels say it."""
         self._boxes: detect_onnx.OnnxPersonDetector | None = None
         if options.detector_file is not None:
             self._boxes = detect_onnx.OnnxPersonDetector(options.detector_file, num_threads=options.num_threads)

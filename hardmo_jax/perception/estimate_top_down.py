@@ -15,7 +15,7 @@ from hardmo_jax.perception.assembled_people import clip_box
 from hardmo_jax.perception.detect_onnx import OnnxPersonDetector, PersonBox
 from hardmo_jax.perception.keypoint_files import MIDDLE_SOURCES
 from hardmo_jax.perception.keypoints_onnx import BoxKeypoints, OnnxKeypointModel
-from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints
+from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints, PixelSource
 from hardmo_jax.skeleton import layouts
 
 #: Points that make the box of a person.
@@ -24,7 +24,7 @@ _TRUSTED = 0.3
 _MAX_IOU = 0.7
 
 
-class TopDownEstimator:
+class TopDownEstimator(PixelSource):
     """People of pictures and videos. Not safe to call from two threads at once."""
 
     def __init__(
@@ -48,7 +48,6 @@ class TopDownEstimator:
             detect_every: Frames of a video between two searches.
         """
         self.source = f"onnx:{keypoints.name}"
-        """What measures the keypoints, as labels say it."""
         self._detector, self._keypoints = detector, keypoints
         self._min_detector_score, self._min_confident_points = min_detector_score, min_confident_points
         self._max_people, self._detect_every = max_people, detect_every

@@ -1,13 +1,17 @@
-"""A person as perception hands it on, and the step from there to the input of a fit."""
+"""A person as perception hands it on, who hands people on, and the step from there to the input of a fit."""
 
+import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
+from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import crops
+from hardmo_jax.perception.video import Frame
 
 LAYOUT_NAME = "openpose67"
 
@@ -36,6 +40,50 @@ class PersonKeypoints:
     """Number of the person in a video."""
     layout: str = LAYOUT_NAME
     """Name of the keypoint layout."""
+
+
+class PeopleSource(Protocol):
+    """Whoever says who is in pictures, and where their keypoints are: a model, another program's file, or several."""
+
+    source: str
+    """What measures the keypoints, as labels say it."""
+
+    def people_of(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:
+        """People of pictures, one list for each, in order.
+
+        Args:
+            frames: Pictures; each is asked for when the people of the one before it are known.
+            is_video: Whether they are frames of a video, whose people get numbers (`track_id`).
+        """
+        ...
+
+
+class PixelSource(abc.ABC):
+    """A source that looks at nothing but the pixels."""
+
+    source: str
+    """What measures the keypoints, as labels say it."""
+
+    @abc.abstractmethod
+    def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> list[PersonKeypoints]:
+        """People of one picture, best first.
+
+        Args:
+            image: RGB.
+        """
+
+    @abc.abstractmethod
+    def track(self, frames: Iterable[np.ndarray]) -> Iterator[list[PersonKeypoints]]:
+        """People of a video, followed from frame to frame.
+
+        Args:
+            frames: RGB pictures in order of time.
+        """
+
+    def people_of(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:
+        """People of pictures; see `PeopleSource`."""
+        images = (frame.image for frame in frames)
+        return self.track(images) if is_video else map(self, images)
 
 
 def observations_from_people(people: Sequence[PersonKeypoints]) -> Observations:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hardmo_jax.perception import estimate, track, video
+from hardmo_jax.perception import track, video
 from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
+from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.pipelines.sightings import Picture, Sighting
 
 Progress = Callable[[str, int, int | None], None]
@@ -13,7 +14,7 @@ Progress = Callable[[str, int, int | None], None]
 
 def perceive(
     media: video.Media,
-    estimator: estimate.Estimator | estimate.TopDownEstimator,
+    people_source: PeopleSource,
     *,
     watch_camera: bool,
     limit_frames: int | None = None,
@@ -23,7 +24,7 @@ def perceive(
 
     Args:
         media: Photos or a video.
-        estimator: Finds people.
+        people_source: Finds people.
         watch_camera: Look at the background of a video too.
         limit_frames: Pictures at most.
         report: Told the stage, what is done, and of how much.
@@ -38,7 +39,7 @@ def perceive(
     if limit_frames is not None:
         total = limit_frames if total is None else min(total, limit_frames)
 
-    def images() -> Iterator[np.ndarray]:
+    def looked_at() -> Iterator[video.Frame]:
         nonlocal shown
         for frame in media.frames(stop=limit_frames, on_error="skip" if media.kind == "folder" else "raise"):
             height, width = frame.image.shape[:2]
@@ -55,15 +56,11 @@ def perceive(
                 )
             )
             shown = frame.image
-            yield frame.image
+            yield frame
 
     report("perceive", 0, total)
-    if media.kind == "video":
-        found = estimator.track(images())
-    else:
-        found = (estimator(image) for image in images())
     sightings = []
-    for people in found:
+    for people in people_source.people_of(looked_at(), is_video=media.kind == "video"):
         report("perceive", len(pictures), total)
         if watch is not None and shown is not None:
             watch.step(shown, [person.bbox for person in people])
@@ -79,7 +76,7 @@ def perceive(
                     confidence_3d=person.confidence_3d,
                     bbox=person.bbox,
                     score=person.score,
-                    source=estimator.source,
+                    source=people_source.source,
                 )
             )
     return pictures, sightings, None if watch is None else watch.path

@@ -143,9 +143,27 @@ def _face(first: int) -> tuple[str, ...]:
 
 
 _FACE68 = _face(0)
+#: OpenPose's face: the pupils come last.
+_FACE70 = (*_FACE68, "right_pupil", "left_pupil")
 #: Face points without the 17 of the contour, which slide over the mesh as the head turns: those that SMPL-X keeps at
 #: fixed places of its mesh, in its order.
 FACE51 = _face(17)
+
+# BODY_25B, the body of BODY_135: COCO's points, then neck and top of the head as MPII marks them, which are LSP's.
+_BODY25B = (
+    *_COCO17,
+    "neck_lsp",
+    "head_top_lsp",
+    *(f"{side}_{point}" for side in SIDES for point in ("big_toe", "small_toe", "heel")),
+)
+# Halpe (Li et al., 2020): top of the head, neck and middle of the hips, then the feet with the sides by turns.
+_HALPE26 = (
+    *_COCO17,
+    "head_top_lsp",
+    "neck",
+    "mid_hip",
+    *(f"{side}_{point}" for point in ("big_toe", "small_toe", "heel") for side in SIDES),
+)
 
 # `neck` is a mean in BODY_25, but a joint in body models; HMR's descendants take joints for both means of BODY_25,
 # as the joint map of `smplx` does.
@@ -176,6 +194,14 @@ LAYOUTS: dict[str, KeypointLayout] = dict(
         _layout("openpose25", _BODY25),
         # BODY_25 and the 21 points of each hand as OpenPose writes them: what the default perception gives.
         _layout("openpose67", _BODY25 + _hand("left") + _hand("right")),
+        # OpenPose's older body, which AlphaPose and ControlNet also write.
+        _layout("openpose18", tuple(point for point in _BODY25[: _BODY25.index("left_big_toe")] if point != "mid_hip")),
+        _layout("openpose25b", _BODY25B),
+        # The hands come without their wrists, which are the body's.
+        _layout("openpose135", _BODY25B + _hand("left")[1:] + _hand("right")[1:] + _FACE70),
+        _layout("face70", _FACE70),
+        _layout("halpe26", _HALPE26),
+        _layout("halpe136", _HALPE26 + _FACE68 + _hand("left") + _hand("right")),
         _layout("coco_feet23", _COCO17 + tuple(f"{side}_{point}" for side in SIDES for point in _FOOT)),
         _layout(
             "coco_wholebody133",

@@ -24,7 +24,9 @@ SPIN_ANNOTATED_FROM = (
     ("name", "size"),
     [("smpl24", 24), ("smplh52", 52), ("coco17", 17), ("openpose25", 25), ("openpose67", 67),
      ("coco_feet23", 23), ("coco_wholebody133", 133), ("blazepose33", 33), ("smplx55", 55), ("mano_left16", 16),
-     ("mano_right16", 16), ("hmr2_44", 44), ("spin_49", 49), ("hardmo_54", 54), ("h36m_17", 17)],
+     ("mano_right16", 16), ("hmr2_44", 44), ("spin_49", 49), ("hardmo_54", 54), ("h36m_17", 17),
+     ("openpose18", 18), ("openpose25b", 25), ("openpose135", 135), ("face70", 70), ("halpe26", 26),
+     ("halpe136", 136)],
 )  # fmt: skip
 def test_layout_has_its_published_size(name, size):
     assert len(layouts.get_layout(name)) == size
@@ -43,6 +45,11 @@ def test_layout_has_its_published_size(name, size):
      ("hmr2_44", "right_ankle_lsp", 25), ("hmr2_44", "pelvis_mpii", 39), ("hmr2_44", "head_h36m", 43),
      ("spin_49", "nose_gt", 44), ("spin_49", "left_eye_gt", 45), ("spin_49", "right_ear_gt", 48),
      ("hardmo_54", "pelvis_mpii", 39), ("hardmo_54", "left_thumb_tip", 44), ("hardmo_54", "right_pinky_tip", 53),
+     ("openpose18", "right_hip", 8), ("openpose18", "left_ear", 17), ("openpose25b", "neck_lsp", 17),
+     ("openpose25b", "left_heel", 21), ("openpose135", "left_thumb1", 25), ("openpose135", "right_thumb1", 45),
+     ("openpose135", "face_00", 65), ("openpose135", "left_pupil", 134), ("halpe26", "neck", 18),
+     ("halpe26", "right_big_toe", 21), ("halpe26", "left_small_toe", 22), ("halpe26", "right_heel", 25),
+     ("halpe136", "face_00", 26), ("halpe136", "left_hand_root", 94), ("halpe136", "right_hand_root", 115),
      ("h36m_17", "pelvis_h36m", 0), ("h36m_17", "right_ankle_h36m", 6), ("h36m_17", "right_wrist_h36m", 16)],
 )  # fmt: skip
 def test_point_stands_at_its_published_index(name, point, index):

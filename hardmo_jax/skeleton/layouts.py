@@ -156,6 +156,8 @@ _BODY25B = (
     "head_top_lsp",
     *(f"{side}_{point}" for side in SIDES for point in ("big_toe", "small_toe", "heel")),
 )
+_MPII_HEAD = {point: regressors.regressed_point("SMPL_to_J19", point) for point in ("neck_lsp", "head_top_lsp")}
+_HEAD_TOP = {"head_top_lsp": _MPII_HEAD["head_top_lsp"]}
 # Halpe (Li et al., 2020): top of the head, neck and middle of the hips, then the feet with the sides by turns.
 _HALPE26 = (
     *_COCO17,
@@ -196,12 +198,12 @@ LAYOUTS: dict[str, KeypointLayout] = dict(
         _layout("openpose67", _BODY25 + _hand("left") + _hand("right")),
         # OpenPose's older body, which AlphaPose and ControlNet also write.
         _layout("openpose18", tuple(point for point in _BODY25[: _BODY25.index("left_big_toe")] if point != "mid_hip")),
-        _layout("openpose25b", _BODY25B),
+        _layout("openpose25b", _BODY25B, _MPII_HEAD),
         # The hands come without their wrists, which are the body's.
-        _layout("openpose135", _BODY25B + _hand("left")[1:] + _hand("right")[1:] + _FACE70),
+        _layout("openpose135", _BODY25B + _hand("left")[1:] + _hand("right")[1:] + _FACE70, _MPII_HEAD),
         _layout("face70", _FACE70),
-        _layout("halpe26", _HALPE26),
-        _layout("halpe136", _HALPE26 + _FACE68 + _hand("left") + _hand("right")),
+        _layout("halpe26", _HALPE26, _HEAD_TOP),
+        _layout("halpe136", _HALPE26 + _FACE68 + _hand("left") + _hand("right"), _HEAD_TOP),
         _layout("coco_feet23", _COCO17 + tuple(f"{side}_{point}" for side in SIDES for point in _FOOT)),
         _layout(
             "coco_wholebody133",

@@ -208,7 +208,9 @@ def test_every_layout_is_supported_by_a_body_of_the_family(name):
     _, is_supported = mapping.point_regressor(layout, points)
     lacking = {point for point, is_there in zip(layout.points, is_supported, strict=True) if not is_there}
     contour = set(layouts.get_layout("coco_wholebody133").points[23:40])
-    eyes_and_mouth = {f"{side}_{rest}" for side in layouts.SIDES for rest in ("eye_inner", "eye_outer", "mouth")}
+    eyes_and_mouth = {
+        f"{side}_{rest}" for side in layouts.SIDES for rest in ("eye_inner", "eye_outer", "mouth", "pupil")
+    }
     assert lacking <= contour | eyes_and_mouth
 
 

@@ -21,6 +21,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase.mine import NO_CATEGORY, SUBSETS, Subset, category_of
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.perception.fuse import FusionOptions
 from hardmo_jax.pipelines import annotate
 from hardmo_jax.pipelines.annotate import BodyOptions
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns
@@ -32,7 +33,7 @@ from hardmo_jax.pipelines.refine_labels import (
     RefinedPartOfLabel,
     refine_labels,
 )
-from hardmo_jax.pipelines.second_source import FusionOptions, with_second_source
+from hardmo_jax.pipelines.second_source import with_second_source
 from hardmo_jax.viz import overlay
 
 Progress = Callable[[str, int, int | None], None]

@@ -10,39 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
-from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.fitting.evidence import SEEN
-from hardmo_jax.fitting.limb_ends import joints_of
 from hardmo_jax.hardcase.mine import Subset
-from hardmo_jax.hardcase.part_scores import LEAST_POINTS
 from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.perception import fuse
+from hardmo_jax.perception.fuse import FusionOptions
 from hardmo_jax.pipelines.label_rows import measured_again
 from hardmo_jax.pipelines.score_labels import with_part, without_scores
-from hardmo_jax.skeleton import layouts, regressors
+from hardmo_jax.skeleton import layouts
 
 
 class SecondSourceError(ValueError):
     """A second source that says nothing of the labels; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FusionOptions:
-    """When the second source is believed."""
-
-    most_apart: float = 0.1
-    """Mean distance of body points up to which two sightings are one person, box sides."""
-    most_base_apart: float = 0.06
-    """Distance of the two wrists or ankles up to which they are the same, box sides."""
-    least_confidence: float = 0.4
-    """Mean confidence of the points of a hand or foot that the second source saw, from which it is believed."""
-
-    def __post_init__(self) -> None:
-        if not (self.most_apart > 0 and self.most_base_apart > 0 and 0 <= self.least_confidence <= 1):
-            raise ValueError(f"distances must be positive and confidences in [0, 1], got {self}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,81 +94,47 @@ def _same_people(
     rows: Sequence[LabelRow], others: Sequence[LabelRow], options: FusionOptions
 ) -> list[tuple[LabelRow, LabelRow]]:
     """Who is who in one picture."""
-    apart = np.array([[_distance(row, other) for other in others] for row in rows])
-    pairs = zip(*optimize.linear_sum_assignment(np.minimum(apart, 1e3)), strict=True)
-    return [(rows[a], others[b]) for a, b in pairs if apart[a, b] <= options.most_apart]
-
-
-def _distance(row: LabelRow, other: LabelRow) -> float:
-    """Mean distance of body points that both saw, box sides; infinite without any."""
-    ours, theirs = layouts.get_layout(row.keypoint_layout).points, layouts.get_layout(other.keypoint_layout).points
-    shared = [(ours.index(point), theirs.index(point)) for point in ours
-              if point in theirs and layouts.part_of(point) == "body"]  # fmt: skip
-    own, their = (np.array(places, int) for places in zip(*shared, strict=True)) if shared else ([], [])
-    seen = np.minimum(row.keypoint_confidence[own], other.keypoint_confidence[their]) >= SEEN
-    if not seen.any():
-        return float("inf")
-    apart = np.linalg.norm(row.keypoints_2d[own] - other.keypoints_2d[their], axis=-1)[seen]
-    return float(apart.mean()) / _box_side(row)
-
-
-def _box_side(row: LabelRow) -> float:
-    return max(float(np.max(row.bbox[2:] - row.bbox[:2])), 1.0)
+    layout = layouts.get_layout(rows[0].keypoint_layout)
+    pairs = fuse.same_people(
+        [_in_layout(row, layout) for row in rows],
+        [_in_layout(row, layout) for row in others],
+        [fuse.box_side(row.bbox) for row in rows],
+        layout,
+        options.most_apart,
+    )
+    return [(rows[a], others[b]) for a, b in pairs]
 
 
 def _fused(row: LabelRow, other: LabelRow, subset: Subset, options: FusionOptions) -> LabelRow | None:
     """A label with what the other saw of its hands or feet; None if that changes nothing."""
-    ours = layouts.get_layout(row.keypoint_layout)
-    points, confidence = row.keypoints_2d.copy(), row.keypoint_confidence.copy()
-    their_points, their_confidence = _in_layout(other, ours)
+    layout, side_length = layouts.get_layout(row.keypoint_layout), fuse.box_side(row.bbox)
+    seen = _in_layout(row, layout)
+    theirs = fuse.with_sides_of(seen, _in_layout(other, layout), layout, side_length)
     taken = []
-    for side in layouts.SIDES:
-        part = f"{side}_{subset}"
-        own = np.array([layouts.part_of(point) == part for point in ours.points], bool)
-        base = np.array([regressors.place_of(point) == joints_of(part)[0] for point in ours.points], bool)
-        seen = own & (their_confidence >= SEEN)
-        if seen.sum() < LEAST_POINTS[subset] or their_confidence[seen].mean() < options.least_confidence:
-            continue
-        if not _same_base(row, their_points, their_confidence, base, options):
-            continue
-        new_points = np.where(own[:, None], their_points, points)
-        new_confidence = np.where(own, their_confidence, confidence)
-        if np.array_equal(new_points, points) and np.array_equal(new_confidence, confidence):
-            continue
-        points, confidence = new_points, new_confidence
-        taken.append(part)
+    for part in (f"{side}_{subset}" for side in layouts.SIDES):
+        made = fuse.with_part_of(seen, theirs, part, layout, side_length, options)
+        if made is not None:
+            seen = made
+            taken.append(part)
     if not taken:
         return None
-    made = dataclasses.replace(
+    fused = dataclasses.replace(
         row,
-        keypoints_2d=points,
-        keypoint_confidence=confidence,
+        keypoints_2d=seen.keypoints_2d,
+        keypoint_confidence=seen.confidence,
         keypoint_source=f"{row.keypoint_source}; {', '.join(taken)}: {other.keypoint_source}",
     )
     for part in taken:
-        made = with_part(without_scores(made, part), part, {"outcome_by_part": None})
-    return made
+        fused = with_part(without_scores(fused, part), part, {"outcome_by_part": None})
+    return fused
 
 
-def _same_base(
-    row: LabelRow,
-    their_points: Float[np.ndarray, "K 2"],
-    their_confidence: Float[np.ndarray, "K"],
-    base: Bool[np.ndarray, "K"],
-    options: FusionOptions,
-) -> bool:
-    """Whether both saw the wrist or ankle in one place; nothing speaks against it where one of them did not."""
-    both = base & (row.keypoint_confidence >= SEEN) & (their_confidence >= SEEN)
-    apart = np.linalg.norm(row.keypoints_2d - their_points, axis=-1)[both]
-    return not len(apart) or float(apart.min()) <= options.most_base_apart * _box_side(row)
-
-
-def _in_layout(
-    row: LabelRow, layout: layouts.KeypointLayout
-) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
+def _in_layout(row: LabelRow, layout: layouts.KeypointLayout) -> fuse.Seen:
     """Keypoints of a label in another order; confidence 0 where it has none."""
     theirs = layouts.get_layout(row.keypoint_layout).points
     places = np.array([theirs.index(point) if point in theirs else -1 for point in layout.points])
     has = places >= 0
-    points = np.where(has[:, None], row.keypoints_2d[places], 0).astype(np.float32)
-    return points, np.where(has, row.keypoint_confidence[places], 0).astype(np.float32)
+    return fuse.Seen(
+        keypoints_2d=np.where(has[:, None], row.keypoints_2d[places], 0).astype(np.float32),
+        confidence=np.where(has, row.keypoint_confidence[places], 0).astype(np.float32),
+    )

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hardmo_jax.perception.fuse import FusionOptions
 from hardmo_jax.pipelines import refine_labels, second_source
-from hardmo_jax.pipelines.second_source import FusionOptions, SecondSourceError, with_second_source
+from hardmo_jax.pipelines.second_source import SecondSourceError, with_second_source
 from hardmo_jax.skeleton import layouts
 from tests.pipelines import refined_people
 

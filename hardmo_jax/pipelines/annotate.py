@@ -352,7 +352,7 @@ def _from_keypoint_files(
     counts: dict[pathlib.Path, int] = {}
     missing: dict[str, keypoint_files.KeypointFileError] = {}
     for path in media.paths:
-        for person in keypoint_files.read_keypoints(path):
+        for person in keypoint_files.read_keypoint_file(path).people:
             try:
                 photo = keypoint_files.find_photo(path, person.image_file)
             except keypoint_files.KeypointFileError as error:
@@ -373,6 +373,7 @@ def _from_keypoint_files(
                     focal_length_35mm=file.focal_length_35mm,
                 )
             picture = pictures[photo]
+            person = person.in_pixels(picture.width, picture.height)
             counts[photo] = counts.get(photo, 0) + 1
             box = person.bbox
             if box is None:

@@ -91,9 +91,9 @@ def _turned(image, degrees):
 def test_skier_matches_the_annotation(estimator, skier, reference_data):
     truth = next(
         person
-        for person in keypoint_files.read_coco(
+        for person in keypoint_files.read_keypoint_file(
             reference_data / "keypoints2d" / "mmpose_tests" / "coco" / "test_coco_wholebody.json"
-        )
+        ).people
         if person.image_file == "000000000785.jpg"
     )
     (person,) = estimator(skier)
@@ -104,9 +104,9 @@ def test_skier_matches_the_annotation(estimator, skier, reference_data):
 
 
 def test_lifter_matches_openpose_and_has_both_hands(lifter_people, reference_data):
-    (truth,) = keypoint_files.read_openpose(
+    (truth,) = keypoint_files.read_keypoint_file(
         reference_data / "keypoints2d" / "prohmr_openpose" / "pexels-anete-lusina-4793258_keypoints.json"
-    )
+    ).people
     truth = dataclasses.replace(truth, confidence=np.where(truth.confidence >= 0.3, truth.confidence, 0))
     (person,) = lifter_people
     pck, count = _pck(person, truth)

@@ -111,7 +111,7 @@ def _instance(instance: Any, picture: FilePicture, place: Place, chosen: PointLi
 
 def _measured_person(
     coordinates: Float[np.ndarray, "K 2"],
-    scores: Float[np.ndarray, "K"],
+    scores: Float[np.ndarray, "N"],
     place: Place,
     chosen: PointList | None,
     **fields: Any,

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 30
 #: An OpenPose file holds one picture.
 MAX_OPENPOSE_BYTES = 64 << 20
 #: Coordinates beyond this (pixels) are no coordinates.
-_MAX_COORDINATE = 1e6
+MAX_COORDINATE = 1e6
 #: Longest piece of a file that a message repeats, letters.
 _MAX_TOLD = 60
 #: Largest number that labels and frames are counted with.
@@ -184,9 +184,9 @@ def check_coordinates(values: Float[np.ndarray, "*shape"], place: Place) -> None
         KeypointFileError: If there is one.
     """
     with np.errstate(invalid="ignore"):
-        is_wild = np.isfinite(values) & (np.abs(values) >= _MAX_COORDINATE)
+        is_wild = np.isfinite(values) & (np.abs(values) >= MAX_COORDINATE)
     if is_wild.any():
-        raise place.error(f"must hold coordinates below {_MAX_COORDINATE:g}, got {values[is_wild][0]:g}")
+        raise place.error(f"must hold coordinates below {MAX_COORDINATE:g}, got {values[is_wild][0]:g}")
 
 
 def check_scores(values: Float[np.ndarray, "*shape"], tolerated: tuple[float, float], place: Place) -> None:
@@ -234,11 +234,11 @@ def parse_corners(value: Any, place: Place, *, has_size: bool) -> Float[np.ndarr
     if not isinstance(value, list) or len(value) != 4:
         raise place.error(f"must be {form} in pixels, got {describe_value(value)}")
     box = parse_numbers(value, place)
-    check_coordinates(box, place)
     if not np.isfinite(box).all():
         return None
     if has_size:
         box[2:] += box[:2]
+    check_coordinates(box, place)
     if (box[2:] < box[:2]).any():
         raise place.error(f"must be {form}, got one of negative size")
     return box.astype(np.float32)

@@ -92,6 +92,7 @@ OPENPOSE_BY_COUNT = BY_COUNT | {
 
 #: Fingers as MMPose calls them.
 _FINGERS = {"forefinger": "index", "middle_finger": "middle", "ring_finger": "ring", "pinky_finger": "pinky"}
+_SIDE_OF_LETTER = {side[0]: side for side in layouts.SIDES}
 #: Halpe's middle of the hips, and its spellings.
 _SPELLINGS = {"hip": "mid_hip", "midhip": "mid_hip"}
 
@@ -179,21 +180,25 @@ def points_called(names: Sequence[object], by_count: Mapping[int, PointList]) ->
 
 def _point_called(name: str) -> str | None:
     """Our name of a point; None if it is none of ours."""
-    # LShoulder, leftShoulder
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|^(?<![A-Za-z])([LR])(?=[A-Z])", r"\1_", name[:80])
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:80])
     text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     side_last = re.fullmatch(r"(.+)_(left|right|l|r)", text)
     if side_last:
         text = f"{side_last[2]}_{side_last[1]}"
-    text = re.sub(r"^(l|r)_", lambda found: {"l": "left_", "r": "right_"}[found[1]], text)
-    text = _SPELLINGS.get(text, text)
+    # l_wrist, and LWrist and Rknee of MPII and Halpe
+    short = re.fullmatch(r"([lr])_?(.+)", text)
+    sided = f"{_SIDE_OF_LETTER[short[1]]}_{short[2]}" if short else text
+    candidates = (_SPELLINGS.get(text, text), *(_spelt_as_here(option) for option in (text, sided)))
+    return next((point for point in candidates if point in _known_points()), None)
+
+
+def _spelt_as_here(text: str) -> str:
+    """Fingers and points of the face as the layouts call them."""
     for theirs, ours in _FINGERS.items():
         text = re.sub(rf"^(left|right)_{theirs}_?(?=[1-4]$)", rf"\1_{ours}", text)
     text = re.sub(r"^((?:left|right)_(?:thumb|index|middle|ring|pinky))_?4$", r"\1_tip", text)
     face = re.fullmatch(r"face_([0-9]{1,2})", text)
-    if face:
-        text = f"face_{int(face[1]):02d}"
-    return text if text in _known_points() else None
+    return f"face_{int(face[1]):02d}" if face else text
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import numpy as np
 from hardmo_jax import whole_files
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception.keypoint_files.coco import MIDDLE, MIDDLE_FIELD, SCORES_FIELD, WHOLEBODY_FIELDS, flags_of
-from hardmo_jax.perception.keypoint_files.parsing import KeypointFileError
+from hardmo_jax.perception.keypoint_files.parsing import MAX_COORDINATE, KeypointFileError
 from hardmo_jax.perception.keypoint_files.person import FilePerson, FilePicture
 from hardmo_jax.perception.keypoint_files.point_lists import COCO17, HANDS, LAYOUT, PointList, point_list
 
@@ -49,7 +49,7 @@ def write_openpose(folder: str | os.PathLike[str], name: str, people: Sequence[F
         The file.
 
     Raises:
-        KeypointFileError: If the name leads out of the folder, or coordinates are shares or not finite.
+        KeypointFileError: If the name leads out of the folder, or coordinates are shares, not finite or wild.
     """
     path = _path_inside(pathlib.Path(folder), name)
     content = {"version": 1.3, "people": [_openpose_entry(person) for person in people if person.confidence.any()]}
@@ -82,7 +82,7 @@ def write_coco_wholebody(
 
     Raises:
         KeypointFileError: If a picture has no name or no size, two have the same name, a person is in none of them, or
-            coordinates are shares or not finite.
+            coordinates are shares, not finite or wild.
     """
     path = pathlib.Path(path)
     ids: dict[FilePicture, int] = {}
@@ -165,8 +165,10 @@ def _check_pixels(person: FilePerson) -> None:
             f"people of {person.image_file!r} have its shares as coordinates; take `in_pixels(width, height)`"
         )
     numbers = (person.keypoints_2d[person.confidence > 0], person.confidence, person.bbox)
-    if not all(value is None or np.isfinite(value).all() for value in numbers):
-        raise KeypointFileError(f"a person of {person.image_file!r} has coordinates that are not finite")
+    if not all(value is None or (np.abs(value) < MAX_COORDINATE).all() for value in numbers):
+        raise KeypointFileError(
+            f"a person of {person.image_file!r} has coordinates that are not finite and below {MAX_COORDINATE:g}"
+        )
 
 
 def _path_inside(folder: pathlib.Path, name: str) -> pathlib.Path:

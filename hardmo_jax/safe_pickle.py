@@ -13,6 +13,9 @@ What can come out: None, bool, int, float, str, bytes, list, tuple, dict, set, N
 object fields, scipy.sparse csc/csr/coo matrices as `SparseMatrix`, and chumpy arrays as NumPy arrays. A chumpy
 expression comes out as an `UnreadChumpy` marker. Python 2 text is read as latin-1, a bytearray as bytes, an
 OrderedDict as a dict.
+
+`loads_described` reads pickles of other programs' objects in the same way: such an object comes out as a
+`Described`, which says what the file says about it and is nothing else.
 """
 
 import dataclasses
@@ -102,6 +105,22 @@ class UnreadChumpy:
     """Full name of the chumpy class."""
 
 
+PERSISTENT_ID = "persistent id"
+"""Name of the `Described` of something that the file leaves to whoever reads it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Described:
+    """What a pickle says about an object or a name of a program; nothing was imported, made or called for it."""
+
+    name: str
+    """Full name of the class or function, or `PERSISTENT_ID`."""
+    arguments: tuple[Any, ...] = ()
+    """What it would be called with."""
+    state: Any = None
+    """What would become its attributes, usually a dict."""
+
+
 def load(
     path: str | os.PathLike[str],
     *,
@@ -154,6 +173,37 @@ def loads(
             "raise max_file_bytes if the file is really meant to be that large"
         )
     return _Machine(bytes(data), source, max_opcodes).run()
+
+
+def loads_described(
+    data: bytes,
+    *,
+    names: re.Pattern[str],
+    calls: frozenset[str],
+    source: str = "pickle",
+    advice: str,
+    max_opcodes: int = MAX_OPCODES,
+) -> Any:
+    """Read a pickle of another program's objects from bytes without making any of them.
+
+    Args:
+        data: The whole pickle; bytes after its end are refused.
+        names: Full names of classes and constants that may be described.
+        calls: Full names of what may also be described as called.
+        source: Name to use in messages.
+        advice: What messages of refusal end with.
+        max_opcodes: Largest number of pickle instructions that is followed.
+
+    Returns:
+        The value of the pickle: as `loads`, with `Described` in it.
+
+    Raises:
+        UnsafePickleError: If the pickle names anything else or exceeds a cap.
+        CorruptPickleError: If the data is empty, cut off, damaged, or not a pickle.
+    """
+    machine = _DescribingMachine(bytes(data), source, max_opcodes)
+    machine.names, machine.calls, machine.advice = names, calls, advice
+    return machine.run()
 
 
 def read_capped(path: str | os.PathLike[str], *, max_file_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -318,6 +368,12 @@ _PLAIN_TYPES = (*_KEY_TYPES, float)
 class _Machine:
     """Interprets one pickle; every method named `_op_*` is one instruction."""
 
+    advice = _ADVICE
+
+    @property
+    def instructions(self) -> dict[int, Callable[[Any], None]]:
+        return _INSTRUCTIONS
+
     def __init__(self, data: bytes, source: str, max_opcodes: int) -> None:
         self.data, self.source, self.max_opcodes = data, source, max_opcodes
         self.position = 0
@@ -331,7 +387,7 @@ class _Machine:
     # ---- failures -----------------------------------------------------------------------------------
 
     def unsafe(self, found: str) -> UnsafePickleError:
-        return UnsafePickleError(f"{self.source}: refused: {found}; {_ADVICE}")
+        return UnsafePickleError(f"{self.source}: refused: {found}; {self.advice}")
 
     def corrupt(self, found: str) -> CorruptPickleError:
         kind = foreign_format(self.data)
@@ -350,7 +406,7 @@ class _Machine:
     def run(self) -> Any:
         if not self.data:
             raise CorruptPickleError(f"{self.source}: the file is empty; {_DAMAGED}")
-        size = len(self.data)
+        size, instructions = len(self.data), self.instructions
         for _ in range(self.max_opcodes):
             if self.position >= size:
                 raise self.corrupt("it is cut off before its end")
@@ -358,7 +414,7 @@ class _Machine:
             self.position += 1
             if opcode == _STOP:
                 return self.stop()
-            instruction = _INSTRUCTIONS.get(opcode)
+            instruction = instructions.get(opcode)
             if instruction is None:
                 raise self.bad_opcode(opcode)
             instruction(self)
@@ -944,4 +1000,74 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     ord("R"): _Machine.op_reduce,
     0x81: _Machine.op_new_object,
     ord("b"): _Machine.op_build,
+}
+
+
+class _Object:
+    """An object of another program under construction, which stays a description."""
+
+    __slots__ = ("arguments", "name", "state")
+
+    def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self.name, self.arguments, self.state = name, arguments, None
+
+
+class _DescribingMachine(_Machine):
+    """Interprets a pickle of another program's objects; the rest is as strict as for any other pickle."""
+
+    names: re.Pattern[str]
+    calls: frozenset[str]
+
+    @property
+    def instructions(self) -> dict[int, Callable[[Any], None]]:
+        return _DESCRIBING_INSTRUCTIONS
+
+    def push_global(self, module: str, name: str) -> None:
+        full = f"{module}.{name}"
+        is_described = len(full) < _MAX_NAME_BYTES and (full in self.calls or self.names.fullmatch(full))
+        if (module, name) not in _GLOBALS and is_described:
+            self.push(_Recipe("described", full))
+        else:
+            super().push_global(module, name)
+
+    def new_instance(self, recipe: Any, arguments: Any) -> Any:
+        if type(recipe) is _Recipe and recipe.kind == "described" and arguments == ():
+            return _Object(recipe.name, ())
+        return super().new_instance(recipe, arguments)
+
+    def op_reduce(self) -> None:
+        arguments, recipe = self.pop(), self.pop()
+        if type(recipe) is _Recipe and recipe.name in self.calls and type(arguments) is tuple:
+            self.push(_Object(recipe.name, arguments))
+            return
+        self.push(recipe)
+        self.push(arguments)
+        super().op_reduce()
+
+    def op_build(self) -> None:
+        state, target = self.pop(), self.top()
+        if type(target) is _Object and target.state is None:
+            target.state = state
+        elif type(target) is not dict:  # attributes that somebody gave to an OrderedDict are left out
+            self.push(state)
+            super().op_build()
+
+    def op_persistent_id(self) -> None:
+        self.push(_Object(PERSISTENT_ID, (self.pop(),)))
+
+    def finish_new(self, node: Any, depth: int) -> tuple[Any, int]:
+        if type(node) is _Recipe and node.kind == "described":
+            return Described(name=node.name), 1
+        if type(node) is not _Object:
+            return super().finish_new(node, depth)
+        arguments, count = self.finish(node.arguments, depth + 1)
+        state, more = self.finish(node.state, depth + 1)
+        return Described(name=node.name, arguments=arguments, state=state), 1 + count + more
+
+
+_DESCRIBING_INSTRUCTIONS: dict[int, Callable[[Any], None]] = {
+    **_INSTRUCTIONS,
+    ord("Q"): _DescribingMachine.op_persistent_id,
+    ord("R"): _DescribingMachine.op_reduce,
+    ord("b"): _DescribingMachine.op_build,
 }

@@ -1,7 +1,10 @@
 """Pickles that would run code, lie about sizes or exhaust the reader are refused; honest ones load equal."""
 
 import collections
+import contextlib
+import io
 import pickle
+import re
 import time
 import warnings
 from pathlib import Path
@@ -322,3 +325,52 @@ def test_pickle_cut_anywhere_is_refused(seed_name: str) -> None:
     for length in range(len(original)):
         with pytest.raises(REFUSALS):
             safe_pickle.loads(original[:length])
+
+
+def describe(data: bytes) -> object:
+    names = re.compile(r"(models|torch)\.[A-Za-z]+")
+    return safe_pickle.loads_described(data, names=names, calls=frozenset(("builtins.getattr",)), advice="use ONNX")
+
+
+class Pointed(pickle.Pickler):
+    def persistent_id(self, obj: object) -> object:
+        return ("storage", 7) if obj is Ellipsis else None
+
+
+def test_objects_of_other_programs_are_described_and_not_made() -> None:
+    # GLOBAL, no arguments, NEWOBJ, a state, BUILD.
+    made = b"cmodels\nNet\n)\x81}(X\x03\x00\x00\x00agecbuiltins\ngetattr\n(ctorch\nHalf\nX\x01\x00\x00\x00at\x52ub"
+    net = describe(b"\x80\x02" + made + b".")
+    assert isinstance(net, safe_pickle.Described)
+    assert (net.name, net.arguments) == ("models.Net", ())
+    called = net.state["age"]
+    assert (called.name, called.arguments[0].name, called.arguments[1]) == ("builtins.getattr", "torch.Half", "a")
+    file = io.BytesIO()
+    Pointed(file, protocol=2).dump({"weights": Ellipsis})
+    pointed = describe(file.getvalue())["weights"]  # type: ignore[index]
+    assert (pointed.name, pointed.arguments) == (safe_pickle.PERSISTENT_ID, (("storage", 7),))
+    with pytest.raises(safe_pickle.UnsafePickleError):
+        safe_pickle.loads(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (b"cmodels\nNet\n)R.", "it calls models.Net; use ONNX"),
+        (b"cmodels\nNet\nK\x01\x85\x81.", "it makes an instance of models.Net"),
+        (b"cos\nsystem\n.", "it asks for 'os.system'"),
+        # What getattr would give is never called.
+        (b"cbuiltins\ngetattr\n(ctorch\nHalf\nX\x01\x00\x00\x00atR)R.", "it calls a Object"),
+        (b"cmodels\nNet\n)\x81}b}b.", "it sets the state of a Object"),
+    ],
+)
+def test_described_objects_cannot_be_called_or_filled_twice(program: bytes, told: str) -> None:
+    with pytest.raises(safe_pickle.UnsafePickleError, match=told):
+        describe(b"\x80\x02" + program)
+
+
+@pytest.mark.parametrize("attack", [*LIVE, *HOSTILE])
+def test_hostile_pickle_runs_nothing_when_it_is_described(attack: str, canary: Path) -> None:
+    with contextlib.suppress(*REFUSALS):
+        describe((LIVE | HOSTILE)[attack](canary))
+    assert not canary.exists()

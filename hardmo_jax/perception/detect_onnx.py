@@ -4,8 +4,6 @@ Which it is shows by its outputs. What they mean is theirs: RTMDet takes BGR wit
 the top left corner, YOLO takes RGB from 0 to 1 in the middle.
 """
 
-import dataclasses
-import math
 import os
 from typing import Literal
 
@@ -13,13 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.perception import anchors, crops
 from hardmo_jax.perception.onnx_model import OnnxModel, OnnxModelError
+from hardmo_jax.perception.person_boxes import PersonBox, best_boxes, fit_letterbox
 
 Kind = Literal["rtmdet", "yolo", "yolo_end_to_end"]
 #: Class of people in COCO.
 _PERSON = 0
-_PADDING = 114
 #: Of pictures from 0 to 255, blue, green, red.
 _RTMDET_MEAN = np.array([103.53, 116.28, 123.675], np.float32)
 _RTMDET_SPREAD = np.array([57.375, 57.12, 58.395], np.float32)
@@ -28,35 +25,6 @@ _USUAL_SIDE = 640
 #: Points of COCO, three numbers each, behind box and score.
 _POSE_CHANNELS = 4 + 1 + 51
 _MAX_CLASSES = 1000
-_MAX_IOU = 0.6
-#: The crop of the landmark model is this much larger than the longer side of the box.
-_REGION_SCALE = 1.25
-#: Boxes looked at before those of one person are put together.
-_MOST_BOXES = 2000
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PersonBox:
-    """A person found in the picture."""
-
-    bbox: Float[np.ndarray, "4"]
-    """Whole person, (x_min, y_min, x_max, y_max) in pixels, within the picture."""
-    score: float
-    """Probability in [0, 1]."""
-    keypoints_2d: Float[np.ndarray, "17 2"] | None = None
-    """COCO's 17 points where the detector gives them too (YOLO-pose), pixels."""
-    confidence: Float[np.ndarray, "17"] | None = None
-    """Of these, in [0, 1]."""
-
-    def region(self, quarter_turns: int = 0) -> crops.SquareRegion:
-        """Square round the whole body, turned so that its head may be up."""
-        low, high = self.bbox[:2].astype(float), self.bbox[2:].astype(float)
-        middle = (low + high) / 2
-        return crops.SquareRegion(
-            center=(float(middle[0]), float(middle[1])),
-            size=_REGION_SCALE * max(float((high - low).max()), 1.0),
-            angle=0.5 * math.pi * quarter_turns,
-        )
 
 
 class OnnxPersonDetector:
@@ -87,43 +55,14 @@ class OnnxPersonDetector:
         Raises:
             OnnxModelError: If the outputs are not what their shapes promised.
         """
-        batch, scale, offset = self._prepared(image)
-        outputs = self._model(batch)
-        boxes, scores = _decoded(self.kind, outputs, self._model)
-        boxes = (boxes.astype(np.float64) - np.tile(offset, 2)) / scale
-        height, width = image.shape[:2]
-        # Edges of pixels become centres.
-        boxes = np.clip(boxes - 0.5, 0, np.array([width - 1, height - 1, width - 1, height - 1]))
-        is_box = np.isfinite(boxes).all(-1) & np.isfinite(scores) & (scores >= min_score)
-        is_box &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-        order = np.flatnonzero(is_box)
-        order = order[np.argsort(-scores[order], kind="stable")][:_MOST_BOXES]
-        kept: list[PersonBox] = []
-        for place in order:
-            others = np.stack([one.bbox for one in kept]) if kept else np.zeros((0, 4))
-            if len(others) and anchors.box_iou(boxes[place], others).max() > _MAX_IOU:
-                continue
-            kept.append(PersonBox(bbox=boxes[place].astype(np.float32), score=float(np.clip(scores[place], 0, 1))))
-        return kept
-
-    def _prepared(self, image: np.ndarray) -> tuple[np.ndarray, float, Float[np.ndarray, "2"]]:
-        """The picture as the model takes it, its scale, and where its corner lies."""
-        import cv2
-
-        height, width = image.shape[:2]
-        scale = min(self._size[0] / width, self._size[1] / height)
-        inner = (max(round(width * scale), 1), max(round(height * scale), 1))
-        resized = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
-        offset = (0, 0)
-        if self.kind != "rtmdet":
-            offset = ((self._size[0] - inner[0]) // 2, (self._size[1] - inner[1]) // 2)
-        canvas = np.full((self._size[1], self._size[0], 3), _PADDING, np.uint8)
-        canvas[offset[1] : offset[1] + inner[1], offset[0] : offset[0] + inner[0]] = resized
+        letterbox = fit_letterbox(image, self._size, is_centred=self.kind != "rtmdet")
         if self.kind == "rtmdet":
-            values = (canvas[..., ::-1].astype(np.float32) - _RTMDET_MEAN) / _RTMDET_SPREAD
+            values = (letterbox.image[..., ::-1].astype(np.float32) - _RTMDET_MEAN) / _RTMDET_SPREAD
         else:
-            values = canvas.astype(np.float32) / 255
-        return values.transpose(2, 0, 1)[None], scale, np.array(offset, np.float64)
+            values = letterbox.image.astype(np.float32) / 255
+        outputs = self._model(values.transpose(2, 0, 1)[None])
+        boxes, scores = _decoded(self.kind, outputs, self._model)
+        return best_boxes(letterbox, boxes, scores, min_score=min_score)
 
 
 def _kind_of(model: OnnxModel) -> Kind:

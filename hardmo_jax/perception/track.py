@@ -6,8 +6,10 @@ comes back after `max_gap` frames gets a new one.
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception import anchors
@@ -62,8 +64,27 @@ def similarity(first: PersonKeypoints, second: PersonKeypoints) -> float:
     return 0.5 * (overlap + nearness)
 
 
+@runtime_checkable
+class PeopleTracker(Protocol):
+    """Whoever gives numbers to people, one frame after the other: `Tracker`, or one of ultralytics."""
+
+    def step(
+        self, people: Sequence[PersonKeypoints], image: UInt8[np.ndarray, "H W 3"] | None = None
+    ) -> list[PersonKeypoints]:
+        """Number the people of the next frame.
+
+        Args:
+            people: People of one frame, in any order.
+            image: RGB, for those who look at it.
+
+        Returns:
+            The same people in the same order, with `track_id` set, from 0 on.
+        """
+        ...
+
+
 class Tracker:
-    """Gives numbers to people, one frame after the other."""
+    """Gives numbers to people by how well they overlap."""
 
     def __init__(self, options: TrackOptions | None = None) -> None:
         """Start without anybody."""
@@ -72,11 +93,14 @@ class Tracker:
         self._frame = -1
         self._next_id = 0
 
-    def step(self, people: Sequence[PersonKeypoints]) -> list[PersonKeypoints]:
+    def step(
+        self, people: Sequence[PersonKeypoints], image: UInt8[np.ndarray, "H W 3"] | None = None
+    ) -> list[PersonKeypoints]:
         """Number the people of the next frame.
 
         Args:
             people: People of one frame, in any order.
+            image: Not looked at.
 
         Returns:
             The same people in the same order, with `track_id` set.

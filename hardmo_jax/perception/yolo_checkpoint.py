@@ -1,0 +1,239 @@
+"""Weights of YOLO as ultralytics saves them (`.pt`): read without running the file, built anew with ultralytics.
+
+Of the file only numbers and the list of layers are used. ultralytics makes the model out of the list, after it was
+checked here: its own reader unpickles the whole model, which runs whatever the file says.
+"""
+
+import copy
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from hardmo_jax.perception.torch_file import TorchFile, TorchFileError
+from hardmo_jax.perception.ultralytics_import import import_ultralytics
+from hardmo_jax.safe_pickle import Described
+
+Task = Literal["detect", "pose", "segment"]
+USE_ONNX = (
+    "if you trust it, write it as ONNX where you trained it (`yolo export model=x.pt format=onnx`) and use "
+    "`--config.perception.detector=onnx --config.perception.detector_file=x.onnx`"
+)
+_TASKS: dict[str, Task] = {"DetectionModel": "detect", "PoseModel": "pose", "SegmentationModel": "segment"}
+_MODEL_CLASSES: dict[Task, str] = {task: name for name, task in _TASKS.items()}
+_HEADS = ("Detect", "Pose", "Pose26", "Segment", "Segment26")
+#: Layers of YOLO 3 to 12 and 26 that detect people, their points, or their outlines.
+_LAYERS = frozenset(
+    (
+        *("A2C2f", "AConv", "ADown", "Bottleneck", "C2", "C2PSA", "C2f", "C2fCIB", "C3", "C3Ghost", "C3k2", "CBFuse"),
+        *("CBLinear", "Concat", "Conv", "ELAN1", "GhostConv", "PSA", "RepNCSPELAN4", "SCDown", "SPP", "SPPELAN"),
+        *("SPPF", "nn.ConvTranspose2d", "nn.Identity", "nn.MaxPool2d", "nn.Upsample", "nn.ZeroPad2d"),
+        *_HEADS,
+    )
+)
+_WORDS = frozenset(("None", "True", "False", "nc", "kpt_shape", "nearest", "bilinear"))
+#: Anything else in the list is left out; `activation` would be evaluated as Python.
+_KEYS = ("nc", "kpt_shape", "reg_max", "end2end", "scales", "scale", "depth_multiple", "width_multiple")
+_MAX_LAYERS, _MAX_REPEATS, _MAX_NUMBER = 200, 100, 4096
+_USUAL_SIDE, _LEAST_SIDE, _MOST_SIDE = 640, 64, 2048
+_MAX_DEPTH, _MAX_MODULES = 32, 20_000
+#: Names of layers that became others.
+_RENAMED = {"Silence": "Identity"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class YoloCheckpoint:
+    """What a file says about its model."""
+
+    path: str
+    """For messages."""
+    task: Task
+    layers: Mapping[str, Any]
+    """Architecture as ultralytics writes it in YAML, checked."""
+    classes: Mapping[int, str]
+    """Names of what it finds; empty if the file has none."""
+    image_side: int
+    """Longer side of the pictures it was trained on, pixels."""
+    weights: Mapping[str, np.ndarray]
+    """By path of parameter or buffer (`model.0.conv.weight`)."""
+    modules: Mapping[str, str]
+    """Classes of the layers and of all within, by path, without their packages."""
+    is_end_to_end: bool
+    """Whether the file chose the head whose boxes are each of another person, where its layers have one (YOLO26)."""
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> YoloCheckpoint:
+    """Read weights.
+
+    Args:
+        path: The `.pt` file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TorchFileError: If it asks for more than YOLO needs, or is no YOLO of boxes, points or outlines.
+    """
+    with TorchFile(path, advice=USE_ONNX) as file:
+        root = file.root
+        model = (root.get("ema") or root.get("model")) if isinstance(root, dict) else None
+        task = _TASKS.get(model.name.rpartition(".")[2]) if isinstance(model, Described) else None
+        if task is None or not isinstance(model, Described) or not isinstance(model.state, dict):
+            found = model.name if isinstance(model, Described) else "no model"
+            raise TorchFileError(
+                f"{path}: {found}; expected weights of a YOLO that detects, finds poses or segments, as ultralytics "
+                f"saves them ({', '.join(_TASKS)}); {USE_ONNX}"
+            )
+        trained = root.get("train_args")
+        side = trained.get("imgsz") if isinstance(trained, dict) else None
+        names = model.state.get("names")
+        modules = dict(_modules(model, str(path)))
+        heads = [module.state for module in modules.values() if _class_of(module) in _HEADS]
+        return YoloCheckpoint(
+            path=str(path),
+            task=task,
+            layers=_checked_layers(model.state.get("yaml"), str(path)),
+            classes={
+                key: name
+                for key, name in (names.items() if isinstance(names, dict) else enumerate(names or ()))
+                if type(key) is int and type(name) is str
+            },
+            image_side=side if type(side) is int and _LEAST_SIDE <= side <= _MOST_SIDE else _USUAL_SIDE,
+            weights=dict(_weights(file, modules)),
+            modules={name: _class_of(module) for name, module in modules.items()},
+            is_end_to_end=any(isinstance(state, dict) and state.get("_end2end") is True for state in heads),
+        )
+
+
+def build_model(checkpoint: YoloCheckpoint) -> Any:
+    """Make the model with ultralytics.
+
+    Args:
+        checkpoint: Weights.
+
+    Returns:
+        A torch module for inference, on the CPU.
+
+    Raises:
+        ImportError: If ultralytics is not installed.
+        TorchFileError: If weights and layers do not belong together.
+    """
+    import_ultralytics()
+    import torch
+    from ultralytics.nn import tasks
+
+    # Its start weights are thrown away; nobody else's random numbers should change by that.
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model = getattr(tasks, _MODEL_CLASSES[checkpoint.task])(copy.deepcopy(checkpoint.layers), verbose=False)
+        except Exception as error:  # whatever unfit numbers lead to
+            raise TorchFileError(
+                f"{checkpoint.path}: its layers make no model ({' '.join(str(error).split())[:200]}); {USE_ONNX}"
+            ) from error
+    wanted: dict[str, Any] = model.state_dict()
+    wrong = sorted(set(wanted) ^ set(checkpoint.weights))
+    wrong += [name for name in wanted if name not in wrong and checkpoint.weights[name].shape != wanted[name].shape]
+    # Layers without weights tell too: a file of another release may mean another activation by the same list.
+    wrong += [
+        name
+        for name, module in model.named_modules(remove_duplicate=False)
+        if name and checkpoint.modules.get(name, type(module).__name__) != type(module).__name__
+    ]
+    if wrong:
+        raise TorchFileError(
+            f"{checkpoint.path}: {wrong[0]} (and {len(wrong) - 1} more) is not what this release of ultralytics makes "
+            f"of its list of layers; {USE_ONNX}"
+        )
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.weights.items()})
+    model.names = dict(checkpoint.classes) or model.names
+    if checkpoint.is_end_to_end:
+        model.end2end = True
+    model.float().eval().requires_grad_(requires_grad=False)
+    return model.fuse(verbose=False)
+
+
+def _modules(model: Described, path: str) -> Iterator[tuple[str, Described]]:
+    """A model and everything in it, by path."""
+    waiting, count = [("", model, 0)], 0
+    while waiting:
+        name, module, depth = waiting.pop()
+        count += 1
+        if count > _MAX_MODULES:  # a few shared ones can be nested into very many
+            raise TorchFileError(f"{path}: more than {_MAX_MODULES} layers within layers; {USE_ONNX}")
+        yield name, module
+        for key, child in _entries(module, "_modules"):
+            if not isinstance(child, Described) or depth > _MAX_DEPTH:
+                raise TorchFileError(f"{path}: {name}.{key} is no layer; {USE_ONNX}")
+            if name or key == "model":  # beside the layers there may be a loss
+                waiting.append((f"{name}.{key}".lstrip("."), child, depth + 1))
+
+
+def _class_of(module: Described) -> str:
+    name = module.name.rpartition(".")[2]
+    return _RENAMED.get(name, name)
+
+
+def _entries(module: Described, group: str) -> list[tuple[str, Any]]:
+    entries = module.state.get(group) if isinstance(module.state, dict) else None
+    return [(str(key), value) for key, value in (entries or {}).items() if value is not None]
+
+
+def _weights(file: TorchFile, modules: Mapping[str, Described]) -> Iterator[tuple[str, np.ndarray]]:
+    # A tensor can claim more values than it keeps; together they are no more than the bytes of the file.
+    left = file.path.stat().st_size
+    for name, module in modules.items():
+        hidden = module.state.get("_non_persistent_buffers_set") if isinstance(module.state, dict) else None
+        for key, value in _entries(module, "_parameters") + _entries(module, "_buffers"):
+            if key not in (hidden or ()):
+                array = file.array(value, max_values=left)
+                left -= array.size
+                yield f"{name}.{key}".lstrip("."), array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _checked_layers(layers: Any, path: str) -> dict[str, Any]:
+    """The list of layers, with nothing in it that ultralytics would run.
+
+    Raises:
+        TorchFileError: If there is anything but known layers, numbers and a few words.
+    """
+    if not isinstance(layers, dict):
+        raise TorchFileError(f"{path}: it has no list of layers; {USE_ONNX}")
+
+    def is_plain(value: Any, depth: int = 0) -> bool:
+        if isinstance(value, list | tuple):
+            return depth < 3 and len(value) <= _MAX_REPEATS and all(is_plain(one, depth + 1) for one in value)
+        if isinstance(value, str):
+            return value in _WORDS
+        return value is None or (type(value) in (bool, int, float) and abs(value) <= _MAX_NUMBER)
+
+    rows = [row for part in ("backbone", "head") for row in layers.get(part) or ()]
+    if not rows or len(rows) > _MAX_LAYERS:
+        raise TorchFileError(f"{path}: its list has {len(rows)} layers, expected 1 to {_MAX_LAYERS}; {USE_ONNX}")
+    for row in rows:
+        if not isinstance(row, list | tuple) or len(row) != 4 or row[2] not in _LAYERS | set(_RENAMED):
+            raise TorchFileError(f"{path}: its list of layers asks for {str(row)[:100]!a}; {USE_ONNX}")
+        repeats = row[1]
+        if type(repeats) is not int or not 1 <= repeats <= _MAX_REPEATS or not (is_plain(row[0]) and is_plain(row[3])):
+            raise TorchFileError(f"{path}: unknown values in its list of layers, {str(row)[:100]!a}; {USE_ONNX}")
+    if layers.get("activation") is not None:
+        raise TorchFileError(
+            f"{path}: it names its activation, {str(layers['activation'])[:60]!a}, as Python text; {USE_ONNX}"
+        )
+    if layers.get("channels", 3) != 3 or layers.get("ch", 3) != 3:
+        raise TorchFileError(f"{path}: its pictures have other than 3 channels; {USE_ONNX}")
+    checked = {key: layers[key] for key in _KEYS if key in layers}
+    scales = checked.pop("scales", None)
+    scale = checked.pop("scale", None)
+    if isinstance(scales, dict) and scales:
+        scale = scale if isinstance(scale, str) and scale in scales else next(iter(scales))
+        numbers = scales[scale]
+        if not re.fullmatch(r"[a-z]?", str(scale)) or not isinstance(numbers, list | tuple) or not is_plain(numbers):
+            raise TorchFileError(f"{path}: unknown scale of its layers; {USE_ONNX}")
+        checked |= {"scales": {scale: list(numbers)}, "scale": scale}
+    for key, value in checked.items():
+        if key in ("scale", "scales"):
+            continue
+        if isinstance(value, str) or not is_plain(value):
+            raise TorchFileError(f"{path}: unknown {key} of its layers, {str(value)[:60]!a}; {USE_ONNX}")
+    return checked | {part: [list(row) for row in layers.get(part) or ()] for part in ("backbone", "head")}

@@ -51,6 +51,15 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         hands=True,  # look for fingers
         detect_every=10,  # frames of a video between two searches
     )
+    # When there is a reason to doubt how well a person is seen; labels hold the reasons, and the numbers behind them.
+    config.quality = config_dict.create(
+        small_below_pixels=64.0,  # longer side of the box
+        blurred_below=1.33,  # one over the blur of a body shrunk to 256 pixels: 2.5 % of its head
+        truncated_above=0.1,  # share of the body that the picture's edge cuts off
+        occluded_above=0.3,  # share of the body that something covers
+        few_points_below=8,  # trusted keypoints of the body, of 17
+        drop=(),  # reasons for which a person gets no label, e.g. ("blurred", "few_points")
+    )
     config.start = config_dict.create(
         kind="headings" if variant == "headings" else "lifter",
         hypotheses=HYPOTHESES if variant == "multi_start" else ("guess_1",),  # fitted side by side

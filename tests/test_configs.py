@@ -11,6 +11,7 @@ from ml_collections import config_dict, config_flags
 
 from hardmo_jax import options as options_module
 from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.perception.quality import QualityOptions
 from hardmo_jax.pipelines import (
     annotate,
     evaluate,
@@ -106,6 +107,20 @@ def test_whether_the_camera_is_fixed_can_be_said_on_the_command_line(text, value
     assert (type(found), found) == (type(value), value)
 
 
+def test_reasons_for_which_people_are_left_out_can_be_said_on_the_command_line():
+    parsed = flags.FlagValues()
+    arguments = ["tool", f"--config={ROOT}/configs/normal.py", "--config.quality.drop=('blurred', 'few_points')"]
+    config_flags.DEFINE_config_file("config", lock_config=True, flag_values=parsed, sys_argv=arguments)
+    parsed(arguments)
+    assert _cli.build_options(annotate.AnnotateOptions, parsed.config).quality.drop == ("blurred", "few_points")
+
+
+def test_how_well_people_must_be_seen_is_in_the_config_what_it_is_in_the_library():
+    config = config_of("normal", "full")
+    assert set(config.quality) == {field.name for field in dataclasses.fields(QualityOptions)}
+    assert _cli.build_options(annotate.AnnotateOptions, config).quality == QualityOptions()
+
+
 def test_the_numbers_of_the_benchmark_are_those_that_the_options_have_by_themselves():
     assert _cli.build_options(prepare.PrepareOptions, config_of("mocap_hard", "full")) == prepare.PrepareOptions()
 
@@ -169,4 +184,4 @@ def test_each_row_of_the_ablation_changes_one_thing():
 def test_sections_are_those_of_the_house():
     config = config_of("normal", "full")
     assert isinstance(config, config_dict.ConfigDict)
-    assert set(config) == {"seed", "body", "camera", "perception", "start", "fit", "motion", "output"}
+    assert set(config) == {"seed", "body", "camera", "perception", "quality", "start", "fit", "motion", "output"}

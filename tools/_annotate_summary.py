@@ -5,6 +5,7 @@ import rich.table
 
 from hardmo_jax.perception.camera_motion import STANCE_SECONDS
 from hardmo_jax.pipelines import annotate as pipeline
+from hardmo_jax.pipelines.box_quality import counted_reasons
 
 
 def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
@@ -27,6 +28,11 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
             f"not seen in between: {summary.num_filled} filled in"
             + (f", {summary.num_unfilled} not" if summary.num_unfilled else "")
         )
+    if summary.num_people:
+        reasons = counted_reasons(summary.reason_counts) or "nobody"
+        console.print(f"seen badly, of {summary.num_people} labels: {reasons}", soft_wrap=True)
+    if summary.left_out.num_people and summary.num_people:
+        console.print(summary.left_out.phrase, soft_wrap=True)
     console.print(table)
     if summary.cameras:
         console.print("camera: " + ", ".join(map(_phrase, summary.cameras)), soft_wrap=True)

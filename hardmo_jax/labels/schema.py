@@ -44,6 +44,10 @@ PART_REASONS = ("none", "points_elsewhere", "turned_otherwise", "unlike_the_rest
 #: What became of a foot or hand that was looked at for repair. `outvoted`: frames around it say that it is right;
 #: `strays`: what it was solved to is far from what the frames around it were.
 PART_OUTCOMES = ("refined", "right", "unrepairable", "no_better", "outvoted", "strays")
+#: Why a person may be seen too badly for a label; see `perception.quality`.
+QUALITY_REASONS = ("small", "blurred", "truncated", "occluded", "few_points")
+#: Numbers that these follow from.
+QUALITY_MEASURES = ("height_pixels", "sharpness", "truncated_share", "occluded_share", "num_points")
 ORIGINS = ("machine", "human")
 REVIEWS = ("none", "accepted", "rejected")
 GENDERS = ("neutral", "female", "male", "unknown")
@@ -228,6 +232,12 @@ class LabelRow:
     """Weighted mean 2D error of the part solved anew, as a fraction of the longer side of the box of its keypoints."""
     outcome_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     """What became of each foot or hand that was looked at for repair, one of `PART_OUTCOMES`."""
+    quality_reasons: tuple[str, ...] | None = None
+    """Why the person may be seen too badly, of `QUALITY_REASONS`; empty where nothing speaks against it, None where
+    nobody was seen and in labels older than this column."""
+    quality: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """What `QUALITY_REASONS` follow from, of `QUALITY_MEASURES`: longer side of the box in pixels; sharpness, one over
+    pixels of the box shrunk to 256; shares of the body cut by the edge and covered; trusted points of 17."""
     world_global_orient: Real[Any, "3"] | None = None
     """Root rotation in the world, axis-angle: z up, the floor at 0, the camera above the origin; None where no floor
     was found."""
@@ -254,8 +264,10 @@ class LabelRow:
 
     def __post_init__(self) -> None:
         _coerce(self, _ROW_SHAPES)
-        for name in _PART_PREFIXES:
-            object.__setattr__(self, name, _complete_parts(getattr(self, name), name))
+        for name in _PREFIXES:
+            object.__setattr__(self, name, _complete_keys(getattr(self, name), name))
+        if self.quality_reasons is not None:
+            object.__setattr__(self, "quality_reasons", tuple(self.quality_reasons))
         if self.person_score is not None:
             object.__setattr__(self, "person_score", float(np.float32(self.person_score)))
         if self.hypotheses is not None:
@@ -310,16 +322,23 @@ def _coerce(row: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
             object.__setattr__(row, name, float(np.float32(getattr(row, name))))
 
 
-def _complete_parts(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    for part in values:
-        if part not in layouts.PARTS:
-            near = difflib.get_close_matches(part, layouts.PARTS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(layouts.PARTS)}"
-            raise LabelError(f"`{name}` names the unknown part {part!r}; {hint}")
-    given = {part: values.get(part) for part in layouts.PARTS}
+def _keys_of(name: str) -> tuple[str, ...]:
+    """What a mapping holds a value for: each key is a column."""
+    return QUALITY_MEASURES if name == "quality" else layouts.PARTS
+
+
+def _complete_keys(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    keys = _keys_of(name)
+    for key in values:
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(keys)}"
+            kind = "measure" if name == "quality" else "part"
+            raise LabelError(f"`{name}` names the unknown {kind} {key!r}; {hint}")
+    given = {key: values.get(key) for key in keys}
     if name in _PART_WORDS:
         return given
-    return {part: None if value is None else float(np.float32(value)) for part, value in given.items()}
+    return {key: None if value is None else float(np.float32(value)) for key, value in given.items()}
 
 
 def _problems(row: LabelRow) -> Any:
@@ -396,6 +415,12 @@ def _number_problems(row: LabelRow) -> Any:
         for part, value in getattr(row, name).items():
             if value is not None and not (math.isfinite(value) and value >= 0):
                 yield f"`{name}` of {part} must be finite and not negative, or None, got {value}"
+    for measure, value in row.quality.items():
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            yield f"`quality` {measure} must be finite and not negative, or None, got {value}"
+    for reason in row.quality_reasons or ():
+        if reason not in QUALITY_REASONS:
+            yield f"`quality_reasons` must be of {', '.join(QUALITY_REASONS)}, got {reason!r}"
     for part, score in row.score_by_part.items():
         if score is not None and not math.isfinite(score):
             yield f"score of {part} must be finite or None, got {score}"
@@ -464,6 +489,10 @@ _UNITS = {
     "cost_drop_by_part": "nats", "implausibility_by_part": "nats", "inconsistency_by_part": "degrees",
     "refit_error_by_part": "fraction of the box",
 }  # fmt: skip
+_MEASURE_UNITS = {
+    "height_pixels": "px", "sharpness": "1/px of the box shrunk to 256 px", "truncated_share": "fraction of the body",
+    "occluded_share": "fraction of the body", "num_points": "keypoints",
+}  # fmt: skip
 #: What a reader of the file must know and a unit does not tell.
 _DESCRIPTIONS = {
     "bbox": "x_min, y_min, x_max, y_max",
@@ -486,6 +515,9 @@ _DESCRIPTIONS = {
     "evidence_by_part": "seen: enough confident keypoints; carried: from frames around it; unseen: told by the rest",
     "spread_by_part": "expected (root mean square) distance from the truth of a foot from its ankle, a hand from its "
     "wrist, the body from its pelvis",
+    "quality_reasons": "why the person may be seen too badly, by the quality columns and the options in run.json; null "
+    "where nobody was seen",
+    "quality": "longer side of bbox; one over the blur; shares of 15 places of the body; trusted keypoints of 17",
     "world_global_orient": "as global_orient, in the frame of the world; null where no floor was found",
     "world_transl": "as transl, in the frame of the world: z up, the floor at 0, the camera above the origin",
     "score_by_part": "share of the part's confident keypoints within 5 % of the longer side of bbox",
@@ -504,7 +536,7 @@ _DESCRIPTIONS = {
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
     "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
-    "vertical_field_of_view_degrees", "world_global_orient", "world_transl",
+    "vertical_field_of_view_degrees", "quality_reasons", "world_global_orient", "world_transl",
 )  # fmt: skip
 _LEAST_INTEGERS = {
     "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
@@ -519,7 +551,7 @@ _FLOATS = {
     "time_seconds": pa.float64(), "fps": pa.float64(), "person_score": pa.float32(),
     "vertical_field_of_view_degrees": pa.float64(),
 }  # fmt: skip
-_PART_PREFIXES = {
+_PREFIXES = {
     "error_by_part": "error_",
     "score_by_part": "score_",
     "evidence_by_part": "evidence_",
@@ -534,6 +566,7 @@ _PART_PREFIXES = {
     "inconsistency_by_part": "inconsistency_",
     "refit_error_by_part": "refit_error_",
     "outcome_by_part": "outcome_",
+    "quality": "quality_",
 }
 #: Values that are words, and which there are.
 _PART_WORDS = {"evidence_by_part": EVIDENCES, "reason_by_part": PART_REASONS, "outcome_by_part": PART_OUTCOMES}
@@ -574,6 +607,8 @@ def _column_type(name: str) -> pa.DataType:
         return _FLOATS[name]
     if name == "hypotheses":
         return _hypotheses_type()
+    if name == "quality_reasons":
+        return pa.list_(pa.string())
     if name == "created_utc":
         return pa.timestamp("us", tz="UTC")
     return pa.string()
@@ -587,15 +622,15 @@ def label_schema() -> pa.Schema:
         metadata = {"unit": _UNITS.get(name, "none")}
         if name in _DESCRIPTIONS:
             metadata["description"] = _DESCRIPTIONS[name]
-        if name in _PART_PREFIXES:
+        if name in _PREFIXES:
             fields += [
                 pa.field(
-                    _PART_PREFIXES[name] + part,
+                    _PREFIXES[name] + key,
                     pa.string() if name in _PART_WORDS else pa.float32(),
                     nullable=True,
-                    metadata=metadata,
+                    metadata=metadata | ({"unit": _MEASURE_UNITS[key]} if name == "quality" else {}),
                 )
-                for part in layouts.PARTS
+                for key in _keys_of(name)
             ]
             continue
         if name in _ROW_SHAPES:
@@ -647,10 +682,10 @@ def check_unique(rows: Sequence[LabelRow]) -> None:
 
 def _column(rows: Sequence[LabelRow], field: pa.Field) -> pa.Array:
     name = field.name
-    for attribute, prefix in _PART_PREFIXES.items():
-        part = name.removeprefix(prefix)
-        if prefix + part == name and part in layouts.PARTS:
-            return pa.array([getattr(row, attribute)[part] for row in rows], field.type)
+    for attribute, prefix in _PREFIXES.items():
+        key = name.removeprefix(prefix)
+        if prefix + key == name and key in _keys_of(attribute):
+            return pa.array([getattr(row, attribute)[key] for row in rows], field.type)
     values = [getattr(row, name) for row in rows]
     if name in _ROW_SHAPES:
         return _array_column(values, field.type)
@@ -694,14 +729,14 @@ def table_to_labels(table: pa.Table) -> list[LabelRow]:
         if column.null_count and not field.nullable:
             raise LabelError(f"column {field.name!r} must not hold nulls, got {column.null_count}")
         columns[field.name] = _column_values(column, field.name)
-    by_part = {
+    mappings = {
         attribute: [
-            dict(zip(layouts.PARTS, values, strict=True))
-            for values in zip(*(columns.pop(prefix + part) for part in layouts.PARTS), strict=True)
+            dict(zip(_keys_of(attribute), values, strict=True))
+            for values in zip(*(columns.pop(prefix + key) for key in _keys_of(attribute)), strict=True)
         ]
-        for attribute, prefix in _PART_PREFIXES.items()
+        for attribute, prefix in _PREFIXES.items()
     }
-    columns.update(by_part)
+    columns.update(mappings)
     rows = [LabelRow(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
     for row in rows:
         row.validate()
@@ -715,6 +750,8 @@ def _column_values(column: pa.ChunkedArray, name: str) -> list[Any]:
     values = column.to_pylist()
     if name == "hypotheses":
         return [None if value is None else tuple(map(_hypothesis_from_dict, value)) for value in values]
+    if name == "quality_reasons":
+        return [None if value is None else tuple(value) for value in values]
     return values
 
 

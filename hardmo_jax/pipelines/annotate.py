@@ -26,6 +26,7 @@ from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.perception import estimate, keypoint_files, model_files, video
 from hardmo_jax.perception.camera_motion import CameraPath
+from hardmo_jax.perception.quality import QualityOptions
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
 from hardmo_jax.pipelines.annotate_tracks import (
@@ -36,6 +37,7 @@ from hardmo_jax.pipelines.annotate_tracks import (
     frame_rate,
     ground_record,
 )
+from hardmo_jax.pipelines.box_quality import LeftOut, reason_counts, without_badly_seen
 from hardmo_jax.pipelines.label_rows import origin_columns
 from hardmo_jax.pipelines.labels_of_fits import to_labels
 from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs
@@ -90,6 +92,8 @@ class AnnotateOptions:
     """Where the focal length comes from."""
     perception: estimate.PerceptionOptions = estimate.PerceptionOptions()
     """Detection and keypoints."""
+    quality: QualityOptions = QualityOptions()
+    """How well people must be seen."""
     start: StartOptions = StartOptions()
     """Where fits start."""
     fit: VideoFitOptions = VideoFitOptions(
@@ -127,6 +131,10 @@ class AnnotateSummary:
     """Box sides; over the people with a usable fit; None without evidence."""
     cameras: tuple[CameraUse, ...]
     """Which cameras were taken, the most used first."""
+    reason_counts: dict[str, int]
+    """How many labels carry which reason to doubt that the person is seen well enough."""
+    left_out: LeftOut
+    """Who gets no label for such a reason."""
     seconds_by_stage: dict[str, float]
     warnings: tuple[str, ...]
     camera_motion: CameraUsed | None
@@ -222,6 +230,7 @@ def _annotate_into(
                 estimator,
                 # Whoever says how the camera stands is not contradicted.
                 watch_camera=_is_over_time(media, options) and options.fit.camera_is_fixed == "auto",
+                quality=options.quality,
                 limit_frames=options.limit_frames,
                 report=report,
             )
@@ -230,6 +239,7 @@ def _annotate_into(
                 sightings = lasting_people(sightings, len(pictures), warnings)
             if not pictures:
                 raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
+        sightings, left_out = without_badly_seen(sightings, options.quality.drop)
     pictures, sightings = with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
     result = hypotheses = ground = None
     with record.stage("fit"):
@@ -284,10 +294,13 @@ def _annotate_into(
                 record.add_file(pathlib.Path(own).name, own)
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
     advice = advice_if_nobody(media, options.perception)
-    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice)
+    if left_out.num_people:
+        advice = f"{left_out.phrase}; --config.quality.drop=() keeps them"
+    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice, left_out)
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled}
     record.add("summary", {**counts, "status": summary.status_counts})
+    record.add("quality", {"reasons": summary.reason_counts, "left_out": dataclasses.asdict(left_out)})
     record.write(output / "run.json")
     return summary
 
@@ -428,6 +441,7 @@ def _summarise(
     warnings: tuple[str, ...],
     camera: CameraUsed | None = None,
     advice: str | None = None,
+    left_out: LeftOut | None = None,
 ) -> AnnotateSummary:
     """Counts and medians for the table at the end."""
     usable = [row for row in rows if row.is_usable]
@@ -451,6 +465,8 @@ def _summarise(
         worst=_worst(rows),
         median_error_by_part=medians,
         cameras=camera_uses(pictures),
+        reason_counts=reason_counts(rows),
+        left_out=left_out or LeftOut(),
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
         camera_motion=camera,

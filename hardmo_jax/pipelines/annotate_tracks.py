@@ -360,6 +360,7 @@ def _without_gaps(piece: list[Sighting], pictures: list[Picture]) -> list[Sighti
                 bbox=np.array(box, first.bbox.dtype),
                 score=None,
                 source=FILLED_SOURCE,
+                quality=None,
             )
         filled.append(sighting)
     return filled

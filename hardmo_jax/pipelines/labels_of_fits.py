@@ -84,6 +84,8 @@ def to_labels(
                 score_by_part=scores,
                 evidence_by_part=sighting.evidence_by_part,
                 spread_by_part=sighting.spread_by_part,
+                quality_reasons=None if sighting.quality is None else sighting.quality.reasons,
+                quality={} if sighting.quality is None else sighting.quality.measures,
                 world_global_orient=None if world is None else world.global_orient[index],
                 world_transl=None if world is None else world.transl[index],
                 hypotheses=None if others is None else _hypotheses(others, index),

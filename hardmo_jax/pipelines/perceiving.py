@@ -7,6 +7,7 @@ import numpy as np
 from hardmo_jax.perception import track, video
 from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.perception.people import PeopleSource
+from hardmo_jax.perception.quality import QualityOptions, box_qualities
 from hardmo_jax.pipelines.sightings import Picture, Sighting
 
 Progress = Callable[[str, int, int | None], None]
@@ -17,6 +18,7 @@ def perceive(
     people_source: PeopleSource,
     *,
     watch_camera: bool,
+    quality: QualityOptions | None = None,
     limit_frames: int | None = None,
     report: Progress = lambda stage, done, total: None,
 ) -> tuple[list[Picture], list[Sighting], CameraPath | None]:
@@ -26,6 +28,7 @@ def perceive(
         media: Photos or a video.
         people_source: Finds people.
         watch_camera: Look at the background of a video too.
+        quality: When there is a reason to doubt how well somebody is seen.
         limit_frames: Pictures at most.
         report: Told the stage, what is done, and of how much.
 
@@ -65,7 +68,11 @@ def perceive(
         if watch is not None and shown is not None:
             watch.step(shown, [person.bbox for person in people])
         # From left to right: the number of a person must not hang on scores, which every option moves.
-        for number, person in enumerate(sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))):
+        ordered = sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))
+        qualities = box_qualities(
+            ordered, width=pictures[-1].width, height=pictures[-1].height, image=shown, options=quality
+        )
+        for number, (person, own) in enumerate(zip(ordered, qualities, strict=True)):
             sightings.append(
                 Sighting(
                     picture=pictures[-1],
@@ -77,6 +84,7 @@ def perceive(
                     bbox=person.bbox,
                     score=person.score,
                     source=people_source.source,
+                    quality=own,
                 )
             )
     return pictures, sightings, None if watch is None else watch.path

@@ -12,6 +12,7 @@ from hardmo_jax.fitting.stages import PartWeights
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import video
+from hardmo_jax.perception.quality import BoxQuality
 from hardmo_jax.recovery.part_evidence import part_evidence
 from hardmo_jax.skeleton import layouts
 
@@ -63,6 +64,8 @@ class Sighting:
     bbox: np.ndarray
     score: float | None
     source: str
+    quality: BoxQuality | None = None
+    """How well the person is seen; None where nobody was."""
     evidence_by_part: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What each part rests on, once the person is fitted."""
     spread_by_part: Mapping[str, float] = dataclasses.field(default_factory=dict)

@@ -72,6 +72,8 @@ def make_full_row(seed: int = 0):
         inconsistency_by_part={"left_foot": 12.0},
         refit_error_by_part={"left_foot": 0.006},
         outcome_by_part={"left_foot": "refined", "right_foot": "unrepairable"},
+        quality_reasons=("small", "truncated"),
+        quality={"height_pixels": 61.5, "truncated_share": 0.2, "occluded_share": 0.0, "num_points": 14},
         world_global_orient=rng.normal(size=3),
         world_transl=rng.normal(size=3),
         hypotheses=(hypothesis,),
@@ -143,6 +145,25 @@ def test_columns_of_parts_that_begin_alike_are_not_taken_for_each_other():
     assert found == [[0.5], [0.25], [8.0]]
 
 
+def test_no_reason_and_no_judgement_are_two_things_after_a_round_trip():
+    rows = [make_row(0, quality_reasons=()), make_row(1), make_row(2, quality_reasons=("blurred",))]
+    back = schema.table_to_labels(schema.labels_to_table(rows))
+    assert [row.quality_reasons for row in back] == [(), None, ("blurred",)]
+    assert dict(back[1].quality) == dict.fromkeys(schema.QUALITY_MEASURES)
+
+
+def test_every_measure_of_quality_has_a_column_with_its_unit():
+    found = schema.label_schema()
+    units = {name: found.field(f"quality_{name}").metadata[b"unit"] for name in schema.QUALITY_MEASURES}
+    assert units["height_pixels"] == b"px"
+    assert all(unit != b"none" for unit in units.values())
+
+
+def test_unknown_measure_is_refused_with_the_nearest_name():
+    with pytest.raises(schema.LabelError, match="unknown measure 'sharpnes'; did you mean 'sharpness'"):
+        make_row(0, quality={"sharpnes": 1.0})
+
+
 def test_arrays_are_copied_and_cannot_be_written():
     pose = np.zeros(63)
     row = make_row(0, body_pose=pose)
@@ -186,6 +207,9 @@ def test_label_id_depends_on_place_content_frame_and_person():
         ({"outcome_by_part": {"left_hand": "fixed"}}, "outcome_by_part.*refined.*fixed"),
         ({"turn_by_part": {"left_foot": -1.0}}, "turn_by_part. of left_foot"),
         ({"refit_error_by_part": {"left_foot": np.inf}}, "refit_error_by_part. of left_foot"),
+        ({"quality_reasons": ("ugly",)}, "quality_reasons.*small, blurred.*ugly"),
+        ({"quality": {"sharpness": -1.0}}, "quality. sharpness.*-1"),
+        ({"quality": {"num_points": np.nan}}, "quality. num_points.*nan"),
         ({"world_transl": np.array([0, np.nan, 0])}, "world_transl.*finite"),
         ({"vertical_field_of_view_degrees": 0.0}, "vertical_field_of_view_degrees.*\\(0, 180\\)"),
         ({"vertical_field_of_view_degrees": 180.0}, "vertical_field_of_view_degrees.*180"),

@@ -268,13 +268,18 @@ def test_newer_format_is_refused_with_what_to_do(tmp_path, table):
 
 def test_file_without_a_younger_nullable_column_is_read_with_nulls(tmp_path, table):
     older = table.drop_columns(
-        ["hypotheses", "score_body", "vertical_field_of_view_degrees", "evidence_body", "wrong_left_foot"]
-    )
+        [
+            "hypotheses", "score_body", "vertical_field_of_view_degrees", "evidence_body", "wrong_left_foot",
+            "quality_reasons", *(f"quality_{name}" for name in schema.QUALITY_MEASURES),
+        ]
+    )  # fmt: skip
     labels = store.read_labels(write_table(tmp_path / "labels.parquet", older))
     assert labels[0].hypotheses is None
     assert labels[0].vertical_field_of_view_degrees is None
     assert labels[0].score_by_part["body"] is None
     assert labels[0].wrong_by_part["left_foot"] is None
+    assert labels[0].quality_reasons is None
+    assert dict(labels[0].quality) == dict.fromkeys(schema.QUALITY_MEASURES)
     assert set(labels.absent_columns) == set(table.column_names) - set(older.column_names)
 
 

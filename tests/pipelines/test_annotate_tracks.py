@@ -14,9 +14,11 @@ from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import camera_motion, estimate, video, video_stream
+from hardmo_jax.perception.quality import BoxQuality
 from hardmo_jax.pipelines import annotate, annotate_tracks, labels_of_fits, perceiving, sightings
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
+from hardmo_jax.pipelines.box_quality import LeftOut
 from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
 from hardmo_jax.recovery import recover_motion
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
@@ -29,6 +31,11 @@ WIDTH, HEIGHT, RATE = 1280, 720, 30.0
 FRAMES = 16
 START = StartOptions(second_look=False)
 MOTION = MotionOptions(window_frames=16, overlap_frames=4)
+
+
+SEEN_WELL = BoxQuality(
+    height_pixels=300.0, sharpness=2.0, truncated_share=0.0, occluded_share=0.0, num_points=17, reasons=()
+)
 
 
 def picture(position, seconds=None):
@@ -61,6 +68,7 @@ def sighting(position, pixels, confidence, track_id=3, seconds=None):
         picture=picture(position, seconds), track_id=track_id, keypoints_2d=pixels.astype(np.float32),
         confidence=confidence, keypoints_3d=None, confidence_3d=None,
         bbox=np.concatenate([kept.min(0), kept.max(0)]).astype(np.float32), score=0.9, source="blazepose",
+        quality=SEEN_WELL,
     )  # fmt: skip
 
 
@@ -163,6 +171,7 @@ def test_frames_without_the_person_are_filled_in_and_say_so(with_gap):
         is_gap = one.picture.position in (6, 7, 8)
         assert (status is FitStatus.FILLED) == is_gap
         assert (one.source == FILLED_SOURCE) == is_gap
+        assert (one.quality is None) == is_gap
         assert (one.confidence.max() == 0) == is_gap
         assert np.isfinite(with_gap.result.params.body_pose[at]).all()
         inside = with_gap.result.keypoints_2d[at][:15]
@@ -207,6 +216,17 @@ def test_the_table_counts_them_apart(summary, capsys):
     printed = capsys.readouterr().out
     assert f"{FRAMES - 1} people in {FRAMES} frames" in printed
     assert "not seen in between: 2 filled in, 1 not" in printed
+
+
+def test_the_table_says_in_one_line_who_is_seen_badly_and_who_was_left_out(summary, capsys):
+    print_summary(summary, "out")
+    assert f"seen badly, of {summary.num_people} labels: nobody" in capsys.readouterr().out
+    left_out = LeftOut(num_people=3, by_reason={"small": 1, "few_points": 2})
+    changed = dataclasses.replace(summary, reason_counts={"blurred": 2, "truncated": 1}, left_out=left_out)
+    print_summary(changed, "out")
+    told = capsys.readouterr().out
+    assert f"seen badly, of {summary.num_people} labels: 2 blurred, 1 truncated" in told
+    assert "3 people were left out (1 small, 2 few points)" in told
 
 
 def test_the_usual_status_of_videos_is_said_to_be_usable(summary, capsys):

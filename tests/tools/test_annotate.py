@@ -72,6 +72,9 @@ def test_real_photo_gives_a_label_within_the_bounds(annotated, figure):
         assert error is None or error < FOOT_BOUND
     assert label.transl[2] > 1
     assert "1 people in 1 frames" in done.stdout
+    assert label.quality_reasons == ()
+    assert label.quality["num_points"] == 17
+    assert "seen badly, of 1 labels: nobody" in done.stdout
 
 
 def test_outputs_are_a_picture_and_a_record(annotated, photo):
@@ -81,6 +84,7 @@ def test_outputs_are_a_picture_and_a_record(annotated, photo):
     assert picture.std() > 20
     record = json.loads((output / "run.json").read_text())
     assert record["config"]["fit"]["solver"] == "levenberg_marquardt"
+    assert record["results"]["quality"] == {"reasons": {}, "left_out": {"num_people": 0, "by_reason": {}}}
     assert set(record["seconds"]) >= {"perceive", "fit", "label", "draw", "total"}
     assert len(record["results"]["sources"][photo.name]) == 64
     assert {path.name for path in output.iterdir()} == {"labels.parquet", "overlay", "run.json"}

@@ -79,7 +79,7 @@ def _download(path: pathlib.Path) -> pathlib.Path:
         if offline is not None:
             os.environ[ultralytics_import.OFFLINE] = offline
     if not found.is_file():
-        raise _no_download(path, ": there are no such weights")
+        raise _no_download(path, ": it knows none of that name, or could not ask")
     return found
 
 

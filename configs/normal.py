@@ -22,6 +22,21 @@ def _stage(iterations: int, **weights: object) -> config_dict.ConfigDict:
     return config_dict.create(iterations=iterations, **weights)
 
 
+def _source(detector: str) -> dict[str, object]:
+    """A source of people and keypoints."""
+    return {
+        # auto: by the suffix of detector_file, else YOLO if its weights are in the model folder, else blazepose;
+        # or blazepose, yolo (.pt of ultralytics), onnx (RTMDet, YOLOX, YOLO), files (of another program)
+        "detector": detector,
+        "detector_file": config_dict.placeholder(str),
+        "keypoints": "auto",  # who measures points in the boxes: blazepose, onnx, detector (YOLO-pose), files
+        "keypoints_file": config_dict.placeholder(str),  # RTMPose, RTMW, DWPose, ViTPose; of `files`: JSON or a folder
+        "keypoints_layout": config_dict.placeholder(str),  # coco17, ..., or names with commas; by number of points
+        "heatmaps": "udp",  # or msra: how a model of heatmaps was trained
+        "allow_download": False,  # of YOLO weights that are missing
+    }
+
+
 def get_config(variant: str = "full") -> config_dict.ConfigDict:
     """Configuration of `tools.annotate`."""
     if variant not in ("full", "smoke", "headings", "multi_start"):
@@ -40,10 +55,12 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         field_of_view_degrees=config_dict.placeholder(float),  # across the diagonal
     )
     config.perception = config_dict.create(
-        detector="blazepose",  # or onnx: boxes by an RTMDet or YOLO file of your own
-        detector_file=config_dict.placeholder(str),
-        keypoints_file=config_dict.placeholder(str),  # RTMPose, RTMW, DWPose or ViTPose in its place; wants onnx
-        keypoints_layout=config_dict.placeholder(str),  # of its points, if COCO has none of as many
+        **_source("auto"),
+        feet_from=config_dict.create(**_source("same")),  # another source whose feet are taken
+        hands_from=config_dict.create(**_source("same")),
+        fusion=config_dict.create(most_apart=0.1, most_base_apart=0.06, least_confidence=0.4),  # when it is believed
+        calibration=config_dict.placeholder(str),  # what confidences are worth; the packaged one
+        tracker="overlap",  # or bytetrack, botsort: of ultralytics
         tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
         extra_looks=0 if is_smoke else 2,
         turned="when_empty",  # search the picture turned by 90, 180 and 270 degrees too: never, when_empty, always

@@ -46,6 +46,8 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
         console.print(summary.advice, soft_wrap=True)
     for warning in summary.warnings:
         console.print(f"warning: {warning}")
+    if summary.num_unusable:
+        console.print(f"{summary.num_unusable} pictures could not be used; the exit status is 3", soft_wrap=True)
     console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)
 
 

@@ -18,11 +18,15 @@ from tools import _cli
 from tools._annotate_summary import print_summary
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
-_INPUT = flags.DEFINE_multi_string("input", None, "Photo, folder of photos, video, or OpenPose/COCO keypoint JSON.")
+_INPUT = flags.DEFINE_multi_string(
+    "input", None, "Photo, folder of photos, video, or keypoint JSON."
+)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/annotate", "Folder for labels, overlays and run.json.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Look at this many frames or photos at most.", lower_bound=1)
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
 
+#: Exit status of a run that labelled what it could, and could not use some of the pictures.
+_PARTLY = 3
 _ONE_INPUT = "one run labels one video, one photo or one folder of photos; start a run for each, or put photos together"
 
 
@@ -52,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     print_summary(summary, _OUTPUT_DIR.value)
-    return 0
+    return _PARTLY if summary.num_unusable else 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import hardmo_jax as hm
 from configs import normal
 from hardmo_jax.data.sources.read_motion import read_motion
 from hardmo_jax.fitting.fit_motion import MotionOptions
-from hardmo_jax.perception import estimate, model_files, video
+from hardmo_jax.perception import load_source, model_files, video
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines import evaluate, motion_pictures, recovery_pictures
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
 from hardmo_jax.recovery.retarget import retarget
@@ -114,8 +115,8 @@ def _draw_over_time(output: pathlib.Path, renderer) -> int:
     )
     sources = [pathlib.Path(name) for name in _RECOVERY.value]
     shown = sources if _SHOWN.value is None else [pathlib.Path(name) for name in _SHOWN.value]
-    perception = _cli.build_options(estimate.PerceptionOptions, config.perception)
-    estimator = estimate.load_estimator(model_files.default_model_folder(), perception) if sources else None
+    perception = _cli.build_options(PerceptionOptions, config.perception)
+    estimator = load_source.load_estimator(model_files.default_model_folder(), perception) if sources else None
     for source in sources:
         media = video.open_media(source)
         clip = None if estimator is None else motion_pictures.clip_of_video(media, body, options, estimator)

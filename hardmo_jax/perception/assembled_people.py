@@ -1,7 +1,5 @@
 """A found body and its hands as a person of the output layout."""
 
-import math
-
 import numpy as np
 
 from hardmo_jax.array_types import Float
@@ -33,8 +31,6 @@ _OUTSIDE_CONFIDENCE = 0.05
 #: Width of the strip along the picture's edge in which confidence fades, as part of the body crop: the model
 #: puts joints there that are really cut off.
 EDGE_STRIP = 0.012
-#: Length of an adult's hand, metres.
-_HAND_LENGTH = 0.19
 
 
 def assembled(
@@ -87,41 +83,6 @@ def assembled(
         score=landmarks.score,
         region=landmarks.next_region,
     )
-
-
-def pixels_per_metre(landmarks: keypoints_blazepose.BodyLandmarks, confidence: np.ndarray) -> float:
-    """Scale of a person in the picture, from the spread of points in both."""
-    weights = np.maximum(confidence, 1e-3)[:, None]
-    weights = weights / weights.sum()
-
-    def spread(points: np.ndarray) -> float:
-        centred = points - (weights * points).sum(axis=0)
-        return float(np.sqrt((weights * centred**2).sum()))
-
-    return spread(landmarks.keypoints_2d.astype(np.float64)) / max(
-        spread(landmarks.keypoints_3d[:, :2].astype(np.float64)), 1e-3
-    )
-
-
-def hand_hint(
-    landmarks: keypoints_blazepose.BodyLandmarks, confidence: Float[np.ndarray, "33"], side: str
-) -> keypoints_hand.HandHint | None:
-    """Where to look for a hand; None if the wrist is out of the picture or quite unknown."""
-
-    def point(name: str) -> np.ndarray:
-        return landmarks.keypoints_2d[_BODY.index(f"{side}_{name}")].astype(np.float64)
-
-    if confidence[_BODY.index(f"{side}_wrist")] < 0.1:
-        return None
-    wrist, elbow = point("wrist"), point("elbow")
-    palm = 0.5 * (point("index_knuckle") + point("pinky_knuckle"))
-    length = _HAND_LENGTH * pixels_per_metre(landmarks, confidence)
-    if math.dist(palm, wrist) < 0.15 * length:
-        # Seen end on: the forearm's direction is all there is.
-        along = wrist - elbow
-        palm = wrist + along / max(float(np.linalg.norm(along)), 1e-6) * 0.4 * length
-    length = max(length, 1.6 * math.dist(palm, wrist))
-    return keypoints_hand.HandHint(side=side, wrist=wrist, palm=palm, length=length)
 
 
 def inside_confidence(

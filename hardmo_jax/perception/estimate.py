@@ -1,4 +1,4 @@
-"""The whole estimator: a picture in, the people in it out, with body, feet and hands in one layout.
+"""The packaged estimator: a picture in, the people in it out, with body, feet and hands in one layout.
 
 It looks at the whole picture and at overlapping parts of it for people, lets the landmark model look at
 each find, plain and mirrored, until its crop is steady and then from nearby crops (disagreement lowers the
@@ -10,8 +10,7 @@ ordinary size.
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,16 +19,16 @@ from hardmo_jax.perception import (
     assembled_people,
     crops,
     detect_blazepose,
-    detect_onnx,
     found_bodies,
+    hand_hints,
     keypoints_blazepose,
     keypoints_hand,
 )
 from hardmo_jax.perception import track as tracking
-from hardmo_jax.perception.estimate_top_down import TopDownEstimator
 from hardmo_jax.perception.found_bodies import FoundBody
-from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
 from hardmo_jax.perception.people import PersonKeypoints, PixelSource
+from hardmo_jax.perception.person_boxes import BoxDetector
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.skeleton import layouts
 
 _BODY = keypoints_blazepose.LAYOUT
@@ -51,93 +50,38 @@ _MAX_TRIES, _SURE_DETECTION = 3, 0.5
 _STEADY_SHIFT, _STEADY_ANGLE, _STEADY_GROWTH = 0.04, math.radians(8.0), 1.08
 #: Frames for which a person who was lost is not found again upside down by an unsure look.
 _REMEMBERED = 10
-Detector = Literal["blazepose", "onnx"]
-TURN_CHOICES = ("never", "when_empty", "always")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PerceptionOptions:
-    """How thoroughly pictures are looked at, and what is believed."""
-
-    detector: Detector = "blazepose"
-    """Who finds people: the packaged BlazePose detector, or a detector of boxes in a file of your own."""
-    detector_file: str | None = None
-    """Of `onnx`: an RTMDet or YOLO file, see `detect_onnx`."""
-    keypoints_file: str | None = None
-    """A top-down keypoint model in place of the packaged BlazePose models, see `keypoints_onnx`; it wants the detector
-    `onnx`."""
-    keypoints_layout: str | None = None
-    """Of its points; None takes COCO's of as many points."""
-    tiles: tuple[float, ...] = (1.35, 2.0, 2.5)
-    """Scales of the search beside the whole picture: squares that side by side fill its longer side. A detector of
-    boxes looks at the whole picture alone."""
-    tile_overlap: float = 0.4
-    """Least part of a square that its neighbour covers too."""
-    overhang: float = 0.45
-    """Part of a square by which the outer ones reach over the edge of the picture."""
-    turned: str = "when_empty"
-    """Whether the search is repeated on the picture turned by 90, 180 and 270 degrees (people upside down)."""
-    min_detector_score: float = 0.3
-    """Score below which a find is not looked at."""
-    min_score: float = 0.35
-    """Score below which a person is dropped."""
-    min_confident_points: int = 4
-    """Body points of confidence 0.5 below which a person is dropped."""
-    max_people: int = 32
-    """People a picture; the best are kept."""
-    extra_looks: int = 2
-    """Looks at a person beyond the plain and the mirrored one: steadier points and honester confidence for one
-    more run of the model each."""
-    hands: bool = True
-    """Look for the fingers."""
-    hand: keypoints_hand.HandOptions = dataclasses.field(default_factory=keypoints_hand.HandOptions)
-    """When a hand is believed."""
-    detect_every: int = 10
-    """In video, frames between two searches; in between people are followed."""
-    num_threads: int = 2
-    """Threads of one model run."""
-
-    def __post_init__(self) -> None:
-        if self.detector not in get_args(Detector):
-            raise ValueError(f"`detector` must be one of {', '.join(get_args(Detector))}, got {self.detector!r}")
-        if (self.detector_file is None) != (self.detector == "blazepose"):
-            raise ValueError(
-                "`detector_file` is the file of the detector `onnx`, which has none of its own: give both, as in "
-                "--config.perception.detector=onnx --config.perception.detector_file=rtmdet.onnx, or neither"
-            )
-        if self.keypoints_file is not None and self.detector != "onnx":
-            raise ValueError(
-                "`keypoints_file` looks for points in boxes: give a detector of boxes too, as in "
-                "--config.perception.detector=onnx --config.perception.detector_file=rtmdet.onnx"
-            )
-        if self.turned not in TURN_CHOICES:
-            raise ValueError(f"`turned` must be one of {', '.join(TURN_CHOICES)}, got {self.turned!r}")
-        if any(not 1 <= tiles <= 16 for tiles in self.tiles):
-            raise ValueError(f"`tiles` must hold numbers from 1 to 16, got {self.tiles}")
-        if not 0 <= self.tile_overlap <= 0.9:
-            raise ValueError(f"`tile_overlap` must be in [0, 0.9], got {self.tile_overlap}")
-        if not 0 <= self.extra_looks <= len(_NEARBY_LOOKS):
-            raise ValueError(f"`extra_looks` must be in [0, {len(_NEARBY_LOOKS)}], got {self.extra_looks}")
-        if not 0 <= self.overhang <= 0.45:
-            raise ValueError(f"`overhang` must be in [0, 0.45], got {self.overhang}")
-        for name in ("max_people", "detect_every", "num_threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
 
 class Estimator(PixelSource):
     """People of pictures and videos. Not safe to call from two threads at once."""
 
-    def __init__(self, folder: str | os.PathLike[str], options: PerceptionOptions) -> None:
-        """Load the models; see `load_estimator`."""
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        options: PerceptionOptions,
+        *,
+        boxes: BoxDetector | None = None,
+        with_hands: bool = True,
+        make_tracker: Callable[[], tracking.PeopleTracker] = tracking.Tracker,
+    ) -> None:
+        """Load the models.
+
+        Args:
+            folder: Of the packaged model files.
+            options: How thoroughly to look.
+            boxes: Finds people in place of the packaged detector.
+            with_hands: Whether fingers are looked for, if the options want them.
+            make_tracker: Makes whoever follows the people of one video.
+        """
         self.options = options
         self.source = "blazepose"
-        self._boxes: detect_onnx.OnnxPersonDetector | None = None
-        if options.detector_file is not None:
-            self._boxes = detect_onnx.OnnxPersonDetector(options.detector_file, num_threads=options.num_threads)
+        self._boxes = boxes
+        self._make_tracker = make_tracker
         self._detect = detect_blazepose.PersonDetector(folder, num_threads=options.num_threads)
         self._landmark = keypoints_blazepose.BodyLandmarker(folder, num_threads=options.num_threads)
-        self._hand = keypoints_hand.HandLandmarker(folder, num_threads=options.num_threads) if options.hands else None
+        self._hand: keypoints_hand.HandLandmarker | None = None
+        if options.hands and with_hands:
+            self._hand = keypoints_hand.HandLandmarker(folder, num_threads=options.num_threads)
 
     def __call__(self, image: np.ndarray) -> list[PersonKeypoints]:
         """People of one picture.
@@ -154,9 +98,7 @@ class Estimator(PixelSource):
         pyramid = crops.ImagePyramid(image)
         return self._assembled(pyramid, self._distinct(self._search(pyramid, ())))
 
-    def track(
-        self, frames: Iterable[np.ndarray], options: tracking.TrackOptions | None = None
-    ) -> Iterator[list[PersonKeypoints]]:
+    def track(self, frames: Iterable[np.ndarray]) -> Iterator[list[PersonKeypoints]]:
         """People of a video, followed from frame to frame.
 
         Between two searches the crop of a person is taken from the previous frame; a search is made at once
@@ -164,12 +106,11 @@ class Estimator(PixelSource):
 
         Args:
             frames: RGB pictures in order of time.
-            options: When two sightings are one person.
 
         Yields:
             People of each frame with `track_id` set.
         """
-        tracker = tracking.Tracker(options)
+        tracker = self._make_tracker()
         followed: list[FoundBody] = []
         lost: list[tuple[int, FoundBody]] = []
         for index, image in enumerate(frames):
@@ -182,7 +123,7 @@ class Estimator(PixelSource):
                 found = self._search(pyramid, kept)[len(kept) :]
                 kept += found_bodies.without_ghosts(found, [body for _, body in lost])
             followed = self._distinct(kept)
-            yield tracker.step(self._assembled(pyramid, followed))
+            yield tracker.step(self._assembled(pyramid, followed), image)
 
     def _search(self, pyramid: crops.ImagePyramid, known: Sequence[FoundBody]) -> list[FoundBody]:
         """Bodies of a picture, those already known among them."""
@@ -203,7 +144,7 @@ class Estimator(PixelSource):
         return bodies
 
     def _bodies_of_boxes(
-        self, detector: detect_onnx.OnnxPersonDetector, pyramid: crops.ImagePyramid, known: Sequence[FoundBody]
+        self, detector: BoxDetector, pyramid: crops.ImagePyramid, known: Sequence[FoundBody]
     ) -> list[FoundBody]:
         """Bodies in the boxes of a detector: upright, else turned by quarters if that is asked for."""
         turns = (0,) if self.options.turned == "never" else (0, 1, 2, 3)
@@ -338,44 +279,10 @@ class Estimator(PixelSource):
             hands = {}
             if self._hand is not None:
                 for side in layouts.SIDES:
-                    hint = assembled_people.hand_hint(body.landmarks, body.confidence, side)
+                    hint = hand_hints.hand_hint(body.landmarks, body.confidence, side)
                     hands[side] = None if hint is None else self._hand(pyramid, hint, self.options.hand)
             people.append(assembled_people.assembled(pyramid, body, hands))
         return people
-
-
-def load_estimator(
-    folder: str | os.PathLike[str], options: PerceptionOptions | None = None
-) -> Estimator | TopDownEstimator:
-    """Load the perception that options ask for.
-
-    Args:
-        folder: Folder of the packaged model files; `model_files.default_model_folder()` is where
-            `python -m tools.fetch_models` puts them.
-        options: Who looks, and how thoroughly.
-
-    Returns:
-        Estimator to call with pictures.
-
-    Raises:
-        FileNotFoundError: If a model file is missing.
-        ImportError: If `ai-edge-litert` or `onnxruntime` is not installed.
-        hardmo_jax.perception.onnx_model.OnnxModelError: If a file is no model of its kind.
-    """
-    options = options or PerceptionOptions()
-    if options.keypoints_file is None or options.detector_file is None:
-        return Estimator(folder, options)
-    return TopDownEstimator(
-        detect_onnx.OnnxPersonDetector(options.detector_file, num_threads=options.num_threads),
-        OnnxKeypointModel(
-            options.keypoints_file, layout=options.keypoints_layout, mirrored_too=options.extra_looks > 0,
-            num_threads=options.num_threads,
-        ),
-        min_detector_score=options.min_detector_score,
-        min_confident_points=options.min_confident_points,
-        max_people=options.max_people,
-        detect_every=options.detect_every,
-    )  # fmt: skip
 
 
 def _is_steady(before: crops.SquareRegion, after: crops.SquareRegion) -> bool:

@@ -1,25 +1,33 @@
-"""People by a detector of boxes and a keypoint model in ONNX files: boxes, then the points of the people in them.
+"""People by a detector of boxes and keypoints in them: those of a top-down model, or the detector's own (YOLO-pose).
 
 In videos people are followed by the box of their own points from frame to frame, and looked for again every few frames
-and whenever somebody was lost. There are no 3D points: the fit rests on the picture alone.
+and whenever somebody was lost. A model without fingers may be given the packaged one for hands, which looks behind the
+forearms. There are no 3D points of bodies: the fit rests on the picture alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.perception import anchors
+from hardmo_jax.perception import anchors, crops, hand_hints, keypoints_hand
 from hardmo_jax.perception import track as tracking
 from hardmo_jax.perception.assembled_people import clip_box
-from hardmo_jax.perception.detect_onnx import OnnxPersonDetector, PersonBox
 from hardmo_jax.perception.keypoint_files import MIDDLE_SOURCES
 from hardmo_jax.perception.keypoints_onnx import BoxKeypoints, OnnxKeypointModel
 from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints, PixelSource
+from hardmo_jax.perception.person_boxes import BoxDetector, PersonBox
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.skeleton import layouts
+from hardmo_jax.skeleton.layouts import KeypointLayout
 
+_LAYOUT = layouts.get_layout(LAYOUT_NAME)
+_COCO = layouts.get_layout("coco17")
 #: Points that make the box of a person.
 _TRUSTED = 0.3
+#: The box of points is this much larger at each end: a detector's box holds the top of the head and the hands.
+_BOX_MARGIN = 0.04
 #: Boxes that overlap more are one person.
 _MAX_IOU = 0.7
 
@@ -29,35 +37,31 @@ class TopDownEstimator(PixelSource):
 
     def __init__(
         self,
-        detector: OnnxPersonDetector,
-        keypoints: OnnxKeypointModel,
+        detector: BoxDetector,
+        keypoints: OnnxKeypointModel | None,
+        options: PerceptionOptions,
         *,
-        min_detector_score: float,
-        min_confident_points: int,
-        max_people: int,
-        detect_every: int,
+        name: str,
+        hands: keypoints_hand.HandLandmarker | None = None,
+        make_tracker: Callable[[], tracking.PeopleTracker] = tracking.Tracker,
     ) -> None:
-        """Put the two models together.
+        """Put the models together.
 
         Args:
             detector: Finds boxes.
-            keypoints: Finds points in them.
-            min_detector_score: Of boxes.
-            min_confident_points: Body points of confidence 0.5 below which a person is dropped.
-            max_people: Of a picture; the best are kept.
-            detect_every: Frames of a video between two searches.
+            keypoints: Finds points in them; None takes the detector's own.
+            options: What is believed, and how often to look for people.
+            name: What measures the keypoints, as labels say it.
+            hands: Finds fingers, if the keypoints have none.
+            make_tracker: Makes whoever follows the people of one video.
         """
-        self.source = f"onnx:{keypoints.name}"
-        self._detector, self._keypoints = detector, keypoints
-        self._min_detector_score, self._min_confident_points = min_detector_score, min_confident_points
-        self._max_people, self._detect_every = max_people, detect_every
-        ours, theirs = layouts.get_layout(LAYOUT_NAME), keypoints.layout
-        self._sources = [
-            tuple(theirs.index(name) for name in names) if all(name in theirs.points for name in names) else ()
-            for point in ours.points
-            for names in [(point,) if point in theirs.points else MIDDLE_SOURCES.get(point, (point,))]
-        ]
-        self._is_body = np.array([layouts.part_of(point) == "body" for point in ours.points])
+        layout = _COCO if keypoints is None else keypoints.layout
+        self._detector, self._keypoints, self._options = detector, keypoints, options
+        self._hands = None if any(layouts.part_of(point) == "left_hand" for point in layout.points) else hands
+        self.source = name if self._hands is None else f"{name}; hands: blazepose"
+        self._make_tracker = make_tracker
+        self._sources = sources_of_points(layout)
+        self._is_body = np.array([layouts.part_of(point) == "body" for point in _LAYOUT.points])
 
     def __call__(self, image: np.ndarray) -> list[PersonKeypoints]:
         """People of one picture, best first.
@@ -65,39 +69,35 @@ class TopDownEstimator(PixelSource):
         Args:
             image: RGB, uint8, (H, W, 3).
         """
-        return self._people(image, self._search(image))
+        return self._with_hands(image, self._people(image, self._search(image)))
 
-    def track(
-        self, frames: Iterable[np.ndarray], options: tracking.TrackOptions | None = None
-    ) -> Iterator[list[PersonKeypoints]]:
+    def track(self, frames: Iterable[np.ndarray]) -> Iterator[list[PersonKeypoints]]:
         """People of a video, followed from frame to frame.
 
         Args:
             frames: RGB pictures in order of time.
-            options: When two sightings are one person.
 
         Yields:
             People of each frame with `track_id` set.
         """
-        tracker = tracking.Tracker(options)
+        tracker = self._make_tracker()
         followed: list[PersonBox] = []
         for index, image in enumerate(frames):
             people = self._people(image, followed)
-            if index % self._detect_every == 0 or len(people) < len(followed) or not people:
+            if index % self._options.detect_every == 0 or len(people) < len(followed) or not people:
                 people = self._people(image, self._search(image))
-            yield tracker.step(people)
-            followed = [PersonBox(bbox=person.bbox, score=person.score) for person in people]
+            yield tracker.step(self._with_hands(image, people), image)
+            # Points of the detector's own come with its boxes alone.
+            followed = [] if self._keypoints is None else [_grown(person) for person in people]
 
     def _search(self, image: np.ndarray) -> list[PersonBox]:
-        return self._detector(image, min_score=self._min_detector_score)[: self._max_people]
+        return self._detector(image, min_score=self._options.min_detector_score)[: self._options.max_people]
 
     def _people(self, image: np.ndarray, boxes: Sequence[PersonBox]) -> list[PersonKeypoints]:
-        if not boxes:
-            return []
-        found = self._keypoints(image, [box.bbox for box in boxes])
-        people = [self._person(image, box, points) for box, points in zip(boxes, found, strict=True)]
+        found = points_in_boxes(image, boxes, self._keypoints)
         kept: list[PersonKeypoints] = []
-        for person in people:
+        for box, points in zip(boxes, found, strict=True):
+            person = None if points is None else self._person(image, box, points)
             if person is None:
                 continue
             others = np.stack([one.bbox for one in kept]) if kept else np.zeros((0, 4))
@@ -107,16 +107,14 @@ class TopDownEstimator(PixelSource):
 
     def _person(self, image: np.ndarray, box: PersonBox, found: BoxKeypoints) -> PersonKeypoints | None:
         """A person in the layout of perception; None if too little is sure."""
-        points, confidence = np.zeros((len(self._sources), 2), np.float32), np.zeros(len(self._sources), np.float32)
-        for place, sources in enumerate(self._sources):
-            if sources:
-                points[place] = found.keypoints_2d[list(sources)].mean(0)
-                confidence[place] = found.confidence[list(sources)].min()
+        points, confidence = in_layout_of_people(found, self._sources)
         is_trusted = confidence >= _TRUSTED
-        if (confidence[self._is_body] >= 0.5).sum() < self._min_confident_points or not is_trusted.any():
+        sure = (confidence[self._is_body] >= 0.5).sum()
+        if sure < self._options.min_confident_points or not is_trusted.any():
             return None
         height, width = image.shape[:2]
-        bbox = clip_box(_bounds(points[is_trusted]), width, height)
+        trusted = points[is_trusted]
+        bbox = clip_box(np.concatenate([trusted.min(axis=0), trusted.max(axis=0)]), width, height)
         return PersonKeypoints(
             keypoints_2d=points,
             confidence=confidence,
@@ -128,6 +126,74 @@ class TopDownEstimator(PixelSource):
             region=box.region(),
         )
 
+    def _with_hands(self, image: np.ndarray, people: list[PersonKeypoints]) -> list[PersonKeypoints]:
+        if self._hands is None or not people:
+            return people
+        pyramid = crops.ImagePyramid(image)
+        return [with_fingers(pyramid, person, self._hands, self._options.hand) for person in people]
 
-def _bounds(points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "4"]:
-    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+def points_in_boxes(
+    image: np.ndarray, boxes: Sequence[PersonBox], keypoints: OnnxKeypointModel | None
+) -> list[BoxKeypoints | None]:
+    """Points of the people in boxes; None where there are none.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        boxes: Of people.
+        keypoints: Looks into them; None takes the points that came with the boxes.
+    """
+    if keypoints is not None:
+        return list(keypoints(image, [box.bbox for box in boxes]))
+    return [
+        None
+        if box.keypoints_2d is None or box.confidence is None
+        else BoxKeypoints(keypoints_2d=box.keypoints_2d, confidence=box.confidence)
+        for box in boxes
+    ]
+
+
+def sources_of_points(layout: KeypointLayout) -> tuple[tuple[int, ...], ...]:
+    """Where the points of perception come from in another layout: itself, two that are averaged, or nowhere."""
+    return tuple(
+        tuple(layout.index(name) for name in names) if all(name in layout.points for name in names) else ()
+        for point in _LAYOUT.points
+        for names in [(point,) if point in layout.points else MIDDLE_SOURCES.get(point, (point,))]
+    )
+
+
+def in_layout_of_people(
+    found: BoxKeypoints, sources: Sequence[tuple[int, ...]]
+) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
+    """Points and confidence in the layout of perception; see `sources_of_points`."""
+    points, confidence = np.zeros((len(sources), 2), np.float32), np.zeros(len(sources), np.float32)
+    for place, own in enumerate(sources):
+        if own:
+            points[place] = found.keypoints_2d[list(own)].mean(0)
+            confidence[place] = found.confidence[list(own)].min()
+    return points, confidence
+
+
+def with_fingers(
+    pyramid: crops.ImagePyramid,
+    person: PersonKeypoints,
+    landmarker: keypoints_hand.HandLandmarker,
+    options: keypoints_hand.HandOptions,
+) -> PersonKeypoints:
+    """A person with the hands that are found behind the forearms."""
+
+    points, confidence = person.keypoints_2d.copy(), person.confidence.copy()
+    for side in layouts.SIDES:
+        hint = hand_hints.hand_hint_of_forearm(person.keypoints_2d, person.confidence, _LAYOUT, side)
+        hand = None if hint is None else landmarker(pyramid, hint, options)
+        if hand is not None:
+            places = list(_LAYOUT.indices(layouts.get_layout(f"{side}_hand21").points))
+            points[places], confidence[places] = hand.keypoints_2d, hand.confidence
+    return dataclasses.replace(person, keypoints_2d=points, confidence=confidence)
+
+
+def _grown(person: PersonKeypoints) -> PersonBox:
+    """The box of a person in the next frame."""
+    margin = _BOX_MARGIN * float((person.bbox[2:] - person.bbox[:2]).max())
+    bbox = person.bbox + margin * np.array([-1, -1, 1, 1], np.float32)
+    return PersonBox(bbox=bbox.astype(np.float32), score=1.0 if person.score is None else person.score)

@@ -18,8 +18,11 @@ from hardmo_jax.skeleton import flips, layouts
 from hardmo_jax.skeleton.layouts import KeypointLayout
 
 Kind = Literal["simcc", "heatmaps"]
+HeatmapKind = Literal["udp", "msra"]
 #: Layouts by their number of points.
-_LAYOUTS_BY_SIZE = {17: "coco17", 23: "coco_feet23", 25: "openpose25", 133: "coco_wholebody133"}
+_LAYOUTS_BY_SIZE = {
+    17: "coco17", 23: "coco_feet23", 25: "openpose25", 26: "halpe26", 133: "coco_wholebody133", 136: "halpe136",
+}  # fmt: skip
 #: Of red, green, blue from 0 to 255.
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 _SPREAD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -47,6 +50,7 @@ class OnnxKeypointModel:
         path: str | os.PathLike[str],
         *,
         layout: str | None = None,
+        heatmaps: HeatmapKind = "udp",
         mirrored_too: bool = True,
         num_threads: int = 2,
     ) -> None:
@@ -54,7 +58,8 @@ class OnnxKeypointModel:
 
         Args:
             path: The `.onnx` file.
-            layout: Of its points; None takes COCO's of that many points.
+            layout: Of its points: a name, or names of points with commas between; None goes by their number.
+            heatmaps: What a model of heatmaps was trained on.
             mirrored_too: Look at the mirrored crop as well: steadier points for twice the time.
             num_threads: Threads of one call.
 
@@ -67,6 +72,7 @@ class OnnxKeypointModel:
         """Of the file."""
         self._size = self._model.input_size or _USUAL_SIZE
         self._mirrored_too = mirrored_too
+        self._heatmaps: HeatmapKind = heatmaps
         self._at_once = self._model.batch_size or _MOST_AT_ONCE
         # What the file tells of its outputs may be free: a black picture shows it.
         first = self._model(np.zeros((self._model.batch_size or 1, 3, self._size[1], self._size[0]), np.float32))
@@ -77,10 +83,10 @@ class OnnxKeypointModel:
             raise OnnxModelError(
                 f"{path}: gives {count} points; say which, e.g. --config.perception.keypoints_layout=coco17"
             )
-        self.layout: KeypointLayout = layouts.get_layout(name)
+        self.layout: KeypointLayout = layouts.layout_of_names(name)
         if len(self.layout) != count:
             raise OnnxModelError(f"{path}: gives {count} points, and the layout {name} has {len(self.layout)}")
-        self._mirror = [self.layout.index(flips.mirrored_point(point)) for point in self.layout.points]
+        self._mirror = list(flips.flip_permutation(self.layout)) if mirrored_too else []
 
     def __call__(
         self, image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Float[np.ndarray, "4"]]
@@ -136,7 +142,7 @@ class OnnxKeypointModel:
         return (
             _from_simcc(outputs[0], outputs[1], self._size)
             if self.kind == "simcc"
-            else _from_heatmaps(outputs[0], self._size)
+            else _from_heatmaps(outputs[0], self._size, self._heatmaps)
         )
 
     def _run(self, batch: np.ndarray) -> list[np.ndarray]:
@@ -185,28 +191,38 @@ def _from_simcc(
 
 
 def _from_heatmaps(
-    heatmaps: Float[np.ndarray, "B K H W"], size: tuple[int, int]
+    heatmaps: Float[np.ndarray, "B K H W"], size: tuple[int, int], kind: HeatmapKind
 ) -> tuple[Float[np.ndarray, "B K 2"], Float[np.ndarray, "B K"]]:
-    """Peaks of heatmaps whose corner cells lie on the corner pixels (UDP, Huang et al., 2020), as those of ViTPose.
+    """Peaks of heatmaps.
 
-    Between cells by a parabola through the logarithm of the peak and its neighbours: exact for a Gaussian.
+    Corner cells of `udp` lie on the corner pixels (Huang et al., 2020), and the peak between cells is that of a
+    parabola through the logarithms of the best cell and its neighbours: exact for a Gaussian. Those of `msra` (Xiao et
+    al., 2018) are pixels of a smaller picture, drawn about whole cells: a quarter of one towards the higher neighbour.
     """
     batch, count, height, width = heatmaps.shape
     flat = heatmaps.reshape(batch, count, -1)
     best = flat.argmax(-1)
     rows, columns = np.divmod(best, width)
-    logarithm = np.log(np.maximum(heatmaps, 1e-10))
     at = np.ix_(np.arange(batch), np.arange(count))
-
-    def between(low: np.ndarray, middle: np.ndarray, high: np.ndarray) -> np.ndarray:
-        curvature = low - 2 * middle + high
-        step = np.where(curvature < 0, 0.5 * (low - high) / np.minimum(curvature, -1e-12), 0)
-        return np.clip(step, -0.5, 0.5)
-
     inner_x, inner_y = np.clip(columns, 1, width - 2), np.clip(rows, 1, height - 2)
-    step_x = between(*(logarithm[*at, rows, inner_x + shift] for shift in (-1, 0, 1)))
-    step_y = between(*(logarithm[*at, inner_y + shift, columns] for shift in (-1, 0, 1)))
+    low_x, middle_x, high_x = (heatmaps[*at, rows, inner_x + shift] for shift in (-1, 0, 1))
+    low_y, middle_y, high_y = (heatmaps[*at, inner_y + shift, columns] for shift in (-1, 0, 1))
+    if kind == "udp":
+        step_x, step_y = _peak_between(low_x, middle_x, high_x), _peak_between(low_y, middle_y, high_y)
+        scale = np.array([(size[0] - 1) / (width - 1), (size[1] - 1) / (height - 1)])
+    else:
+        step_x, step_y = 0.25 * np.sign(high_x - low_x), 0.25 * np.sign(high_y - low_y)
+        scale = np.array([size[0] / width, size[1] / height])
     x = columns + np.where(inner_x == columns, step_x, 0)
     y = rows + np.where(inner_y == rows, step_y, 0)
-    scale = np.array([(size[0] - 1) / (width - 1), (size[1] - 1) / (height - 1)])
     return np.stack([x, y], axis=-1) * scale, flat.max(-1)
+
+
+def _peak_between(
+    low: Float[np.ndarray, "B K"], middle: Float[np.ndarray, "B K"], high: Float[np.ndarray, "B K"]
+) -> Float[np.ndarray, "B K"]:
+    """Cells from the middle one to the peak."""
+    low, middle, high = (np.log(np.maximum(values, 1e-10)) for values in (low, middle, high))
+    curvature = low - 2 * middle + high
+    step = np.where(curvature < 0, 0.5 * (low - high) / np.minimum(curvature, -1e-12), 0)
+    return np.clip(step, -0.5, 0.5)

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,21 +32,34 @@ class PersonKeypoints:
     """Tight box round the points that are trusted, (x_min, y_min, x_max, y_max) in pixels."""
     detector_bbox: Float[np.ndarray, "4"]
     """Box of the detector, or of the body crop where the person was followed; clipped to the picture."""
-    score: float
-    """Probability that this is a person, in [0, 1]."""
+    score: float | None
+    """Probability that this is a person, in [0, 1]; None if the source does not tell."""
     region: crops.SquareRegion
     """Crop for another look at this person."""
     track_id: int | None = None
     """Number of the person in a video."""
     layout: str = LAYOUT_NAME
     """Name of the keypoint layout."""
+    source: str | None = None
+    """What measured this one's keypoints, if that is not what its source says of all."""
 
 
+@runtime_checkable
 class PeopleSource(Protocol):
     """Whoever says who is in pictures, and where their keypoints are: a model, another program's file, or several."""
 
     source: str
     """What measures the keypoints, as labels say it."""
+
+    @property
+    def num_unusable(self) -> int:
+        """Pictures so far of which what was measured could not be used."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was odd so far, a line each."""
+        ...
 
     def people_of(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:
         """People of pictures, one list for each, in order.
@@ -63,6 +76,16 @@ class PixelSource(abc.ABC):
 
     source: str
     """What measures the keypoints, as labels say it."""
+
+    @property
+    def num_unusable(self) -> int:
+        """None: pixels can always be looked at."""
+        return 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Nothing is odd about pixels."""
+        return ()
 
     @abc.abstractmethod
     def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> list[PersonKeypoints]:

@@ -178,6 +178,10 @@ class Media:
             return self._video_frames(start, stop, stride)
         return self._photo_frames(range(start, len(self.paths))[: _span(start, stop)][::stride], on_error)
 
+    def with_photos(self, photos: tuple[pathlib.Path, ...]) -> "Media":
+        """The photos that keypoint files speak of, as a folder of them."""
+        return Media(path=self.path, kind="folder", paths=photos, max_pixels=self._max_pixels)
+
     def _photo_frames(self, positions: range, on_error: str) -> Iterator[Frame]:
         for position in positions:
             path = self.paths[position]

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable
 from typing import Literal
@@ -24,9 +25,12 @@ from hardmo_jax.fitting.fit_motion import MotionOptions, check_track_options
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.labels import provenance, schema, store
-from hardmo_jax.perception import estimate, keypoint_files, model_files, video
+from hardmo_jax.perception import load_source, model_files, video
 from hardmo_jax.perception.camera_motion import CameraPath
+from hardmo_jax.perception.keypoints_from_files import FilePeople, layout_choice
+from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.perception.quality import QualityOptions
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
 from hardmo_jax.pipelines.annotate_tracks import (
@@ -90,7 +94,7 @@ class AnnotateOptions:
     """Which body is fitted."""
     camera: CameraOptions = CameraOptions()
     """Where the focal length comes from."""
-    perception: estimate.PerceptionOptions = estimate.PerceptionOptions()
+    perception: PerceptionOptions = PerceptionOptions()
     """Detection and keypoints."""
     quality: QualityOptions = QualityOptions()
     """How well people must be seen."""
@@ -135,6 +139,8 @@ class AnnotateSummary:
     """How many labels carry which reason to doubt that the person is seen well enough."""
     left_out: LeftOut
     """Who gets no label for such a reason."""
+    num_unusable: int
+    """Pictures that could not be read, or of which what was measured could not be used; `warnings` say why."""
     seconds_by_stage: dict[str, float]
     warnings: tuple[str, ...]
     camera_motion: CameraUsed | None
@@ -190,9 +196,11 @@ def annotate(
     media = video.open_media(source)
     if _is_over_time(media, options):
         check_track_options(weights_of_frames(options.fit))
-    estimator = None
-    if media.kind != "keypoints":
-        estimator = estimate.load_estimator(model_folder, options.perception)
+    files = None
+    if media.kind == "keypoints":
+        files = FilePeople(media.path, layout=layout_choice(options.perception.keypoints_layout))
+        media = media.with_photos(files.photos())
+    people_source = load_source.load_source(model_folder, options.perception, bodies=files)
     renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
 
     # Work goes into a folder beside the goal and is moved there when it is complete: a run that fails or is
@@ -200,7 +208,15 @@ def annotate(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
         summary = _annotate_into(
-            pathlib.Path(scratch), media, body, estimator, renderer, options, pathlib.Path(model_folder), record, report
+            pathlib.Path(scratch),
+            media,
+            body,
+            people_source,
+            renderer,
+            options,
+            pathlib.Path(model_folder),
+            record,
+            report,
         )
         replace_outputs(pathlib.Path(scratch), output, _OWN_OUTPUTS)
     return summary
@@ -210,7 +226,7 @@ def _annotate_into(
     output: pathlib.Path,
     media: video.Media,
     body: BodyModel,
-    estimator: estimate.Estimator | estimate.TopDownEstimator | None,
+    people_source: PeopleSource,
     renderer: raster.Renderer | None,
     options: AnnotateOptions,
     model_folder: pathlib.Path,
@@ -222,23 +238,22 @@ def _annotate_into(
     camera_path: CameraPath | None = None
     camera: CameraUsed | None = None
     with record.stage("perceive"):
-        if estimator is None:
-            pictures, sightings = _from_keypoint_files(media, options, warnings)
-        else:
-            pictures, sightings, camera_path = perceive(
-                media,
-                estimator,
-                # Whoever says how the camera stands is not contradicted.
-                watch_camera=_is_over_time(media, options) and options.fit.camera_is_fixed == "auto",
-                quality=options.quality,
-                limit_frames=options.limit_frames,
-                report=report,
-            )
-            warnings += media.warnings
-            if media.kind == "video":
-                sightings = lasting_people(sightings, len(pictures), warnings)
-            if not pictures:
-                raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
+        pictures, sightings, camera_path = perceive(
+            media,
+            people_source,
+            # Whoever says how the camera stands is not contradicted.
+            watch_camera=_is_over_time(media, options) and options.fit.camera_is_fixed == "auto",
+            quality=options.quality,
+            limit_frames=options.limit_frames,
+            report=report,
+        )
+        looked_at = min(media.frame_count or 0, options.limit_frames or sys.maxsize)
+        num_unread = max(looked_at - len(pictures), 0) if media.kind == "folder" else 0
+        warnings += [*media.warnings, *people_source.warnings]
+        if media.kind == "video":
+            sightings = lasting_people(sightings, len(pictures), warnings)
+        if not pictures:
+            raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(warnings[:3])}")
         sightings, left_out = without_badly_seen(sightings, options.quality.drop)
     pictures, sightings = with_cameras(media, pictures, sightings, body, options.camera, record, warnings)
     result = hypotheses = ground = None
@@ -285,20 +300,20 @@ def _annotate_into(
             warnings.append(f"drawn without OpenGL: {renderer.reason}")
     record.add("body_model", {"name": body.name, "sha256": body.checksum})
     record.add("learnt", {path.name: provenance.file_sha256(path) for path in learnt_files()})
-    if estimator is not None:
-        pinned = model_files.MODEL_FILES.values()
-        for file in pinned:
+    for name, file in model_files.MODEL_FILES.items():
+        if name not in model_files.missing_models(model_folder):
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
-        for own in (options.perception.detector_file, options.perception.keypoints_file):
-            if own is not None:
-                record.add_file(pathlib.Path(own).name, own)
+    for own in load_source.own_files(options.perception, model_folder):
+        record.add_file(own.name, own)
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
-    advice = advice_if_nobody(media, options.perception)
+    advice = advice_if_nobody(people_source.source, options.perception)
     if left_out.num_people:
         advice = f"{left_out.phrase}; --config.quality.drop=() keeps them"
-    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice, left_out)
+    num_unusable = num_unread + people_source.num_unusable
+    summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice, left_out, num_unusable)
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
-    counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled}
+    counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled,
+              "unusable": summary.num_unusable}  # fmt: skip
     record.add("summary", {**counts, "status": summary.status_counts})
     record.add("quality", {"reasons": summary.reason_counts, "left_out": dataclasses.asdict(left_out)})
     record.write(output / "run.json")
@@ -356,70 +371,6 @@ def _fit_all(body: BodyModel, sightings: list[Sighting], options: AnnotateOption
     return jax.tree.map(lambda *leaves: jnp.concatenate([jnp.asarray(leaf) for leaf in leaves]), *pieces)
 
 
-def _from_keypoint_files(
-    media: video.Media, options: AnnotateOptions, warnings: list[str]
-) -> tuple[list[Picture], list[Sighting]]:
-    """People of keypoint files, with the photos that lie beside them; a file without its photo is a warning."""
-    pictures: dict[pathlib.Path, Picture] = {}
-    sightings: list[Sighting] = []
-    counts: dict[pathlib.Path, int] = {}
-    missing: dict[str, keypoint_files.KeypointFileError] = {}
-    for path in media.paths:
-        for person in keypoint_files.read_keypoint_file(path).people:
-            try:
-                photo = keypoint_files.find_photo(path, person.image_file)
-            except keypoint_files.KeypointFileError as error:
-                missing[str(error)] = error
-                continue
-            if photo not in pictures:
-                if options.limit_frames is not None and len(pictures) >= options.limit_frames:
-                    continue
-                file = video.open_media(photo).files[0]
-                pictures[photo] = Picture(
-                    position=len(pictures),
-                    source_path=photo,
-                    source_sha256=file.sha256,
-                    frame_index=0,
-                    time_seconds=None,
-                    width=_known(file.width),
-                    height=_known(file.height),
-                    focal_length_35mm=file.focal_length_35mm,
-                )
-            picture = pictures[photo]
-            person = person.in_pixels(picture.width, picture.height)
-            counts[photo] = counts.get(photo, 0) + 1
-            box = person.bbox
-            if box is None:
-                seen = person.keypoints_2d[person.confidence > 0]
-                if len(seen) == 0:
-                    continue
-                box = np.concatenate([seen.min(0), seen.max(0)])
-            sightings.append(
-                Sighting(
-                    picture=picture,
-                    track_id=counts[photo] - 1,
-                    keypoints_2d=person.keypoints_2d,
-                    confidence=person.confidence,
-                    keypoints_3d=None,
-                    confidence_3d=None,
-                    bbox=box,
-                    score=None,
-                    source=f"file:{person.layout}",
-                )
-            )
-    if missing and not pictures:
-        raise next(iter(missing.values()))
-    warnings += list(missing)
-    return list(pictures.values()), sightings
-
-
-def _known(size: int | None) -> int:
-    """A photo's size, which its header always tells."""
-    if size is None:
-        raise video.MediaError("a photo without a size; save it again in another format")
-    return size
-
-
 def _worst(rows: list[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
     """The people to look at first, each as a phrase."""
     failed = [row for row in rows if not row.is_usable and row.keypoint_source != FILLED_SOURCE]
@@ -442,6 +393,7 @@ def _summarise(
     camera: CameraUsed | None = None,
     advice: str | None = None,
     left_out: LeftOut | None = None,
+    num_unusable: int = 0,
 ) -> AnnotateSummary:
     """Counts and medians for the table at the end."""
     usable = [row for row in rows if row.is_usable]
@@ -467,6 +419,7 @@ def _summarise(
         cameras=camera_uses(pictures),
         reason_counts=reason_counts(rows),
         left_out=left_out or LeftOut(),
+        num_unusable=num_unusable,
         seconds_by_stage=dict(record.seconds),
         warnings=warnings,
         camera_motion=camera,
@@ -474,9 +427,9 @@ def _summarise(
     )
 
 
-def advice_if_nobody(media: video.Media, options: estimate.PerceptionOptions) -> str:
+def advice_if_nobody(source: str, options: PerceptionOptions) -> str:
     """What has not been tried where nobody was found."""
-    if media.kind == "keypoints":
+    if source.startswith("file:"):
         return "nobody was found: the files of keypoints hold nobody with a confident point"
     if options.turned == "never":
         return "nobody was found upright; --config.perception.turned=when_empty looks for people upside down too"

@@ -18,7 +18,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.labels import schema
 from hardmo_jax.perception import video
-from hardmo_jax.perception.estimate import Estimator, TopDownEstimator
+from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
 from hardmo_jax.pipelines.perceiving import lasting_people, perceive
 from hardmo_jax.pipelines.sightings import LAYOUT, Sighting, as_read, to_observations
@@ -49,7 +49,7 @@ class ClipOptions:
 
 
 def clip_of_video(
-    media: video.Media, body: BodyModel, options: ClipOptions, estimator: Estimator | TopDownEstimator
+    media: video.Media, body: BodyModel, options: ClipOptions, estimator: PeopleSource
 ) -> MotionClip | None:
     """Everybody of a video, as `pipelines.annotate` sees them; None if nobody was found.
 

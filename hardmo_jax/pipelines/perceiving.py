@@ -83,7 +83,7 @@ def perceive(
                     confidence_3d=person.confidence_3d,
                     bbox=person.bbox,
                     score=person.score,
-                    source=people_source.source,
+                    source=person.source or people_source.source,
                     quality=own,
                 )
             )

@@ -16,7 +16,7 @@ from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import Observations
-from hardmo_jax.perception import estimate, video
+from hardmo_jax.perception import load_source, video
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, lift_and_fit
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.viz.recovery_sheet import RecoveryColumn
@@ -55,7 +55,7 @@ def columns_of_media(
     Raises:
         hardmo_jax.perception.video.MediaError: If a source cannot be read.
     """
-    estimator = estimate.load_estimator(model_folder, estimate.PerceptionOptions())
+    estimator = load_source.load_estimator(model_folder)
     found = []
     for source in sources:
         media = video.open_media(source)

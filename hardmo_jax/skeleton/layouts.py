@@ -295,6 +295,19 @@ def add_layout(name: str, points: Sequence[str]) -> KeypointLayout:
     return layout
 
 
+def layout_of_names(text: str) -> KeypointLayout:
+    """A layout as a command line names it: `coco17`, or the names of its points with commas between.
+
+    Raises:
+        KeyError: If there is no layout of that name.
+        ValueError: If a point is unknown or named twice.
+    """
+    if "," not in text:
+        return get_layout(text)
+    points = [point.strip() for point in text.split(",") if point.strip()]
+    return add_layout(f"own:{','.join(points)}", points)
+
+
 #: Parts by which errors, weights and hardcases are reported.
 PARTS = ("body", "left_foot", "right_foot", "left_hand", "right_hand")
 

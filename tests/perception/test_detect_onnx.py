@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hardmo_jax.perception.detect_onnx import OnnxPersonDetector
-from hardmo_jax.perception.estimate import PerceptionOptions
 from hardmo_jax.perception.onnx_model import OnnxModelError
+from hardmo_jax.perception.source_options import PerceptionOptions
 from tests.perception import handmade_onnx
 
 DATA = pathlib.Path(os.environ.get("HARDMO_DATA", "../shared/data"))
@@ -72,10 +72,12 @@ def test_other_models_are_refused_by_what_they_give(tmp_path):
 
 
 def test_file_and_name_of_the_detector_go_together():
-    with pytest.raises(ValueError, match="give both"):
+    with pytest.raises(ValueError, match="needs a `detector_file`"):
         PerceptionOptions(detector="onnx")
-    with pytest.raises(ValueError, match="or neither"):
-        PerceptionOptions(detector_file="rtmdet.onnx")
+    with pytest.raises(ValueError, match="not for 'blazepose'"):
+        PerceptionOptions(detector="blazepose", detector_file="rtmdet.onnx")
+    with pytest.raises(ValueError, match=r"must end in \.onnx or \.pt"):
+        PerceptionOptions(detector_file="rtmdet.engine")
 
 
 @pytest.mark.skipif(not RTMDET.is_file(), reason="needs HARDMO_DATA: the RTMDet file and photos of COCO")

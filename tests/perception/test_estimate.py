@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from hardmo_jax.perception import assembled_people, crops, estimate, keypoint_files, keypoints_blazepose, people
+from hardmo_jax.perception import (
+    assembled_people,
+    crops,
+    hand_hints,
+    keypoint_files,
+    keypoints_blazepose,
+    load_source,
+    people,
+)
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.skeleton import layouts
 
 LAYOUT = layouts.get_layout("openpose67")
@@ -25,13 +34,13 @@ MAX_TURN_SHIFT = 0.03
 
 @pytest.fixture(scope="module")
 def estimator(perception_models):
-    return estimate.load_estimator(perception_models, estimate.PerceptionOptions())
+    return load_source.load_estimator(perception_models, PerceptionOptions())
 
 
 @pytest.fixture(scope="module")
 def body_estimator(perception_models):
     """Bodies only, the whole picture only: quick, for one person who fills it."""
-    return estimate.load_estimator(perception_models, estimate.PerceptionOptions(hands=False, tiles=()))
+    return load_source.load_estimator(perception_models, PerceptionOptions(hands=False, tiles=()))
 
 
 def _read(path):
@@ -211,8 +220,8 @@ def test_several_people_are_found(estimator):
 
 
 def test_pedestrians_are_found_and_nobody_twice(body_estimator, perception_models):
-    options = estimate.PerceptionOptions(hands=False)
-    found = estimate.load_estimator(perception_models, options)(_packaged_photo("bus.jpg"))
+    options = PerceptionOptions(hands=False)
+    found = load_source.load_estimator(perception_models, options)(_packaged_photo("bus.jpg"))
     necks = np.array([person.keypoints_2d[LAYOUT.index("neck")] for person in found])
     # Two stand free, the third walks out of the picture; of a fourth only a sleeve is in it.
     for place in ((123, 500), (285, 500), (800, 500)):
@@ -256,7 +265,7 @@ def test_video_follows_a_person_and_gives_one_number(body_estimator, skier):
 
 def test_missing_models_name_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"python -m tools\.fetch_models"):
-        estimate.load_estimator(tmp_path)
+        load_source.load_estimator(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +273,7 @@ def test_missing_models_name_the_command(tmp_path):
 )
 def test_options_out_of_range_are_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
-        estimate.PerceptionOptions(**fields)
+        PerceptionOptions(**fields)
 
 
 def test_inside_confidence_fades_at_the_edge():
@@ -286,7 +295,7 @@ def test_pixels_per_metre_of_a_known_scale(rng):
         region=region,
         next_region=region,
     )
-    assert assembled_people.pixels_per_metre(landmarks, np.ones(33)) == pytest.approx(250, rel=1e-4)
+    assert hand_hints.pixels_per_metre(landmarks, np.ones(33)) == pytest.approx(250, rel=1e-4)
 
 
 def test_people_become_observations(lifter_people):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from hardmo_jax.perception.detect_onnx import OnnxPersonDetector
-from hardmo_jax.perception.estimate import PerceptionOptions, load_estimator
 from hardmo_jax.perception.estimate_top_down import TopDownEstimator
 from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
+from hardmo_jax.perception.load_source import load_estimator
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.skeleton import layouts
 from tests.perception import handmade_onnx
 
@@ -33,9 +34,11 @@ def files(tmp_path):
 def estimator(files):
     detector, keypoints = files
     return TopDownEstimator(
-        OnnxPersonDetector(detector), OnnxKeypointModel(keypoints), min_detector_score=0.3, min_confident_points=4,
-        max_people=10, detect_every=5,
-    )  # fmt: skip
+        OnnxPersonDetector(detector),
+        OnnxKeypointModel(keypoints),
+        PerceptionOptions(max_people=10, detect_every=5),
+        name="onnx:pose.onnx",
+    )
 
 
 def test_points_of_the_model_stand_in_the_layout_and_middles_are_averaged(estimator):
@@ -67,5 +70,3 @@ def test_options_choose_the_models(files):
     found = load_estimator("nowhere", options)
     assert isinstance(found, TopDownEstimator)
     assert found.source == "onnx:pose.onnx"
-    with pytest.raises(ValueError, match="give a detector of boxes too"):
-        PerceptionOptions(keypoints_file=str(keypoints))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hardmo_jax.perception import keypoints_onnx
 from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
 from hardmo_jax.perception.onnx_model import OnnxModelError
 from hardmo_jax.skeleton import layouts
@@ -64,12 +65,10 @@ def test_heatmap_points_are_where_the_picture_has_them(tmp_path):
 
 
 def test_gaussian_between_cells_is_found_exactly():
-    from hardmo_jax.perception import keypoints_onnx
-
     y, x = np.mgrid[:64, :48]
     centre = np.array([[20.3, 30.7], [0.0, 63.0]])
     maps = np.stack([np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 2.0**2)) for cx, cy in centre])[None]
-    points, scores = keypoints_onnx._from_heatmaps(maps, (192, 256))
+    points, scores = keypoints_onnx._from_heatmaps(maps, (192, 256), "udp")
     np.testing.assert_allclose(points[0], centre * [191 / 47, 255 / 63], atol=1e-3)
     np.testing.assert_allclose(scores[0, 1], 1.0)
 
@@ -126,3 +125,30 @@ def test_files_that_are_no_models(tmp_path):
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(OnnxModelError, match="not an ONNX model"):
         OnnxKeypointModel(tmp_path / "text.onnx")
+
+
+def test_cells_of_older_heatmaps_are_pixels_of_a_smaller_picture():
+    """Xiao et al.: a peak drawn about the cell nearest to x / 4 is found within half a cell of x."""
+    points = np.array([[[100.0, 40.0], [37.0, 201.0]]])
+    cells = np.floor(points / 4 + 0.5)
+    y, x = np.mgrid[:64, :48]
+    maps = np.exp(-0.5 * ((x - cells[..., 0, None, None]) ** 2 + (y - cells[..., 1, None, None]) ** 2) / 4)
+    found, scores = keypoints_onnx._from_heatmaps(maps.astype(np.float32), (192, 256), "msra")
+    np.testing.assert_allclose(found, 4 * cells, atol=1e-5)
+    assert np.abs(found - points).max() <= 2
+    np.testing.assert_allclose(scores, 1)
+    # A higher neighbour draws by a quarter of a cell.
+    maps[0, 0, :, int(cells[0, 0, 0]) + 1] *= 1.1
+    found, _ = keypoints_onnx._from_heatmaps(maps.astype(np.float32), (192, 256), "msra")
+    assert found[0, 0, 0] == pytest.approx(4 * (cells[0, 0, 0] + 0.25))
+
+
+@pytest.mark.parametrize(("count", "name"), [(26, "halpe26"), (136, "halpe136")])
+def test_halpe_is_known_by_its_number_of_points(tmp_path, count, name):
+    assert OnnxKeypointModel(handmade_onnx.simcc(tmp_path / "m.onnx", count=count)).layout.name == name
+
+
+def test_points_of_ones_own_are_named_with_commas(tmp_path):
+    path = handmade_onnx.simcc(tmp_path / "m.onnx", count=3)
+    model = OnnxKeypointModel(path, layout="left_wrist, right_wrist, _spare", mirrored_too=True)
+    assert model.layout.points == ("left_wrist", "right_wrist", "_spare")

@@ -13,8 +13,9 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import provenance
-from hardmo_jax.perception import camera_motion, estimate, video, video_stream
+from hardmo_jax.perception import camera_motion, video, video_stream
 from hardmo_jax.perception.quality import BoxQuality
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines import annotate, annotate_tracks, labels_of_fits, perceiving, sightings
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
@@ -237,17 +238,16 @@ def test_the_usual_status_of_videos_is_said_to_be_usable(summary, capsys):
 
 
 @pytest.mark.parametrize(
-    ("kind", "turned", "phrase", "unsaid"),
+    ("source", "turned", "phrase", "unsaid"),
     [
-        ("keypoints", "when_empty", "files of keypoints hold nobody", "turned"),
-        ("video", "never", "--config.perception.turned=when_empty", "keypoints"),
-        ("video", "when_empty", "upright or upside down", "turned="),
-        ("folder", "always", "upright or upside down", "turned="),
+        ("file:openpose25", "when_empty", "files of keypoints hold nobody", "turned"),
+        ("blazepose", "never", "--config.perception.turned=when_empty", "keypoints"),
+        ("blazepose", "when_empty", "upright or upside down", "turned="),
+        ("blazepose", "always", "upright or upside down", "turned="),
     ],
 )
-def test_advice_is_what_was_not_tried(kind, turned, phrase, unsaid):
-    media = video.Media(path=pathlib.Path("a"), kind=kind, paths=(), max_pixels=1)
-    advice = annotate.advice_if_nobody(media, estimate.PerceptionOptions(turned=turned))
+def test_advice_is_what_was_not_tried(source, turned, phrase, unsaid):
+    advice = annotate.advice_if_nobody(source, PerceptionOptions(turned=turned))
     assert phrase in advice
     assert unsaid not in advice
 

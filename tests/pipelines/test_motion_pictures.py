@@ -9,7 +9,7 @@ import pytest
 import hardmo_jax as hm
 from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.geometry import cameras
-from hardmo_jax.perception import estimate, video
+from hardmo_jax.perception import load_source, video
 from hardmo_jax.pipelines import motion_pictures
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
@@ -80,4 +80,4 @@ def test_photos_are_refused(tmp_path, body, perception_models):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((32, 32, 3), np.uint8))
     media = video.open_media(tmp_path / "photo.png")
     with pytest.raises(video.MediaError, match="only videos"):
-        motion_pictures.clip_of_video(media, body, OPTIONS, estimate.load_estimator(perception_models))
+        motion_pictures.clip_of_video(media, body, OPTIONS, load_source.load_estimator(perception_models))

@@ -1,0 +1,345 @@
+"""People of pictures as files of another program know them, in place of a detector.
+
+Files are read when their picture comes, one at a time where there is one a picture. What cannot be right is not used:
+a file that cannot be read, one whose picture is of another size, and one most of whose points lie outside the picture
+leave their picture without people, and are told (`warnings`).
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from hardmo_jax.array_types import Float
+from hardmo_jax.perception import crops
+from hardmo_jax.perception import track as tracking
+from hardmo_jax.perception.keypoint_files import (
+    FilePerson,
+    FilePicture,
+    KeypointFile,
+    KeypointFileError,
+    LayoutChoice,
+    find_photo,
+    read_keypoint_file,
+)
+from hardmo_jax.perception.people import PersonKeypoints
+from hardmo_jax.perception.video import Frame, natural_key
+
+#: Confidence from which points make the box of a person.
+_TRUSTED = 0.3
+#: The box of points is this much larger at each end: it ends at eyes and ankles.
+_BOX_MARGIN = 0.08
+#: Points may lie this far outside of the picture, shares of its longer side, before they count as those of another one.
+_OUTSIDE = 0.15
+#: Warnings of one kind that are told.
+_MOST_TOLD = 3
+_FRAME_NUMBER = re.compile(r"[0-9]+")
+
+
+class FilePeople:
+    """Keypoints of a file, or of a folder of files, for the pictures that they speak of."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        layout: LayoutChoice | None = None,
+        make_tracker: Callable[[], tracking.PeopleTracker] = tracking.Tracker,
+    ) -> None:
+        """Open a file, or list a folder.
+
+        Args:
+            path: JSON file, or a folder of them (subfolders are read too): one a picture, called as it, as OpenPose and
+                MMPose write them.
+            layout: Of the points, see `keypoint_files.read_keypoint_file`.
+            make_tracker: Makes whoever follows people whom the files give no numbers.
+
+        Raises:
+            FileNotFoundError: If nothing is there.
+            KeypointFileError: If a file is none of keypoints, or a folder holds none.
+        """
+        self._path = pathlib.Path(path)
+        self._layout: LayoutChoice | None = layout
+        self._make_tracker = make_tracker
+        self.source = f"file:{self._path.name}"
+        self._warnings: dict[str, list[str]] = {}
+        self._kinds: dict[str, str] = {}
+        self.num_unusable = 0
+        """Pictures whose file could not be used."""
+        if not self._path.exists():
+            raise FileNotFoundError(f"{self._path}: no such file or folder of keypoints")
+        self._files: dict[str, pathlib.Path] = {}
+        self._by_number: dict[str, dict[int, list[pathlib.Path]]] = {}
+        self._whole: _Index | None = None
+        if self._path.is_dir():
+            self._files = _files_of(self._path)
+            if not self._files:
+                raise KeypointFileError(f"{self._path}: expected files of keypoints (.json), found none")
+        else:
+            self._whole = _Index(read_keypoint_file(self._path, layout=layout))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was not used, and why, a line each."""
+        told = []
+        for kind, places in self._warnings.items():
+            more = f" and {len(places) - _MOST_TOLD} more" if len(places) > _MOST_TOLD else ""
+            told.append(f"{kind} ({'; '.join(places[:_MOST_TOLD])}{more})")
+        return tuple(told)
+
+    def photos(self) -> tuple[pathlib.Path, ...]:
+        """The photos that the files speak of, beside them or in a folder `images` there; those without are told.
+
+        Raises:
+            KeypointFileError: If none is there.
+        """
+        if self._whole is None:
+            named = [(path, name, None) for name, path in self._files.items()]
+        else:
+            named = [(self._path, picture.name, picture.frame_index) for picture in self._whole.pictures]
+        found: dict[pathlib.Path, None] = {}
+        missing: list[KeypointFileError] = []
+        is_of_video = False
+        for path, name, frame_index in named:
+            try:
+                found[find_photo(path, name)] = None
+            except KeypointFileError as error:
+                missing.append(error)
+                is_of_video = is_of_video or frame_index is not None
+        if not found and is_of_video:
+            raise KeypointFileError(
+                f"{self._path}: holds frames of a video; pass the video as --input, with --config.perception.detector="
+                f"files --config.perception.keypoints_file={self._path}"
+            )
+        if not found:
+            raise missing[0] if missing else KeypointFileError(f"{self._path}: speaks of no picture")
+        for error in missing:
+            self.num_unusable += 1
+            self._warn("keypoints of pictures that are not there", str(error))
+        return tuple(found)
+
+    def people_of(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:
+        """People of pictures; see `people.PeopleSource`.
+
+        Raises:
+            KeypointFileError: Behind the last picture, if the files speak of none of them.
+        """
+        tracker = self._make_tracker()
+        num_known = num_pictures = 0
+        for frame in frames:
+            num_pictures += 1
+            found = self._look_up(frame, is_video=is_video)
+            num_known += found is not None
+            if found is None:
+                self._warn("no keypoints of some pictures", _name_of(frame, is_video))
+            people = [person for one in found or () for person in self._person(one, frame)]
+            if is_video and any(person.track_id is None for person in people):
+                people = tracker.step(people, frame.image)
+            yield people
+        if num_pictures and not num_known:
+            raise KeypointFileError(
+                f"{self._path}: speaks of none of the {num_pictures} pictures; a photo is found by its name, a frame "
+                "of a video by the number in the name of its file (`clip_000000000012_keypoints.json`) or in the file"
+            )
+
+    def _look_up(self, frame: Frame, *, is_video: bool) -> tuple[FilePerson, ...] | None:
+        """People of a picture as the file has them; None if it speaks of none or cannot be used."""
+        if self._whole is not None:
+            return self._checked(self._whole.find(frame, is_video=is_video), frame, is_video=is_video)
+        path = self._file_of_frame(frame) if is_video else _file_of_photo(self._files, frame)
+        if path is None:
+            return None
+        try:
+            file = read_keypoint_file(path, layout=self._layout)
+        except KeypointFileError as error:
+            self.num_unusable += 1
+            self._warn("files of keypoints that cannot be read", str(error))
+            return ()
+        return self._checked((file.pictures, file.people), frame, is_video=is_video)
+
+    def _file_of_frame(self, frame: Frame) -> pathlib.Path | None:
+        """The file of a frame: by the number at the end of its name, behind the name of the video if it has that."""
+        stem, number = frame.source_path.stem, frame.frame_index
+        for name in (f"{stem}_{number:012d}", f"{number:012d}"):
+            if name in self._files:
+                return self._files[name]
+        if stem not in self._by_number:
+            numbered: dict[int, list[pathlib.Path]] = {}
+            for name, path in self._files.items():
+                found = _number_in(name.removeprefix(stem))
+                if found is not None:
+                    numbered.setdefault(found, []).append(path)
+            self._by_number = {stem: numbered}
+        matches = self._by_number[stem].get(number, [])
+        return matches[0] if len(matches) == 1 else None
+
+    def _checked(
+        self,
+        found: tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None,
+        frame: Frame,
+        *,
+        is_video: bool,
+    ) -> tuple[FilePerson, ...] | None:
+        """People of a picture, unless they were measured in another one."""
+        if found is None:
+            return None
+        height, width = frame.image.shape[:2]
+        name = _name_of(frame, is_video)
+        for picture in found[0]:
+            told = (picture.width, picture.height)
+            if None not in told and told != (width, height):
+                self.num_unusable += 1
+                self._warn(
+                    "keypoints measured in pictures of another size are not used",
+                    f"{name} has {width} x {height} pixels, the file says {told[0]} x {told[1]}",
+                )
+                return ()
+        people = tuple(person.in_pixels(width, height) for person in found[1])
+        outside = [_share_outside(person, width, height) for person in people]
+        if outside and float(np.mean(outside)) > 0.5:
+            self.num_unusable += 1
+            self._warn(
+                "keypoints most of which lie outside of their picture are not used", f"{name}, {width} x {height}"
+            )
+            return ()
+        for person in people:
+            if self._kinds and person.file_layout not in self._kinds:
+                first, where = next(iter(self._kinds.items()))
+                self._warn("files of several layouts", f"{first} of {where}, {person.file_layout} of {name}")
+            self._kinds.setdefault(person.file_layout, name)
+        return people
+
+    def _person(self, person: FilePerson, frame: Frame) -> list[PersonKeypoints]:
+        """A person as perception hands it on; empty if too little is there."""
+        trusted = person.keypoints_2d[person.confidence >= min(_TRUSTED, float(person.confidence.max()))]
+        height, width = frame.image.shape[:2]
+        bbox = _box_of_points(trusted) if person.bbox is None else person.bbox
+        limits = np.array([width - 1, height - 1, width - 1, height - 1])
+        bbox = np.clip(bbox, 0, limits).astype(np.float32)
+        if not (bbox[2:] - bbox[:2] >= 1).all():
+            self._warn("people without size are left out", f"{_name_of(frame, is_video=True)}")
+            return []
+        side = float((bbox[2:] - bbox[:2]).max())
+        middle = (bbox[:2] + bbox[2:]) / 2
+        count = len(person.confidence)
+        return [
+            PersonKeypoints(
+                keypoints_2d=person.keypoints_2d,
+                confidence=person.confidence,
+                keypoints_3d=np.zeros((count, 3), np.float32) if person.keypoints_3d is None else person.keypoints_3d,
+                confidence_3d=np.zeros(count, np.float32) if person.confidence_3d is None else person.confidence_3d,
+                bbox=bbox,
+                detector_bbox=bbox,
+                score=person.score,
+                region=crops.SquareRegion(center=(float(middle[0]), float(middle[1])), size=1.25 * side, angle=0.0),
+                track_id=person.track_id,
+                source=f"file:{person.file_layout}",
+            )
+        ]
+
+    def _warn(self, kind: str, place: str) -> None:
+        self._warnings.setdefault(kind, []).append(place)
+
+
+class _Index:
+    """Pictures of one file that speaks of many."""
+
+    def __init__(self, file: KeypointFile) -> None:
+        self._people: dict[FilePicture, list[FilePerson]] = {picture: [] for picture in file.pictures}
+        for person in file.people:
+            self._people.setdefault(person.picture, []).append(person)
+        self._by_name: dict[str, list[FilePicture]] = {}
+        self._by_frame: dict[int, list[FilePicture]] = {}
+        for picture in self._people:
+            if picture.name is not None:
+                self._by_name.setdefault(pathlib.PurePosixPath(picture.name).name, []).append(picture)
+            if picture.frame_index is not None:
+                self._by_frame.setdefault(picture.frame_index, []).append(picture)
+
+    @property
+    def pictures(self) -> tuple[FilePicture, ...]:
+        """All, in the order of the file."""
+        return tuple(self._people)
+
+    def find(self, frame: Frame, *, is_video: bool) -> tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None:
+        """Entries of a picture, and the people in them; None without any."""
+        pictures = self._by_frame.get(frame.frame_index) if is_video else None
+        if pictures is None and is_video:
+            # Frames written as pictures: the number in their names.
+            pictures = [
+                one
+                for name, ones in self._by_name.items()
+                for one in ones
+                if one.frame_index is None and _number_in(pathlib.PurePosixPath(name).stem) == frame.frame_index
+            ]
+        if pictures is None:
+            path = frame.source_path
+            pictures = self._by_name.get(path.name) or self._by_name.get(path.stem)
+            pictures = pictures or (self._by_name.get(path.stem.lstrip("0") or "0") if path.stem.isdecimal() else None)
+            if pictures is not None and len(pictures) > 1:
+                # Of pictures of one name that one in the same folder.
+                depth = {one: _common_end(pathlib.PurePosixPath(one.name or "").parts, path.parts) for one in pictures}
+                pictures = [one for one in pictures if depth[one] == max(depth.values())]
+        if not pictures:
+            return None
+        return tuple(pictures), tuple(person for picture in pictures for person in self._people[picture])
+
+
+def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """JSON files of a folder by the name of the picture that they are called after."""
+    found: dict[str, pathlib.Path] = {}
+    for path in sorted(folder.rglob("*.json"), key=lambda path: natural_key(path.as_posix())):
+        name = path.stem.removesuffix("_keypoints")
+        if path.name.startswith("."):
+            continue
+        if name in found:
+            raise KeypointFileError(f"{folder}: two files for one picture: {found[name].name} and {path.name}")
+        found[name] = path
+    return found
+
+
+def _file_of_photo(files: dict[str, pathlib.Path], frame: Frame) -> pathlib.Path | None:
+    return files.get(frame.source_path.stem) or files.get(frame.source_path.name)
+
+
+def _number_in(text: str) -> int | None:
+    """The last number in a name."""
+    numbers = _FRAME_NUMBER.findall(text)
+    return int(numbers[-1][:18]) if numbers else None
+
+
+def _common_end(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Parts at the end of two paths that are the same."""
+    count = 0
+    for one, other in zip(reversed(first), reversed(second), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _name_of(frame: Frame, is_video: bool) -> str:
+    return f"{frame.source_path.name} frame {frame.frame_index}" if is_video else frame.source_path.name
+
+
+def _share_outside(person: FilePerson, width: int, height: int) -> float:
+    """Share of the points of a person that lie clearly outside of the picture."""
+    points = person.keypoints_2d[person.confidence > 0]
+    margin = _OUTSIDE * max(width, height)
+    is_outside = (points < -margin) | (points > np.array([width, height]) + margin)
+    return float(is_outside.any(-1).mean()) if len(points) else 0.0
+
+
+def _box_of_points(points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "4"]:
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = _BOX_MARGIN * float((high - low).max())
+    return np.concatenate([low - margin, high + margin])
+
+
+def layout_choice(text: str | None) -> LayoutChoice | None:
+    """A layout as a command line names it: its name, or names of points with commas between."""
+    if text is None or "," not in text:
+        return text
+    return tuple(point.strip() for point in text.split(",") if point.strip())

@@ -54,6 +54,11 @@ class UltralyticsDetector:
         self.kind: Kind = "pose" if has_points else "boxes"
         """Whether people come with COCO's points; not from outlines, nor from weights for other points."""
 
+    @property
+    def gives_points(self) -> bool:
+        """Whether people come with COCO's points."""
+        return self.kind == "pose"
+
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], *, min_score: float) -> list[PersonBox]:
         """People of a picture, best first.
 

@@ -79,6 +79,7 @@ class FilePeople:
                 raise KeypointFileError(f"{self._path}: expected files of keypoints (.json), found none")
         else:
             self._whole = _Index(read_keypoint_file(self._path, layout=layout))
+            self._note_first(self._whole.first_frame)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -172,7 +173,8 @@ class FilePeople:
                 if found is not None:
                     numbered.setdefault(found, []).append(path)
             self._by_number = {stem: numbered}
-        matches = self._by_number[stem].get(number, [])
+            self._note_first(min(numbered, default=0))
+        matches = self._by_number[stem].get(number + _offset(min(self._by_number[stem], default=0)), [])
         return matches[0] if len(matches) == 1 else None
 
     def _checked(
@@ -239,6 +241,10 @@ class FilePeople:
             )
         ]
 
+    def _note_first(self, first: int) -> None:
+        if _offset(first):
+            self._warn("frames are counted from 1", f"there is none of number 0 in {self._path.name}")
+
     def _warn(self, kind: str, place: str) -> None:
         self._warnings.setdefault(kind, []).append(place)
 
@@ -257,6 +263,7 @@ class _Index:
                 self._by_name.setdefault(pathlib.PurePosixPath(picture.name).name, []).append(picture)
             if picture.frame_index is not None:
                 self._by_frame.setdefault(picture.frame_index, []).append(picture)
+        self.first_frame = min(self._by_frame, default=0)
 
     @property
     def pictures(self) -> tuple[FilePicture, ...]:
@@ -265,7 +272,7 @@ class _Index:
 
     def find(self, frame: Frame, *, is_video: bool) -> tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None:
         """Entries of a picture, and the people in them; None without any."""
-        pictures = self._by_frame.get(frame.frame_index) if is_video else None
+        pictures = self._by_frame.get(frame.frame_index + _offset(self.first_frame)) if is_video else None
         if pictures is None and is_video:
             # Frames written as pictures: the number in their names.
             pictures = [
@@ -302,6 +309,11 @@ def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _file_of_photo(files: dict[str, pathlib.Path], frame: Frame) -> pathlib.Path | None:
     return files.get(frame.source_path.stem) or files.get(frame.source_path.name)
+
+
+def _offset(first_number: int) -> int:
+    """What to add to the number of a frame: programs that write every frame count from 0 or from 1."""
+    return 1 if first_number == 1 else 0
 
 
 def _number_in(text: str) -> int | None:

@@ -129,7 +129,7 @@ def _one_source(folder: str | os.PathLike[str], asked: SourceOptions, options: P
     if wants == "blazepose":
         return Estimator(folder, options, boxes=boxes, make_tracker=make_tracker)
     if wants == "detector":
-        if boxes is None or getattr(boxes, "kind", None) != "pose":
+        if boxes is None or not boxes.gives_points:
             raise SourceError(
                 "keypoints of the detector itself need a YOLO-pose, as in --config.perception.detector=yolo "
                 "--config.perception.detector_file=yolo11m-pose.pt"
@@ -212,6 +212,11 @@ class _BlazePoseBoxes:
 
     def __init__(self, folder: str | os.PathLike[str], options: PerceptionOptions) -> None:
         self._estimator = Estimator(folder, options, with_hands=False)
+
+    @property
+    def gives_points(self) -> bool:
+        """None as a detector."""
+        return False
 
     def __call__(self, image, *, min_score: float) -> list[PersonBox]:
         """See `BoxDetector`."""

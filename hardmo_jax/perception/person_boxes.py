@@ -46,6 +46,11 @@ class PersonBox:
 class BoxDetector(Protocol):
     """Whoever finds people in a picture."""
 
+    @property
+    def gives_points(self) -> bool:
+        """Whether people come with COCO's points."""
+        ...
+
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], *, min_score: float) -> list[PersonBox]:
         """People of a picture, best first.
 

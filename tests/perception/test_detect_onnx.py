@@ -6,6 +6,8 @@ import pathlib
 import cv2
 import numpy as np
 import pytest
+from onnx import TensorProto
+from onnx import helper as onnx_helper
 
 from hardmo_jax.perception.detect_onnx import OnnxPersonDetector
 from hardmo_jax.perception.onnx_model import OnnxModelError
@@ -52,6 +54,65 @@ def test_yolo_pose_and_end_to_end(tmp_path):
     rows = np.array([[[60, 230, 140, 330, 0.8, 0], [60, 230, 140, 330, 0.8, 1], [0, 0, 0, 0, 0, 0]]], np.float32)
     boxes, _ = boxes_of(handmade_onnx.constant(tmp_path / "end.onnx", {"output0": rows}))
     np.testing.assert_allclose(boxes, [[29.5, 34.5, 69.5, 84.5]])
+
+
+def test_points_of_yolo_pose_come_with_their_people(tmp_path):
+    """Points are numbers of pixels, boxes are edges: 320 x 160 is 640 x 320 in the middle of 640 x 640."""
+    points = np.stack([np.arange(17) * 10.0 + 20, np.full(17, 160 + 100.0), np.linspace(0, 1, 17)], axis=-1)
+    pose = np.zeros((1, 56, 3), np.float32)
+    pose[0, :5, 1] = 100, 160 + 120, 80, 100, 0.8
+    pose[0, 5:, 1] = points.ravel()
+    rows = np.concatenate([[60, 230, 140, 330, 0.8, 0], points.ravel()])[None, None].astype(np.float32)
+    for name, values in (("pose", pose), ("end", rows)):
+        detector = OnnxPersonDetector(handmade_onnx.constant(tmp_path / f"{name}.onnx", {"output0": values}))
+        assert detector.gives_points
+        (found,) = detector(WIDE, min_score=0.3)
+        np.testing.assert_allclose(found.keypoints_2d, np.stack([np.arange(17) * 5.0 + 10, np.full(17, 50.0)], -1))
+        np.testing.assert_allclose(found.confidence, np.linspace(0, 1, 17), atol=1e-6)
+    plain = OnnxPersonDetector(handmade_onnx.constant(tmp_path / "b.onnx", {"o": np.zeros((1, 84, 3), np.float32)}))
+    assert not plain.gives_points
+
+
+def test_cells_of_yolox_are_boxes(tmp_path):
+    """Cell (3, 2) of stride 16, a box of 40 x 80 pixels; a bicycle in the next one."""
+    values = np.zeros((1, 8400, 85), np.float32)
+    values[0, :, 4] = 0.01
+    cell = 80 * 80 + 2 * 40 + 3
+    values[0, cell, :6] = 0.5, 0.25, np.log(40 / 16), np.log(80 / 16), 0.9, 0.8
+    values[0, cell + 1, :7] = 0.5, 0.25, np.log(40 / 16), np.log(80 / 16), 0.9, 0.1, 0.8
+    detector = OnnxPersonDetector(handmade_onnx.constant(tmp_path / "m.onnx", {"output": values}))
+    assert detector.kind == "yolox_grid"
+    (found,) = detector(np.zeros((640, 640, 3), np.uint8), min_score=0.3)
+    np.testing.assert_allclose(found.bbox, [56 - 20.5, 0, 56 + 19.5, 36 + 39.5], atol=1e-4)
+    assert found.score == pytest.approx(0.72)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [("rtmdet.onnx", "rtmdet", (30 - 103.53) / 57.375), ("humanart_YOLOX_m.onnx", "yolox", 30.0)],
+)
+def test_pictures_are_as_each_model_was_trained(tmp_path, name, kind, expected):
+    """The score is what the model sees in the first channel: blue, of which the picture has 30."""
+    path = tmp_path / name
+    nodes = [
+        onnx_helper.make_node("Slice", ["input", "zero", "one", "axes"], ["pixel"]),
+        onnx_helper.make_node("Reshape", ["pixel", "flat"], ["blue"]),
+        onnx_helper.make_node("Concat", ["box", "blue"], ["dets"], axis=2),
+        onnx_helper.make_node("Identity", ["zeros"], ["labels"]),
+    ]
+    constants = [
+        ("zero", np.zeros(3, np.int64)), ("one", np.ones(3, np.int64)), ("axes", np.array([1, 2, 3], np.int64)),
+        ("flat", np.array([1, 1, 1], np.int64)), ("box", np.array([[[20, 20, 60, 90]]], np.float32)),
+        ("zeros", np.zeros((1, 1), np.int64)),
+    ]  # fmt: skip
+    outputs = [("dets", [1, 1, 5]), ("labels", [1, 1], TensorProto.INT64)]
+    handmade_onnx.save(path, nodes, [("input", [1, 3, 64, 128])], outputs, constants)
+    detector = OnnxPersonDetector(path)
+    assert detector.kind == kind
+    image = np.full((64, 128, 3), (10, 20, 30), np.uint8)
+    found = detector(image, min_score=-10.0)
+    assert [one.score for one in found] == [pytest.approx(np.clip(expected, 0, 1))]
+    assert bool(detector(image, min_score=0.999 * expected if expected > 0 else -1.0)) == (kind == "yolox")
 
 
 def test_nobody_and_numbers_that_are_none(tmp_path):

@@ -70,6 +70,18 @@ def test_frames_are_found_by_the_number_in_names_and_followed(tmp_path):
     assert source.warnings == ("no keypoints of some pictures (clip.mp4 frame 2)",)
 
 
+def test_frames_that_are_counted_from_one_are_moved_and_told(tmp_path):
+    for index in (1, 2):
+        write(tmp_path / f"frame_{index:06d}.json", openpose(pose(100 * index)))
+    entries = [{"frame_id": index, "instances": []} for index in (1, 2)]
+    for source in (FilePeople(tmp_path), FilePeople(write(tmp_path / "other" / "r.json", entries))):
+        found = people_of(source, [frame("clip.mp4", index) for index in (0, 1)], is_video=True)
+        assert len(source.warnings) == 1
+        assert "counted from 1" in source.warnings[0]
+        if source.source == f"file:{tmp_path.name}":
+            assert [people[0].keypoints_2d[0, 0] for people in found] == [100, 200]
+
+
 def test_one_file_may_speak_of_all_frames_and_number_its_people(tmp_path):
     instances = [
         {"frame_id": index, "instances": [{"keypoints": np.array(pose(100, count=17)).reshape(-1, 3)[:, :2].tolist(),

@@ -207,7 +207,7 @@ class FilePeople:
             )
             return ()
         for person in people:
-            if self._kinds and person.file_layout not in self._kinds:
+            if self._whole is None and self._kinds and person.file_layout not in self._kinds:
                 first, where = next(iter(self._kinds.items()))
                 self._warn("files of several layouts", f"{first} of {where}, {person.file_layout} of {name}")
             self._kinds.setdefault(person.file_layout, name)

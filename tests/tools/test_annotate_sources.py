@@ -1,4 +1,4 @@
-"""`tools.annotate` with a detector and a keypoint model in ONNX files, from a photo to labels."""
+"""`tools.annotate` with detectors and keypoints of the user's own, from the command line."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from hardmo_jax.labels import store
-from tests.perception import handmade_onnx
+from hardmo_jax.perception.keypoint_files import read_keypoint_file, write_openpose
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DATA = pathlib.Path(os.environ.get("HARDMO_DATA", ROOT.parent / "shared" / "data")).resolve()
@@ -46,31 +46,34 @@ def test_boxes_of_rtmdet_and_points_of_blazepose(folder):
 
 
 @needs_data
-def test_boxes_of_rtmdet_and_points_of_a_model_of_ones_own(folder):
-    model = handmade_onnx.simcc(folder / "pose.onnx", count=133)
-    done = annotate(
-        folder, "--config.perception.detector=onnx", f"--config.perception.detector_file={RTMDET}",
-        f"--config.perception.keypoints_file={model}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (row,) = store.read_labels(folder / "out" / "labels.parquet").rows
-    assert row.keypoint_source == "onnx:pose.onnx"
-    # All points are where the picture is brightest: nobody stands like that, and no label says so.
-    assert row.keypoint_confidence.max() == 1
-    assert row.status == "DIVERGED"
-
-
-@needs_data
-def test_missing_file_is_one_line_before_any_work(folder):
-    done = annotate(folder, "--config.perception.detector=onnx", "--config.perception.detector_file=gone.onnx")
+def test_mistakes_are_one_line_before_any_work(folder):
+    done = annotate(folder, "--config.perception.detector_file=gone.onnx")
     assert done.returncode == 2
     assert "gone.onnx: no such ONNX file" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder / "out").exists()
-
-
-@needs_data
-def test_half_a_choice_is_refused_with_the_other_half(folder):
     done = annotate(folder, "--config.perception.detector=onnx")
     assert done.returncode == 2
     assert "--config.perception.detector_file=rtmdet.onnx" in done.stderr
+
+
+@needs_data
+def test_what_could_not_be_used_is_told_by_the_exit_status(folder):
+    """A photo is damaged, another has no keypoints that can be read; the third is labelled."""
+    (person,) = [
+        one for one in read_keypoint_file(PHOTO.parent / "test_coco_wholebody.json").people
+        if one.image_file == PHOTO.name
+    ]  # fmt: skip
+    write_openpose(folder / "json", PHOTO.stem, [person])
+    for name in ("damaged", "unread"):
+        shutil.copy(PHOTO, folder / "in" / f"{name}.jpg")
+        (folder / "json" / f"{name}_keypoints.json").write_text("{")
+    (folder / "in" / "damaged.jpg").write_bytes(PHOTO.read_bytes()[:5000])
+    done = annotate(
+        folder, "--config.perception.detector=files", f"--config.perception.keypoints_file={folder / 'json'}"
+    )
+    assert done.returncode == 3, done.stderr
+    assert "2 pictures could not be used; the exit status is 3" in done.stdout
+    assert "unread_keypoints.json: expected JSON" in done.stdout.replace("\n", "")
+    (row,) = store.read_labels(folder / "out" / "labels.parquet").rows
+    assert row.source_path == PHOTO.name

@@ -18,9 +18,7 @@ from tools import _cli
 from tools._annotate_summary import print_summary
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
-_INPUT = flags.DEFINE_multi_string(
-    "input", None, "Photo, folder of photos, video, or keypoint JSON."
-)
+_INPUT = flags.DEFINE_multi_string("input", None, "Photo, folder of photos, video, or keypoint JSON.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/annotate", "Folder for labels, overlays and run.json.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Look at this many frames or photos at most.", lower_bound=1)
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")

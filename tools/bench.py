@@ -20,9 +20,21 @@ import sys
 import tempfile
 from typing import Any
 
-from tools.benchmarks import body, compilation, contestants, fit, machine, pipeline, plot, recover, report, track
+from tools.benchmarks import (
+    body,
+    compilation,
+    contestants,
+    fit,
+    machine,
+    perception,
+    pipeline,
+    plot,
+    recover,
+    report,
+    track,
+)
 
-SUITES = ("body", "fit", "recover", "track", "compile", "pipeline")
+SUITES = ("body", "fit", "recover", "track", "compile", "pipeline", "perception")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -61,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "track": track.plan,
                 "compile": compilation.plan,
                 "pipeline": lambda: pipeline.plan(options.pipeline_input),
+                "perception": perception.plan,
             }[suite]()
             cells = [{"suite": suite, **cell} for cell in cells if options.only in ("", cell.get("measure"))]
             rows = [row for cell in cells for row in _measure(cell, models, options.core)]
@@ -111,6 +124,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "track": track.run,
             "compile": compilation.run,
             "pipeline": pipeline.run,
+            "perception": perception.run,
         }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))

@@ -97,12 +97,16 @@ class OnnxKeypointModel:
             image: RGB.
             boxes: (x_min, y_min, x_max, y_max) in pixels.
         """
-        crops = [self._crop(image, box) for box in boxes]
         found: list[BoxKeypoints] = []
-        for first in range(0, len(crops), self._at_once):
-            some = crops[first : first + self._at_once]
-            points, scores = self._looked_at(np.stack([values for values, _ in some]))
-            for own, score, (_, to_image) in zip(points, scores, some, strict=True):
+        for first in range(0, len(boxes), self._at_once):
+            some = boxes[first : first + self._at_once]
+            batch = np.empty((len(some), 3, self._size[1], self._size[0]), np.float32)
+            back = [self._cut(image, box, values) for box, values in zip(some, batch, strict=True)]
+            # In place, and for all at once: of small models this is a tenth of the time otherwise.
+            batch *= (1 / _SPREAD)[:, None, None]
+            batch -= (_MEAN / _SPREAD)[:, None, None]
+            points, scores = self._looked_at(batch)
+            for own, score, to_image in zip(points, scores, back, strict=True):
                 pixels = own @ to_image[:, :2].T + to_image[:, 2]
                 is_number = np.isfinite(pixels).all(-1) & np.isfinite(score)
                 found.append(
@@ -113,8 +117,10 @@ class OnnxKeypointModel:
                 )
         return found
 
-    def _crop(self, image: np.ndarray, box: Float[np.ndarray, "4"]) -> tuple[np.ndarray, Float[np.ndarray, "2 3"]]:
-        """The person as the model takes it, and the matrix from there to the picture."""
+    def _cut(
+        self, image: np.ndarray, box: Float[np.ndarray, "4"], values: Float[np.ndarray, "3 H W"]
+    ) -> Float[np.ndarray, "2 3"]:
+        """Write the person's pixels where they are wanted; the matrix from there to the picture."""
         import cv2
 
         low, high = np.asarray(box[:2], np.float64), np.asarray(box[2:], np.float64)
@@ -127,8 +133,8 @@ class OnnxKeypointModel:
         offset = centre - scale * (np.array(self._size) - 1) / 2
         to_image = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
         crop = cv2.warpAffine(image, to_image, self._size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        values = (crop.astype(np.float32) - _MEAN) / _SPREAD
-        return values.transpose(2, 0, 1), to_image
+        values[...] = crop.transpose(2, 0, 1)
+        return to_image
 
     def _looked_at(self, batch: np.ndarray) -> tuple[Float[np.ndarray, "B K 2"], Float[np.ndarray, "B K"]]:
         """Points in pixels of the crop, and their scores."""

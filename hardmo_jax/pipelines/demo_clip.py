@@ -5,7 +5,6 @@ cut to another camera. The package holds clip and truth; `python -m tools.demo -
 """
 
 import dataclasses
-import itertools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +20,9 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data import synthetic
+from hardmo_jax.pipelines import scenery
 from hardmo_jax.rendering import raster
-from hardmo_jax.rendering.scene import Mesh, View, vertex_normals
+from hardmo_jax.rendering.scene import Mesh, View
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.viz.overlay import VideoOverlayWriter
 from hardmo_jax.whole_files import replacing
@@ -36,11 +36,13 @@ _TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 _CAMERA_HEIGHT = 1.05
 #: Turn of the world about the vertical (degrees) and distance of the camera (metres), before the cut and after.
 _CAMERAS = ((0.0, 3.7), (-40.0, 3.5))
-_WALL_HEIGHT = 8.0
 _PILLAR = ((0.38, 0.9), (0.18, 0.18))
 """Place on the floor (x, z) and size of the pillar, metres."""
-_SKIN, _SHOE = ((0.87, 0.67, 0.55), (0.55, 0.38, 0.28)), ((0.75, 0.12, 0.12), (0.95, 0.93, 0.9))
-_SHIRT, _TROUSERS = ((0.20, 0.35, 0.62), (0.75, 0.55, 0.15)), ((0.22, 0.22, 0.26), (0.18, 0.32, 0.24))
+_COLOURS = (
+    ((0.87, 0.67, 0.55), (0.20, 0.35, 0.62), (0.22, 0.22, 0.26), (0.75, 0.12, 0.12)),
+    ((0.55, 0.38, 0.28), (0.75, 0.55, 0.15), (0.18, 0.32, 0.24), (0.95, 0.93, 0.9)),
+)
+"""Of skin, shirt, trousers and shoes of each dancer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +185,7 @@ def render_demo(body: BodyModel, folder: pathlib.Path, *, progress: Progress | N
     truth = dancers(body)
     report = progress or (lambda stage, done, total: None)
     renderer = raster.choose_renderer("auto")
-    faces, cloth_of = np.asarray(body.faces), _cloth(body)
+    faces, cloth_of = np.asarray(body.faces), scenery.cloth_of_vertices(body)
     stages = [_stage(shot) for shot in range(len(_CAMERAS))]
     view = View(
         focal_length=np.full(2, _FOCAL_LENGTH), principal_point=np.array([(_WIDTH - 1) / 2, (_HEIGHT - 1) / 2]),
@@ -196,63 +198,13 @@ def render_demo(body: BodyModel, folder: pathlib.Path, *, progress: Progress | N
             meshes = list(stages[int(frame >= CUT)])
             some = jax.tree.map(lambda leaf, rows=truth.frame == frame: leaf[rows], truth.params)
             for person, vertices in enumerate(np.asarray(in_pieces(body, some).vertices)):
-                normals = vertex_normals(vertices, faces)
-                for cloth, colours in enumerate((_SKIN, _SHIRT, _TROUSERS, _SHOE)):
-                    own = faces[cloth_of[faces[:, 0]] == cloth]
-                    meshes.append(Mesh(vertices_camera=vertices, faces=own, colour=colours[person], normals=normals))
+                meshes += scenery.clothed_meshes(vertices, faces, cloth_of, _COLOURS[person])
             writer.add(np.ascontiguousarray(renderer.render(meshes, view)[..., :3]))
             report("render", frame + 1, NUM_FRAMES)
 
 
-def _cloth(body: BodyModel) -> np.ndarray:
-    """What covers each vertex: skin, shirt, trousers or shoes, by the joint that moves it most."""
-
-    def of_joint(name: str) -> int:
-        if name.endswith(("hip", "knee")) or name == "pelvis":
-            return 2
-        if name.endswith(("ankle", "foot")):
-            return 3
-        return 1 if name.startswith("spine") or name.endswith(("collar", "shoulder")) else 0
-
-    return np.array([of_joint(name) for name in body.joint_names])[np.asarray(body.skinning_weights).argmax(1)]
-
-
 def _stage(shot: int) -> list[Mesh]:
-    """Floor, walls with stripes and, in the first shot, the pillar, before the camera of a shot; a mesh a colour."""
+    """The room and, in the first shot, the pillar, before the camera of a shot."""
     turn, distance = _CAMERAS[shot]
-    rotation, translation = _rotation(turn), np.array([0.0, _CAMERA_HEIGHT, distance])
-    quads: dict[tuple[float, float, float], list[list[tuple[float, float, float]]]] = {}
-
-    def add(corners: list[tuple[float, float, float]], colour: tuple[float, float, float]) -> None:
-        quads.setdefault(colour, []).append(corners)
-
-    for row, column in itertools.product(range(-5, 5), range(-5, 5)):
-        shade = (0.62, 0.52, 0.42) if (row + column) % 2 else (0.56, 0.46, 0.37)
-        add([(column, 0, row), (column + 1, 0, row), (column + 1, 0, row + 1), (column, 0, row + 1)], shade)
-    high = _WALL_HEIGHT
-    for column in range(-5, 5):
-        shade = (0.82, 0.84, 0.86) if column % 2 else (0.76, 0.79, 0.82)
-        add([(column, 0, -5), (column + 1, 0, -5), (column + 1, high, -5), (column, high, -5)], shade)
-        add([(5, 0, column), (5, 0, column + 1), (5, high, column + 1), (5, high, column)], shade)
-        add([(-5, 0, column), (-5, 0, column + 1), (-5, high, column + 1), (-5, high, column)], shade)
-    if shot == 0:
-        (x, z), (wide, deep) = _PILLAR
-        left, right, near, far = x - wide / 2, x + wide / 2, z + deep / 2, z - deep / 2
-        for (a, b), (c, d) in (
-            ((left, near), (right, near)),
-            ((right, near), (right, far)),
-            ((left, far), (left, near)),
-        ):
-            add([(a, 0, b), (c, 0, d), (c, high, d), (a, high, b)], (0.66, 0.62, 0.58))
-    meshes = []
-    for colour, corners in quads.items():
-        points = np.array(corners, np.float64).reshape(-1, 3) @ rotation.T + translation
-        first = 4 * np.arange(len(corners))[:, None, None]
-        meshes.append(
-            Mesh(
-                vertices_camera=points,
-                faces=(first + np.array([[0, 1, 2], [0, 2, 3]])).reshape(-1, 3),
-                colour=colour,
-            )
-        )
-    return meshes
+    translation = np.array([0.0, _CAMERA_HEIGHT, distance])
+    return scenery.room_meshes(_rotation(turn), translation, pillars=(_PILLAR,) if shot == 0 else ())

@@ -177,7 +177,7 @@ def test_rtmdet_and_a_top_down_model_in_onnx_files(truth, photo, tmp_path):
 def _model_of_one_answer(path, person, image, bbox):
     """SimCC of 133 points, two bins a pixel, of one crop."""
     probe = keypoints_onnx.OnnxKeypointModel(handmade_onnx.simcc(path, count=133))
-    _, to_image = probe._crop(image, bbox)
+    to_image = probe._cut(image, bbox, np.empty((3, 256, 192), np.float32))
     rows = in_layout(person, "coco_wholebody133")
     crop = (rows[:, :2] - to_image[:, 2]) / to_image[0, 0]
     answers = {}

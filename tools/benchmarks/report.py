@@ -15,6 +15,7 @@ def table(result: dict[str, Any]) -> str:
         "recover": _line,
         "track": _line,
         "pipeline": _line,
+        "perception": _line,
     }[result["suite"]]
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)

@@ -59,7 +59,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         feet_from=config_dict.create(**_source("same")),  # another source whose feet are taken
         hands_from=config_dict.create(**_source("same")),
         fusion=config_dict.create(most_apart=0.1, most_base_apart=0.06, least_confidence=0.4),  # when it is believed
-        calibration=config_dict.placeholder(str),  # what confidences are worth; the packaged one
+        calibration=config_dict.placeholder(str),  # what confidences are worth, by tools.calibrate
         tracker="overlap",  # or bytetrack, botsort: of ultralytics
         tiles=(1.35,) if is_smoke else (1.35, 2.0, 2.5),  # search scales beside the whole picture
         extra_looks=0 if is_smoke else 2,

@@ -7,7 +7,7 @@ named for a part gives it, wherever it saw enough of it on the same wrist or ank
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import optimize
@@ -30,6 +30,8 @@ _CLEARLY_NEARER, _CLEARLY_APART = 0.5, 0.04
 #: Points of two sources further apart than so many times their expected errors are not one point.
 _SAME_POINT = 3.0
 _FAR = 1e3
+#: Calibrations of one source by kind of part.
+Kinds = Mapping[str, PartCalibration]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,7 @@ def with_part_of(
     layout: KeypointLayout,
     side_length: float,
     options: FusionOptions,
-    calibrations: tuple[PartCalibration, PartCalibration] | None = None,
+    calibrations: tuple[Kinds, Kinds] | None = None,
 ) -> Seen | None:
     """A person with a hand or foot as another source saw it.
 
@@ -198,8 +200,9 @@ def with_part_of(
         layout: Of both.
         side_length: Longer side of the person's box, pixels.
         options: What is believed.
-        calibrations: Of such parts by either source: points that agree are averaged by their expected errors, and else
-            the part comes from where it is expected to be better. None: the other source has the first word.
+        calibrations: Of either source, by kind of part: points that agree are averaged by their expected errors, and
+            else the part comes from where it is expected to be better. None, or without this kind of part in both: the
+            other source has the first word.
 
     Returns:
         The person; None if that changes nothing.
@@ -208,9 +211,10 @@ def with_part_of(
     places = np.array([layouts.part_of(point) == part for point in layout.points], bool)
     base = _places(layout, {f"{part.partition('_')[0]}_{_BASE[kind]}"})
     seen = places & (other.confidence >= SEEN)
-    if seen.sum() < _LEAST_POINTS[kind] or not _same_base(own, other, base, side_length, options):
+    if seen.sum() < _LEAST_POINTS[kind] or not _same_base(own, other, base, side_length, options, calibrations):
         return None
-    if calibrations is None:
+    of_kind = None if calibrations is None else tuple(one.get(kind) for one in calibrations)
+    if of_kind is None or of_kind[0] is None or of_kind[1] is None:
         if other.confidence[seen].mean() < options.least_confidence:
             return None
         # Points that the other source does not give (small toes, of some) stay as they were.
@@ -220,7 +224,7 @@ def with_part_of(
             confidence=np.where(taken, other.confidence, own.confidence),
         )
     else:
-        made = _by_expected_error(own, other, places, side_length, calibrations)
+        made = _by_expected_error(own, other, places, side_length, (of_kind[0], of_kind[1]))
     is_same = np.array_equal(made.keypoints_2d, own.keypoints_2d) and np.array_equal(made.confidence, own.confidence)
     return None if is_same else made
 
@@ -265,8 +269,25 @@ def _by_expected_error(
     )
 
 
-def _same_base(own: Seen, other: Seen, base: Bool[np.ndarray, "K"], side_length: float, options: FusionOptions) -> bool:
-    """Whether both saw the wrist or ankle in one place; nothing speaks against it where one of them did not."""
+def _same_base(
+    own: Seen,
+    other: Seen,
+    base: Bool[np.ndarray, "K"],
+    side_length: float,
+    options: FusionOptions,
+    calibrations: tuple[Kinds, Kinds] | None,
+) -> bool:
+    """Whether both saw the wrist or ankle in one place; nothing speaks against it where one of them did not.
+
+    Sources whose bodies are known to be rough may be further apart.
+    """
     both = base & (np.minimum(own.confidence, other.confidence) >= SEEN)
-    apart = np.linalg.norm(own.keypoints_2d - other.keypoints_2d, axis=-1)[both]
-    return not len(apart) or float(apart.min()) <= options.most_base_apart * side_length
+    if not both.any():
+        return True
+    most_apart = np.full(int(both.sum()), options.most_base_apart)
+    bodies = [] if calibrations is None else [one.get("body") for one in calibrations]
+    if bodies and bodies[0] is not None and bodies[1] is not None:
+        expected = bodies[0].expected_error(own.confidence[both]) + bodies[1].expected_error(other.confidence[both])
+        most_apart = np.maximum(most_apart, _SAME_POINT * expected)
+    apart = np.linalg.norm(own.keypoints_2d - other.keypoints_2d, axis=-1)[both] / side_length
+    return bool((apart <= most_apart).any())

@@ -165,8 +165,8 @@ class FusedSource:
         """A person with the feet or hands of another sighting."""
         seen, side_length = _seen(body), fuse.box_side(body.bbox)
         theirs = fuse.with_sides_of(seen, _seen(other), _LAYOUT, side_length)
-        known = [self._calibrations.get(source, {}).get(kind) for source in (self._bodies.source, other.source or name)]
-        calibrations = (known[0], known[1]) if known[0] is not None and known[1] is not None else None
+        sources = (body.source or self._bodies.source, other.source or name)
+        calibrations = (self._calibrations.get(sources[0], {}), self._calibrations.get(sources[1], {}))
         taken = []
         for part in (f"{side}_{kind}" for side in layouts.SIDES):
             made = fuse.with_part_of(seen, theirs, part, _LAYOUT, side_length, self._options, calibrations)

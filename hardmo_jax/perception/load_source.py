@@ -1,7 +1,6 @@
 """From options to who finds people: detectors, keypoint models, files of keypoints, and their fusion."""
 
 import functools
-import importlib.resources
 import os
 import pathlib
 from collections.abc import Callable
@@ -55,8 +54,7 @@ def load_source(
     }
     if not parts:
         return bodies
-    table = options.calibration or _packaged_calibration()
-    known = {} if table is None else calibration.read_calibrations(table)
+    known = {} if options.calibration is None else calibration.read_calibrations(options.calibration)
     return FusedSource(bodies, parts, options=options.fusion, calibrations=known)
 
 
@@ -101,11 +99,6 @@ def detector_of(
     if options.suffix_of_detector is not None:
         return options.suffix_of_detector
     return "blazepose" if yolo_weights.installed_weights(folder) is None else "yolo"
-
-
-def _packaged_calibration() -> pathlib.Path | None:
-    path = importlib.resources.files("hardmo_jax.perception") / "assets" / "calibration.json"
-    return pathlib.Path(str(path)) if path.is_file() else None
 
 
 def _one_source(folder: str | os.PathLike[str], asked: SourceOptions, options: PerceptionOptions) -> PeopleSource:

@@ -98,7 +98,8 @@ class PerceptionOptions(SourceOptions):
     fusion: FusionOptions = FusionOptions()
     """When these are believed."""
     calibration: str | None = None
-    """File of what confidences of sources are worth, see `calibration`; None takes the packaged one."""
+    """File of what confidences of sources are worth, by `tools.calibrate`. Without one the source that is named for a
+    part gives it wherever it saw enough."""
     tracker: TrackerName = "overlap"
     """Who follows people from frame to frame: our own by boxes and keypoints, or those of ultralytics."""
     tiles: tuple[float, ...] = (1.35, 2.0, 2.5)

@@ -3,16 +3,17 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.metrics import keypoints as keypoint_metrics
-from hardmo_jax.perception import calibration, fuse, video
+from hardmo_jax.perception import calibration, fuse, load_source, video
 from hardmo_jax.perception.fuse import Seen
 from hardmo_jax.perception.keypoint_files import KeypointFileError, find_photo, read_keypoint_file
 from hardmo_jax.perception.people import LAYOUT_NAME, PeopleSource, PersonKeypoints
+from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.perception.video import Frame
 from hardmo_jax.skeleton import layouts
 
@@ -57,6 +58,8 @@ class SourceErrors:
     """People of these whom the source found."""
     num_others: int
     """Finds that are nobody of whom something is known."""
+    source: str
+    """What measured the points, as labels say it."""
 
     def pck(self, threshold: float) -> dict[str, tuple[float | None, int]]:
         """Share of the points of each kind of part that lie nearer than a threshold, and how many are known.
@@ -122,19 +125,82 @@ def errors_of_source(source: PeopleSource, pictures: Iterable[KnownPicture]) -> 
             yield picture.frame
 
     distances, confidences, num_found, num_others = [], [], 0, 0
+    name = source.source
     for found in source.people_of(frames(), is_video=False):
         for known, person in _pairs(truths[-1], found):
             distances.append(_distances(known, person))
             confidences.append(np.zeros(len(_LAYOUT)) if person is None else person.confidence)
             num_found += person is not None
         num_others += len(found) - sum(person is not None for _, person in _pairs(truths[-1], found))
+        name = next((person.source for person in found if person.source is not None), name)
     size = (0, len(_LAYOUT))
     return SourceErrors(
         distance=np.stack(distances) if distances else np.zeros(size),
         confidence=np.stack(confidences) if confidences else np.zeros(size),
         num_found=num_found,
         num_others=num_others,
+        source=name,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasuredSource:
+    """A source that was measured."""
+
+    errors: SourceErrors
+    """How near it came."""
+    calibrations: dict[str, calibration.PartCalibration]
+    """What its confidences are worth, by kind of part."""
+
+    @property
+    def source(self) -> str:
+        """What measured the points, as labels say it."""
+        return self.errors.source
+
+
+def calibrate_source(
+    truth: str | os.PathLike[str],
+    output: pathlib.Path,
+    *,
+    options: PerceptionOptions,
+    model_folder: str | os.PathLike[str],
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> MeasuredSource:
+    """Measure a source on photos whose keypoints are known, and put what its confidences are worth into a file.
+
+    Args:
+        truth: Keypoint file beside its photos.
+        output: File of calibrations; other sources in it are kept.
+        options: Which source.
+        model_folder: Where the packaged perception models are.
+        progress: Told the stage, what is done, and of how much.
+
+    Raises:
+        KeypointFileError: If the truth is no file of keypoints, or none of its photos is there, or nobody in them was
+            found with enough points to measure by.
+        hardmo_jax.perception.calibration.CalibrationError: If the output is there and is no file of calibrations.
+        FileNotFoundError, ImportError: As `load_source.load_source`.
+    """
+    report = progress or (lambda stage, done, total: None)
+    kept = calibration.read_calibrations(output) if output.exists() else {}
+    source = load_source.load_source(model_folder, options)
+    total = len(read_keypoint_file(truth).pictures)
+
+    def told() -> Iterator[KnownPicture]:
+        for place, picture in enumerate(pictures_of_file(truth)):
+            report("measure", place, total)
+            yield picture
+        report("measure", total, total)
+
+    errors = errors_of_source(source, told())
+    found = errors.calibrated()
+    if not found:
+        raise KeypointFileError(
+            f"{truth}: {errors.num_found} of {len(errors.distance)} people were found, with too few points to measure "
+            "by; give more pictures"
+        )
+    calibration.write_calibrations(output, {**kept, errors.source: found})
+    return MeasuredSource(errors=errors, calibrations=found)
 
 
 def _pairs(

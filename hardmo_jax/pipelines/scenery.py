@@ -69,9 +69,9 @@ def room_meshes(
         translation: Of the same.
         pillars: Place on the floor (x, z) and size of each, metres.
     """
-    quads: dict[Colour, list[list[tuple[float, float, float]]]] = {}
+    quads: dict[Colour, list[list[tuple[float | int, ...]]]] = {}
 
-    def add(corners: list[tuple[float, float, float]], colour: Colour) -> None:
+    def add(corners: list[tuple[float | int, ...]], colour: Colour) -> None:
         quads.setdefault(colour, []).append(corners)
 
     half, high = _HALF_ROOM, _WALL_HEIGHT

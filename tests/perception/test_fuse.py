@@ -120,7 +120,8 @@ def test_parts_on_another_wrist_or_hardly_seen_are_not_taken():
 @pytest.mark.parametrize("spreads", [(0.01, 0.01), (0.004, 0.02), (0.02, 0.004)])
 def test_calibrated_sources_are_no_worse_together_than_the_better_one(rng, part, spreads):
     truth = standing()
-    calibrations = tuple(PartCalibration(confidence=(0.9,), error=(0.674 * 1.57 * spread,)) for spread in spreads)
+    parts = [PartCalibration(confidence=(0.9,), error=(0.674 * 1.57 * spread,)) for spread in spreads]
+    calibrations = tuple({"hand": one, "foot": one} for one in parts)
     errors = {"own": [], "other": [], "fused": []}
     for _ in range(200):
         own, other = (
@@ -141,7 +142,7 @@ def test_of_parts_that_disagree_the_better_one_is_taken_as_a_whole():
     points[IS["left_hand"]] += 20
     points[LAYOUT.index("left_wrist")] += 4
     other = seen(points)
-    good, poor = (PartCalibration(confidence=(0.5,), error=(error,)) for error in (0.002, 0.01))
+    good, poor = ({"hand": PartCalibration(confidence=(0.5,), error=(error,))} for error in (0.002, 0.01))
     found = fuse.with_part_of(own, other, "left_hand", LAYOUT, SIDE, FusionOptions(), (poor, good))
     assert found is not None
     np.testing.assert_allclose(found.keypoints_2d[IS["left_hand"]], points[IS["left_hand"]])
@@ -150,10 +151,21 @@ def test_of_parts_that_disagree_the_better_one_is_taken_as_a_whole():
 
 def test_confidences_are_told_on_the_scale_of_the_body_source():
     own, points = seen(standing(), 0.3), standing() + 1
-    ours = PartCalibration(confidence=(0.2, 0.9), error=(0.08, 0.01))
-    theirs = PartCalibration(confidence=(0.1, 0.9), error=(0.045, 0.01))
+    ours = {"foot": PartCalibration(confidence=(0.2, 0.9), error=(0.08, 0.01))}
+    theirs = {"foot": PartCalibration(confidence=(0.1, 0.9), error=(0.045, 0.01))}
     found = fuse.with_part_of(own, seen(points, 0.1), "left_foot", LAYOUT, SIDE, FusionOptions(), (ours, theirs))
     assert found is None, "unseen by the other source"
     found = fuse.with_part_of(own, seen(points, 0.9), "left_foot", LAYOUT, SIDE, FusionOptions(), (ours, theirs))
     assert found is not None
     np.testing.assert_allclose(found.confidence[IS["left_foot"]], 0.9, atol=1e-6)
+
+
+def test_sources_with_rough_bodies_may_be_further_apart():
+    own, points = seen(standing()), standing()
+    points[LAYOUT.index("left_ankle")] += 40
+    points[IS["left_foot"]] += 3
+    feet = {"foot": PartCalibration(confidence=(0.9,), error=(0.01,))}
+    rough = {**feet, "body": PartCalibration(confidence=(0.9,), error=(0.03,))}
+    arguments = (own, seen(points), "left_foot", LAYOUT, SIDE, FusionOptions())
+    assert fuse.with_part_of(*arguments, (feet, feet)) is None
+    assert fuse.with_part_of(*arguments, (rough, rough)) is not None

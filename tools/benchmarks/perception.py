@@ -50,10 +50,7 @@ def _accuracy() -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name, path in (("4 photos of COCO-WholeBody", _COCO), ("photo of OpenPose", _OPENPOSE)):
         pictures = benchmark_sources.numbered(known_pictures.pictures_of_file(path))
-        start = time.perf_counter()
-        for row in benchmark_sources.compare_sources(sources, pictures, of=name):
-            seconds, start = time.perf_counter() - start, time.perf_counter()
-            rows.append({**row, "seconds_a_picture": seconds / len(pictures)})
+        rows += benchmark_sources.compare_sources(sources, pictures, of=name)
     body = load.open_body(view="smplh")
     calibrating, pictures = (
         benchmark_sources.numbered(rendered_people.rendered_pictures(body, seed, _RENDERED, _PICTURES_OF_ONE))

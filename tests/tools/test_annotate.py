@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pathlib
 import pickle
 import subprocess
 import sys
@@ -12,17 +11,20 @@ import cv2
 import numpy as np
 import pytest
 
+from configs import normal
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.labels import store
 from hardmo_jax.observations import ObservationError
 from hardmo_jax.perception import video
 from hardmo_jax.pipelines import annotate
 from tests.reference import smpl_files
+from tests.tools.command_line import ROOT, run_each
+from tools import _cli
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 #: Bounds of the issue, shares of the person's box.
 BODY_BOUND, FOOT_BOUND = 0.03, 0.04
 USAGE_STATUS = 2
+SMOKE = f"--config={ROOT}/configs/normal.py:smoke"
 
 
 def run_tool(*arguments, timeout=420):
@@ -32,7 +34,7 @@ def run_tool(*arguments, timeout=420):
 
 
 def run_smoke(source, output, *more):
-    return run_tool(f"--config={ROOT}/configs/normal.py:smoke", f"--input={source}", f"--output_dir={output}", *more)
+    return run_tool(SMOKE, f"--input={source}", f"--output_dir={output}", *more)
 
 
 def error_of(done):
@@ -118,10 +120,12 @@ def test_fitted_body_projects_onto_the_keypoints_of_the_label(annotated):
     assert np.median(distance[kept]) / side == pytest.approx(label.error_by_part["body"], abs=2e-4)
 
 
-def test_running_again_replaces_the_run_and_nothing_else(annotated, photo):
+def test_running_again_replaces_the_run_and_nothing_else(annotated, photo, perception_models):
     output, _ = annotated
     before = store.read_labels(output / "labels.parquet").rows[0]
-    assert run_smoke(photo, output).returncode == 0
+    record = (output / "run.json").read_bytes()
+    annotate.annotate(photo, output, options=smoke_options(), model_folder=perception_models)
+    assert (output / "run.json").read_bytes() != record
     after = store.read_labels(output / "labels.parquet").rows[0]
     np.testing.assert_allclose(after.body_pose, before.body_pose, atol=1e-3)
     (output / "thesis.txt").write_text("precious")
@@ -151,31 +155,43 @@ def test_video_gives_tracks_and_a_playable_overlay(reference_data, perception_mo
 def test_fists_do_not_pull_the_body_off_its_keypoints(reference_data, perception_models, tmp_path):
     # Found by a user: 42 finger points outvoted the body of the easiest of photos.
     source = reference_data / "media/images/expose/man-in-red-941693.png"
-    annotate.annotate(source, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
+    few_looks = dataclasses.replace(annotate.AnnotateOptions().perception, tiles=(), extra_looks=0)
+    options = annotate.AnnotateOptions(perception=few_looks)
+    annotate.annotate(source, tmp_path / "out", options=options, model_folder=perception_models)
     label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
     assert label.error_by_part["body"] < 0.02
     assert label.score_by_part["body"] > 0.9
 
 
-def test_keypoint_file_is_labelled_with_the_photo_beside_it(reference_data, tmp_path):
-    source = reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258_keypoints.json"
-    done = run_smoke(source, tmp_path / "out")
+@pytest.fixture(scope="module")
+def small_runs(reference_data, perception_models, tmp_path_factory):
+    """A keypoint file and a photo of nobody, labelled: how the tool ended, and the folder."""
+    folder = tmp_path_factory.mktemp("small")
+    cv2.imwrite(str(folder / "empty.png"), np.full((240, 320, 3), 127, np.uint8))
+    sources = {
+        "keypoints": reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258_keypoints.json",
+        "nobody": folder / "empty.png",
+    }
+    lines = [(SMOKE, f"--input={source}", f"--output_dir={folder / name}") for name, source in sources.items()]
+    return {name: (done, folder / name) for name, done in zip(sources, run_each("annotate", lines), strict=True)}
+
+
+def test_keypoint_file_is_labelled_with_the_photo_beside_it(small_runs):
+    done, output = small_runs["keypoints"]
     assert done.returncode == 0, done.stderr
-    label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
+    label = store.read_labels(output / "labels.parquet").rows[0]
     assert label.keypoint_source.startswith("file:")
     angle = round(label.vertical_field_of_view_degrees)
     assert f"camera: 1 picture {label.camera_source} (vertical field of view {angle} degrees)" in done.stdout
     assert label.error_by_part["body"] < BODY_BOUND
 
 
-def test_photo_without_people_is_a_result_with_zero_rows(perception_models, tmp_path):
-    empty = np.full((240, 320, 3), 127, np.uint8)
-    cv2.imwrite(str(tmp_path / "empty.png"), empty)
-    done = run_smoke(tmp_path / "empty.png", tmp_path / "out")
+def test_photo_without_people_is_a_result_with_zero_rows(small_runs):
+    done, output = small_runs["nobody"]
     assert done.returncode == 0, done.stderr
     assert "0 people in 1 frames" in done.stdout
-    assert len(store.read_labels(tmp_path / "out" / "labels.parquet").rows) == 0
-    assert (tmp_path / "out" / "overlay" / "empty.png").exists()
+    assert len(store.read_labels(output / "labels.parquet").rows) == 0
+    assert (output / "overlay" / "empty.png").exists()
 
 
 def test_folder_of_which_nothing_can_be_read_is_an_error(perception_models, tmp_path):
@@ -202,10 +218,8 @@ ODD_PHOTOS = {
 
 
 def smoke_options(**changes):
-    options = annotate.AnnotateOptions(
-        perception=dataclasses.replace(annotate.AnnotateOptions().perception, tiles=(), extra_looks=0)
-    )
-    return dataclasses.replace(options, **changes)
+    """The options of the runs above: what is compiled for those is found again."""
+    return dataclasses.replace(_cli.build_options(annotate.AnnotateOptions, normal.get_config("smoke")), **changes)
 
 
 @pytest.mark.parametrize("name", list(ODD_PHOTOS))
@@ -218,23 +232,43 @@ def test_odd_photos_are_looked_at_like_any_other(name, perception_models, tmp_pa
     assert summary.num_people == 0
 
 
-def test_exif_rotated_photo_gives_the_label_of_the_upright_one(photo, perception_models, tmp_path):
+@pytest.fixture(scope="module")
+def folder_of_photos(photo, perception_models, tmp_path_factory):
+    """Labels by path: the same photo twice in small, once upright, and once turned with EXIF that says so."""
     from PIL import Image
 
+    folder = tmp_path_factory.mktemp("photos")
+    small = cv2.resize(cv2.imread(str(photo)), None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    for name in ("a", "b", "whole"):
+        (folder / "in" / name).mkdir(parents=True)
+    for name in ("a", "b"):
+        cv2.imwrite(str(folder / "in" / name / "1.jpg"), small)
     upright = Image.open(photo)
     upright.thumbnail((900, 900))
-    upright.save(tmp_path / "upright.jpg", quality=95)
+    upright.save(folder / "in" / "whole" / "upright.jpg", quality=95)
     turned = upright.transpose(Image.Transpose.ROTATE_90)
     exif = turned.getexif()
     exif[0x0112] = 6
-    turned.save(tmp_path / "turned.jpg", quality=95, exif=exif)
-    rows = []
-    for name in ("upright", "turned"):
-        output = tmp_path / name
-        annotate.annotate(tmp_path / f"{name}.jpg", output, options=smoke_options(), model_folder=perception_models)
-        rows.append(store.read_labels(output / "labels.parquet").rows[0])
-    assert rows[0].image_height == rows[1].image_height > rows[0].image_width
-    np.testing.assert_allclose(rows[0].keypoints_2d[1], rows[1].keypoints_2d[1], atol=8)
+    turned.save(folder / "in" / "whole" / "turned.jpg", quality=95, exif=exif)
+    annotate.annotate(folder / "in", folder / "out", options=smoke_options(), model_folder=perception_models)
+    rows = store.read_labels(folder / "out" / "labels.parquet").rows
+    assert len(rows) == len({row.source_path for row in rows}) == 4
+    return {row.source_path: row for row in rows}, folder / "out"
+
+
+def test_exif_rotated_photo_gives_the_label_of_the_upright_one(folder_of_photos):
+    labels, _ = folder_of_photos
+    upright, turned = labels["whole/upright.jpg"], labels["whole/turned.jpg"]
+    assert upright.image_height == turned.image_height > upright.image_width
+    np.testing.assert_allclose(upright.keypoints_2d[1], turned.keypoints_2d[1], atol=8)
+
+
+def test_equal_photos_in_two_folders_give_two_labels(folder_of_photos):
+    labels, output = folder_of_photos
+    assert sorted(labels) == ["a/1.jpg", "b/1.jpg", "whole/turned.jpg", "whole/upright.jpg"]
+    assert labels["a/1.jpg"].source_sha256 == labels["b/1.jpg"].source_sha256
+    assert len({row.label_id for row in labels.values()}) == 4
+    assert len(list((output / "overlay").glob("*.png"))) == 4
 
 
 def make_bad_source(kind, folder):
@@ -281,18 +315,6 @@ def test_labels_a_person_accepted_are_never_replaced(annotated, photo, perceptio
     store.write_labels(tmp_path / "out" / "labels.parquet", [dataclasses.replace(row, review="accepted")])
     with pytest.raises(annotate.OutputFolderError, match="a person"):
         annotate.annotate(photo, tmp_path / "out", options=smoke_options(), model_folder=perception_models)
-
-
-def test_equal_photos_in_two_folders_give_two_labels(photo, perception_models, tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / "in" / folder).mkdir(parents=True)
-        small = cv2.resize(cv2.imread(str(photo)), None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(tmp_path / "in" / folder / "1.jpg"), small)
-    annotate.annotate(tmp_path / "in", tmp_path / "out", options=smoke_options(), model_folder=perception_models)
-    rows = store.read_labels(tmp_path / "out" / "labels.parquet").rows
-    assert sorted(row.source_path for row in rows) == ["a/1.jpg", "b/1.jpg"]
-    assert len({row.label_id for row in rows}) == 2
-    assert len(list((tmp_path / "out" / "overlay").glob("*.png"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -364,60 +386,67 @@ def test_missing_models_name_the_command_that_fetches_them(photo, tmp_path):
         annotate.annotate(photo, tmp_path / "out", options=smoke_options(), model_folder=tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("--config=configs/normal.py",), "--input is missing"),
-        (("--input=x.jpg",), "--config is missing"),
-        (("--config=configs/normal.py", "--input=nothing.jpg"), "nothing.jpg"),
-        (("--config=configs/normal.py", "input=x.jpg"), "unexpected argument"),
-        (("--config=configs/normal.py", "--input=x.jpg", "--config.body.model=no/SMPL.pkl"), "no/SMPL.pkl"),
-        (("--config=configs/normal.py", "--input=x.jpg", "--config.fit.sovler=adam"), "--config.fit.sovler: no such"),
-        (("--config=configs/normal.py:fast", "--input=x.jpg"), "unknown variant 'fast'"),
-        (("--config=configs/nope.py", "--input=x.jpg"), "configs/nope.py"),
-        (("--config=configs/normal.py", "--nope=3"), "Unknown command line flag 'nope'"),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--config.motion.lock=1"),
-            "--config.motion.lock: no such option; config.motion has acceleration_share,",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--config.fit.temporl=False"),
-            "--config.fit.temporl: no such option; did you mean --config.fit.temporal?",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--noconfig.temporal"),
-            "--config.temporal: no such option; did you mean --config.fit.temporal?",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--config.xyzzy=1"),
-            "--config.xyzzy: no such option; config has body, camera, fit,",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--config.seed.more=1"),
-            "--config.seed.more: config.seed has no options of its own",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--temporal=False"),
-            "Unknown command line flag 'temporal'; did you mean --config.fit.temporal?",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=x.jpg", "--config.fit.temporal=maybe"),
-            "--config.fit.temporal: expected True or False, got 'maybe'",
-        ),
-        (("--config=configs/normal.py", "--config.seed=x"), "--config.seed: expected a whole number, got 'x'"),
-        (
-            ("--config=configs/normal.py", "--config.motion.lock_spread=x"),
-            "--config.motion.lock_spread: expected a number, got 'x'",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=a.mp4", "--input=b.mp4"),
-            "--input is given twice: one run labels one video, one photo or one folder of photos",
-        ),
-        (
-            ("--config=configs/normal.py", "--input=a.mp4,b.mp4"),
-            "one run labels one video, one photo or one folder of photos",
-        ),
-    ],
-)
-def test_command_line_mistakes_end_in_one_line(arguments, expected):
-    assert expected in error_of(run_tool(*arguments))
+MISTAKES = [
+    (("--config=configs/normal.py",), "--input is missing"),
+    (("--input=x.jpg",), "--config is missing"),
+    (("--config=configs/normal.py", "--input=nothing.jpg"), "nothing.jpg"),
+    (("--config=configs/normal.py", "input=x.jpg"), "unexpected argument"),
+    (("--config=configs/normal.py", "--input=x.jpg", "--config.body.model=no/SMPL.pkl"), "no/SMPL.pkl"),
+    (("--config=configs/normal.py", "--input=x.jpg", "--config.fit.sovler=adam"), "--config.fit.sovler: no such"),
+    (("--config=configs/normal.py:fast", "--input=x.jpg"), "unknown variant 'fast'"),
+    (("--config=configs/nope.py", "--input=x.jpg"), "configs/nope.py"),
+    (("--config=configs/normal.py", "--nope=3"), "Unknown command line flag 'nope'"),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--config.motion.lock=1"),
+        "--config.motion.lock: no such option; config.motion has acceleration_share,",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--config.fit.temporl=False"),
+        "--config.fit.temporl: no such option; did you mean --config.fit.temporal?",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--noconfig.temporal"),
+        "--config.temporal: no such option; did you mean --config.fit.temporal?",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--config.xyzzy=1"),
+        "--config.xyzzy: no such option; config has body, camera, fit,",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--config.seed.more=1"),
+        "--config.seed.more: config.seed has no options of its own",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--temporal=False"),
+        "Unknown command line flag 'temporal'; did you mean --config.fit.temporal?",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=x.jpg", "--config.fit.temporal=maybe"),
+        "--config.fit.temporal: expected True or False, got 'maybe'",
+    ),
+    (("--config=configs/normal.py", "--config.seed=x"), "--config.seed: expected a whole number, got 'x'"),
+    (
+        ("--config=configs/normal.py", "--config.motion.lock_spread=x"),
+        "--config.motion.lock_spread: expected a number, got 'x'",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=a.mp4", "--input=b.mp4"),
+        "--input is given twice: one run labels one video, one photo or one folder of photos",
+    ),
+    (
+        ("--config=configs/normal.py", "--input=a.mp4,b.mp4"),
+        "one run labels one video, one photo or one folder of photos",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken():
+    """How each of the mistakes ended."""
+    lines = [arguments for arguments, _ in MISTAKES]
+    return dict(zip(lines, run_each("annotate", lines), strict=True))
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MISTAKES)
+def test_command_line_mistakes_end_in_one_line(mistaken, arguments, expected):
+    assert expected in error_of(mistaken[arguments])

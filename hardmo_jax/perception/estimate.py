@@ -149,7 +149,7 @@ class Estimator(PixelSource):
         """Bodies in the boxes of a detector: upright, else turned by quarters if that is asked for."""
         turns = (0,) if self.options.turned == "never" else (0, 1, 2, 3)
         bodies: list[FoundBody] = []
-        for box in detector(pyramid.image, min_score=self.options.min_detector_score)[: 2 * self.options.max_people]:
+        for box in detector(pyramid.image, min_score=self.options.min_box_score)[: 2 * self.options.max_people]:
             seen = (*known, *bodies)
             for quarter in turns:
                 body = self._look(pyramid, box.region(quarter), box.bbox, seen)

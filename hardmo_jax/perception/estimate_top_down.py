@@ -91,7 +91,7 @@ class TopDownEstimator(PixelSource):
             followed = [] if self._keypoints is None else [_grown(person) for person in people]
 
     def _search(self, image: np.ndarray) -> list[PersonBox]:
-        return self._detector(image, min_score=self._options.min_detector_score)[: self._options.max_people]
+        return self._detector(image, min_score=self._options.min_box_score)[: self._options.max_people]
 
     def _people(self, image: np.ndarray, boxes: Sequence[PersonBox]) -> list[PersonKeypoints]:
         found = points_in_boxes(image, boxes, self._keypoints)

@@ -112,7 +112,10 @@ class PerceptionOptions(SourceOptions):
     turned: str = "when_empty"
     """Whether the search is repeated on the picture turned by 90, 180 and 270 degrees (people upside down)."""
     min_detector_score: float = 0.3
-    """Score below which a find is not looked at."""
+    """Score of the packaged detector below which a find is not looked at."""
+    min_box_score: float = 0.25
+    """The same of detectors of boxes: what YOLO takes, and with it RTMDet-nano finds all annotated people of the photos
+    of docs/perception.md. The model of keypoints has the last word."""
     min_score: float = 0.35
     """Score below which a person is dropped."""
     min_confident_points: int = 4

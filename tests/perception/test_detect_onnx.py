@@ -1,5 +1,6 @@
 """Detectors of boxes: hand-made ones with known answers, a real RTMDet on real photos, and files that are none."""
 
+import json
 import os
 import pathlib
 
@@ -9,6 +10,7 @@ import pytest
 from onnx import TensorProto
 from onnx import helper as onnx_helper
 
+from hardmo_jax.perception import anchors
 from hardmo_jax.perception.detect_onnx import OnnxPersonDetector
 from hardmo_jax.perception.onnx_model import OnnxModelError
 from hardmo_jax.perception.source_options import PerceptionOptions
@@ -142,13 +144,20 @@ def test_file_and_name_of_the_detector_go_together():
 
 
 @pytest.mark.skipif(not RTMDET.is_file(), reason="needs HARDMO_DATA: the RTMDet file and photos of COCO")
-@pytest.mark.parametrize(
-    ("name", "least"), [("000000000785", 1), ("000000040083", 2), ("000000196141", 4), ("000000197388", 3)]
-)
-def test_real_rtmdet_finds_the_people_of_real_photos(name, least):
-    image = cv2.cvtColor(cv2.imread(str(PHOTOS / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
-    found = OnnxPersonDetector(RTMDET)(image, min_score=0.5)
-    assert len(found) >= least
-    for one in found:
-        assert (one.bbox[2:] > one.bbox[:2]).all()
-        assert (one.bbox[2:] <= [image.shape[1] - 1, image.shape[0] - 1]).all()
+def test_real_rtmdet_finds_everybody_of_real_photos():
+    """14 people, all taller than a twentieth of their picture; one box more at most."""
+    content = json.loads((PHOTOS / "test_coco_wholebody.json").read_text())
+    detector, options = OnnxPersonDetector(RTMDET), PerceptionOptions()
+    overlaps, num_boxes = [], 0
+    for picture in content["images"]:
+        image = cv2.cvtColor(cv2.imread(str(PHOTOS / picture["file_name"])), cv2.COLOR_BGR2RGB)
+        found = np.stack([one.bbox for one in detector(image, min_score=options.min_box_score)])
+        num_boxes += len(found)
+        for one in content["annotations"]:
+            if one["image_id"] == picture["id"] and not one["iscrowd"]:
+                x, y, width, height = one["bbox"]
+                assert height > 0.05 * image.shape[0]
+                overlaps.append(anchors.box_iou(np.array([x, y, x + width, y + height]), found).max())
+    assert len(overlaps) == 14
+    assert min(overlaps) > 0.6
+    assert num_boxes <= 15

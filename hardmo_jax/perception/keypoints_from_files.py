@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.perception import crops
+from hardmo_jax.perception import crops, shots
 from hardmo_jax.perception import track as tracking
 from hardmo_jax.perception.keypoint_files import (
     FilePerson,
@@ -24,7 +24,7 @@ from hardmo_jax.perception.keypoint_files import (
     find_photo,
     read_keypoint_file,
 )
-from hardmo_jax.perception.people import PersonKeypoints
+from hardmo_jax.perception.people import PersonKeypoints, numbered_on
 from hardmo_jax.perception.video import Frame, natural_key
 
 #: Confidence from which points make the box of a person.
@@ -66,6 +66,7 @@ class FilePeople:
         self.source = f"file:{self._path.name}"
         self._warnings: dict[str, list[str]] = {}
         self._kinds: dict[str, str] = {}
+        self._num_pictures = self._num_known = 0
         self.num_unusable = 0
         """Pictures whose file could not be used."""
         if not self._path.exists():
@@ -127,23 +128,30 @@ class FilePeople:
         Raises:
             KeypointFileError: Behind the last picture, if the files speak of none of them.
         """
+        if is_video:
+            yield from numbered_on(self._people(shot, is_video=True) for shot in shots.in_shots(frames))
+        else:
+            yield from self._people(frames, is_video=False)
+        if self._num_pictures and not self._num_known:
+            raise KeypointFileError(
+                f"{self._path}: speaks of none of the {self._num_pictures} pictures; a photo is found by its name, a "
+                "frame of a video by the number in the name of its file (`clip_000000000012_keypoints.json`) or in the "
+                "file"
+            )
+
+    def _people(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:
+        """People of pictures of one shot."""
         tracker = self._make_tracker()
-        num_known = num_pictures = 0
         for frame in frames:
-            num_pictures += 1
+            self._num_pictures += 1
             found = self._look_up(frame, is_video=is_video)
-            num_known += found is not None
+            self._num_known += found is not None
             if found is None:
                 self._warn("no keypoints of some pictures", _name_of(frame, is_video))
             people = [person for one in found or () for person in self._person(one, frame)]
             if is_video and any(person.track_id is None for person in people):
                 people = tracker.step(people, frame.image)
             yield people
-        if num_pictures and not num_known:
-            raise KeypointFileError(
-                f"{self._path}: speaks of none of the {num_pictures} pictures; a photo is found by its name, a frame "
-                "of a video by the number in the name of its file (`clip_000000000012_keypoints.json`) or in the file"
-            )
 
     def _look_up(self, frame: Frame, *, is_video: bool) -> tuple[FilePerson, ...] | None:
         """People of a picture as the file has them; None if it speaks of none or cannot be used."""

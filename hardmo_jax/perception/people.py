@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.observations import Observations
-from hardmo_jax.perception import crops
+from hardmo_jax.perception import crops, shots
 from hardmo_jax.perception.video import Frame
 
 LAYOUT_NAME = "openpose67"
@@ -104,9 +104,29 @@ class PixelSource(abc.ABC):
         """
 
     def people_of(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:
-        """People of pictures; see `PeopleSource`."""
-        images = (frame.image for frame in frames)
-        return self.track(images) if is_video else map(self, images)
+        """People of pictures; see `PeopleSource`. In a video nobody is followed into another shot."""
+        if not is_video:
+            return (self(frame.image) for frame in frames)
+        return numbered_on(self.track(frame.image for frame in shot) for shot in shots.in_shots(frames))
+
+
+def numbered_on(people_of_shots: Iterable[Iterable[list[PersonKeypoints]]]) -> Iterator[list[PersonKeypoints]]:
+    """People of shots one after the other, with numbers that go on where those of the shot before end.
+
+    Args:
+        people_of_shots: Of each shot the people of each frame, with numbers from 0 on.
+    """
+    first = 0
+    for people_of_frames in people_of_shots:
+        following = first
+        for people in people_of_frames:
+            numbered = [
+                person if person.track_id is None else dataclasses.replace(person, track_id=person.track_id + first)
+                for person in people
+            ]
+            following = max([following, *(one.track_id + 1 for one in numbered if one.track_id is not None)])
+            yield numbered
+        first = following
 
 
 def observations_from_people(people: Sequence[PersonKeypoints]) -> Observations:

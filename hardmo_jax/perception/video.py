@@ -62,6 +62,8 @@ class Frame:
     """Presentation time since the first frame of the video; None for a photo."""
     focal_length_35mm: float | None = None
     """See `photos.PhotoHeader`; None for frames of a video, which note no lens."""
+    starts_shot: bool = False
+    """Whether the video cuts to another shot here, see `shots.with_shots`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -305,6 +305,8 @@ def _annotate_into(
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
     for own in load_source.own_files(options.perception, model_folder):
         record.add_file(own.name, own)
+    if media.kind == "video":
+        record.add("cuts", [picture.frame_index for picture in pictures if picture.starts_shot])
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
     advice = advice_if_nobody(people_source.source, options.perception)
     if left_out.num_people:

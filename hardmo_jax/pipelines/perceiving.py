@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hardmo_jax.perception import track, video
+from hardmo_jax.perception import shots, track, video
 from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.perception.quality import QualityOptions, box_qualities
@@ -44,7 +44,8 @@ def perceive(
 
     def looked_at() -> Iterator[video.Frame]:
         nonlocal shown
-        for frame in media.frames(stop=limit_frames, on_error="skip" if media.kind == "folder" else "raise"):
+        frames = media.frames(stop=limit_frames, on_error="skip" if media.kind == "folder" else "raise")
+        for frame in shots.with_shots(frames) if media.kind == "video" else frames:
             height, width = frame.image.shape[:2]
             pictures.append(
                 Picture(
@@ -56,6 +57,7 @@ def perceive(
                     width=width,
                     height=height,
                     focal_length_35mm=frame.focal_length_35mm,
+                    starts_shot=frame.starts_shot,
                 )
             )
             shown = frame.image

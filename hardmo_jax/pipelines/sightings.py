@@ -33,6 +33,8 @@ class Picture:
     time_seconds: float | None
     width: int
     height: int
+    starts_shot: bool = False
+    """Whether the video cuts to another shot here."""
     focal_length_35mm: float | None = None
     """By EXIF, millimetres before 35 mm film; see `photos.PhotoHeader`."""
     field_of_view_degrees: float | None = None

@@ -17,6 +17,10 @@ from tests.reference import smpl_files, smpl_numpy
 TOLERANCE_64, TOLERANCE_32 = 1e-12, 1e-6
 
 
+#: One program for each shape, for all tests; what a body does uncompiled is seen where the oracle is float32.
+pose = jax.jit(lambda model, params: model(params))
+
+
 @pytest.fixture(scope="module", params=smpl_files.FAMILIES)
 def model_file(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / f"{request.param}.npz"
@@ -58,7 +62,7 @@ def test_every_stage_equals_the_oracle_in_float64(model_file, rng, stage_error):
         local = rotations.axis_angle_to_matrix(params.full_pose())
         rest_joints = skinning.shape_joints(body.joint_template, body.joint_shape_basis, coefficients(params))
         turned, joints = kinematics.joint_transforms(body.parents, local, rest_joints)
-        output = jax.jit(lambda model, p: model(p))(body, params)
+        output = pose(body, params)
         stages = {
             "shaped vertices": (
                 skinning.shape_vertices(body.template_planar, body.shape_basis_planar, coefficients(params)).T,
@@ -92,7 +96,6 @@ def test_float32_stays_within_a_micrometre_of_the_oracle(model_file, rng):
 def test_batch_axes_lead_and_equal_single_calls(model_file, rng, batch):
     body = hm.load_body(model_file)
     params = random_params(body, rng, batch)
-    pose = jax.jit(lambda model, p: model(p))
     output = pose(body, params)
     assert output.vertices.shape == (*batch, body.num_vertices, 3)
     for index in np.ndindex(batch):
@@ -104,14 +107,14 @@ def test_nested_vmap_equals_the_batched_call(model_file, rng):
     body = hm.load_body(model_file)
     params = random_params(body, rng, (2, 3))
     nested = jax.jit(jax.vmap(jax.vmap(lambda p: body.joints(p))))(params)
-    np.testing.assert_allclose(nested, body(params).joints, atol=TOLERANCE_32)
+    np.testing.assert_allclose(nested, pose(body, params).joints, atol=TOLERANCE_32)
 
 
 def test_subset_gives_the_named_vertices_and_the_same_joints(model_file, rng):
     body = hm.load_body(model_file)
     params = random_params(body, rng, (2,))
     ids = [5, 0, 299, 5]
-    output, part = body(params), body.subset(ids)(params)
+    output, part = pose(body, params), pose(body.subset(ids), params)
     np.testing.assert_allclose(part.vertices, output.vertices[:, np.array(ids)], atol=TOLERANCE_32)
     np.testing.assert_allclose(part.joints, output.joints, atol=TOLERANCE_32)
     with pytest.raises(IndexError, match="300"):
@@ -122,13 +125,13 @@ def test_repeated_calls_trace_once(tmp_path):
     traces = []
 
     @jax.jit
-    def pose(model, params):
+    def traced(model, params):
         traces.append(1)
         return model(params).vertices
 
     body = hm.open_body(view="smpl")
     for scale in (0.0, 1.0):
-        pose(body, jax.tree.map(lambda leaf, s=scale: leaf + s, hm.BodyParams.rest(body)))
+        traced(body, jax.tree.map(lambda leaf, s=scale: leaf + s, hm.BodyParams.rest(body)))
     assert len(traces) == 1
 
 
@@ -197,15 +200,17 @@ def test_fixed_shape_gives_the_same_bodies_and_computes_no_shape(model_file, rng
     body = hm.load_body(model_file)
     params = random_params(body, rng, (4,))
     shape = jnp.asarray(rng.normal(size=body.num_betas), jnp.float32)
-    expected = body(dataclasses.replace(params, betas=shape))
+    expected = pose(body, dataclasses.replace(params, betas=shape))
     fixed = jax.jit(lambda model, betas: model.shaped(betas))(body, shape)
     assert fixed.num_betas == 0
     assert fixed.num_expression == body.num_expression
-    posed = fixed(params.without_shape())
+    posed = pose(fixed, params.without_shape())
     np.testing.assert_allclose(posed.vertices, expected.vertices, atol=TOLERANCE_32)
     np.testing.assert_allclose(posed.joints, expected.joints, atol=TOLERANCE_32)
     np.testing.assert_allclose(
-        fixed.subset([7, 1])(params.without_shape()).vertices, expected.vertices[:, np.array([7, 1])], atol=TOLERANCE_32
+        pose(fixed.subset([7, 1]), params.without_shape()).vertices,
+        expected.vertices[:, np.array([7, 1])],
+        atol=TOLERANCE_32,
     )
     with pytest.raises(ValueError, match=r"`betas` must end in \(0,\)"):
         fixed(params)

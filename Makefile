@@ -48,12 +48,12 @@ demo: $(VENV)/.installed-annotate
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder -m "not slow"
 
 # Also the tests that are marked slow.
 test-all: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

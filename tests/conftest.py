@@ -39,6 +39,16 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 flags.FLAGS.mark_as_parsed()
 
 
+#: Folders whose files run for minutes. Their files go to the processes first, so that none is left alone with one.
+_LONG = ("tools", "pipelines", "fitting", "recovery", "perception", "body", "geometry")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the folders that take longest."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: min(places.get(folder, len(_LONG)) for folder in item.path.parents))
+
+
 def data_folder() -> pathlib.Path:
     """Reference data beside the repository; `HARDMO_DATA` says where else."""
     return pathlib.Path(os.environ.get("HARDMO_DATA", ROOT.parent / "shared" / "data"))

@@ -152,20 +152,23 @@ class FusedSource:
         if not bodies:
             return bodies
         by_itself = iter(others)
+        # As they were before parts of others joined in: calibrations go by these.
+        names = [body.source or self._bodies.source for body in bodies]
         for kind, part in self._parts.items():
             own = next(by_itself) if part.people is not None else []
             found = part.sightings(frame, bodies, own, self._options.most_apart)
             bodies = [
-                body if other is None else self._with_parts(body, other, kind, part.source)
-                for body, other in zip(bodies, found, strict=True)
+                body if other is None else self._with_parts(body, other, kind, (name, other.source or part.source))
+                for body, other, name in zip(bodies, found, names, strict=True)
             ]
         return bodies
 
-    def _with_parts(self, body: PersonKeypoints, other: PersonKeypoints, kind: PartKind, name: str) -> PersonKeypoints:
+    def _with_parts(
+        self, body: PersonKeypoints, other: PersonKeypoints, kind: PartKind, sources: tuple[str, str]
+    ) -> PersonKeypoints:
         """A person with the feet or hands of another sighting."""
         seen, side_length = _seen(body), fuse.box_side(body.bbox)
         theirs = fuse.with_sides_of(seen, _seen(other), _LAYOUT, side_length)
-        sources = (body.source or self._bodies.source, other.source or name)
         calibrations = (self._calibrations.get(sources[0], {}), self._calibrations.get(sources[1], {}))
         taken = []
         for part in (f"{side}_{kind}" for side in layouts.SIDES):
@@ -182,7 +185,7 @@ class FusedSource:
             confidence=seen.confidence,
             # Depths of the first source belong to its own points.
             confidence_3d=np.where(is_taken, 0, body.confidence_3d).astype(np.float32),
-            source=f"{body.source or self._bodies.source}; {', '.join(taken)}: {other.source or name}",
+            source=f"{body.source or self._bodies.source}; {', '.join(taken)}: {sources[1]}",
         )
 
 

@@ -4,8 +4,9 @@ Each window is somebody else: another motion, shape, clothes and view. Points ar
 the body; of the 133 points of COCO-WholeBody the 17 of the face's contour belong to no place of the body.
 """
 
+import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -26,6 +27,10 @@ from hardmo_jax.rendering.scene import View
 from hardmo_jax.skeleton import layouts
 
 _SIZE, _FOCAL_LENGTH = 640, 800.0
+#: Of clips of people who walk.
+_WIDE, _HIGH, WALK_FRAMES_PER_SECOND = 960, 540, 25.0
+#: Cells in which is told who is nearest, pixels.
+_CELL = 6
 #: Seconds between two frames: motion that follows closely says the same twice.
 _STEP_SECONDS = 0.4
 _CAMERA_HEIGHT = (0.6, 1.9)
@@ -54,7 +59,7 @@ def rendered_pictures(body: BodyModel, seed: int, num_windows: int, frames_of_wi
         rotation, translation = _camera(rng)
         params = _placed(body, poses, rng, rotation, translation)
         room = scenery.room_meshes(rotation, translation)
-        colours = (_SKINS[rng.integers(len(_SKINS))], *rng.uniform(0.1, 0.95, (len(scenery.CLOTHES) - 1, 3)).tolist())
+        colours = _colours(rng)
         vertices = np.asarray(in_pieces(body, params).vertices)
         points = np.asarray(in_pieces(model, params), np.float64)
         pixels = _FOCAL_LENGTH * points[..., :2] / points[..., 2:] + middle
@@ -80,6 +85,11 @@ def rendered_pictures(body: BodyModel, seed: int, num_windows: int, frames_of_wi
             )
 
 
+def _colours(rng: np.random.Generator) -> tuple[Sequence[float], ...]:
+    """Skin of somebody, and clothes of any colour."""
+    return _SKINS[rng.integers(len(_SKINS))], *rng.uniform(0.1, 0.95, (len(scenery.CLOTHES) - 1, 3)).tolist()
+
+
 def _camera(rng: np.random.Generator) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
     """From the world to a camera that looks at the middle of the room."""
     turn, height, distance = rng.uniform(-180, 180), rng.uniform(*_CAMERA_HEIGHT), rng.uniform(*_DISTANCE)
@@ -98,8 +108,10 @@ def _placed(
     rng: np.random.Generator,
     rotation: Float[np.ndarray, "3 3"],
     translation: Float[np.ndarray, "3"],
+    *,
+    where: Float[np.ndarray, "T 3"] | None = None,
 ) -> BodyParams:
-    """Somebody of a shape of their own on the floor, before a camera."""
+    """Somebody of a shape of their own on the floor, before a camera; in the middle of the room, or `where`."""
     count = len(poses)
     betas = np.broadcast_to(rng.normal(0, 0.7, body.num_betas), (count, body.num_betas)).astype(np.float32)
 
@@ -109,6 +121,7 @@ def _placed(
     vertices = np.asarray(in_pieces(body, standing(np.zeros((count, 3)))).vertices)
     middle = 0.5 * (vertices.max(1) + vertices.min(1))
     transl = -np.stack([middle[:, 0], vertices[..., 1].min(1), middle[:, 2]], 1)
+    transl = transl if where is None else transl + where
     turned = np.broadcast_to(rotation, (count, 3, 3)), np.broadcast_to(translation, (count, 3))
     return jax.tree.map(np.asarray, placement.moved(body, standing(transl), *turned))
 
@@ -116,3 +129,86 @@ def _placed(
 def _inside(pixels: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K"]:
     """1 in the picture."""
     return np.all((pixels >= 0) & (pixels <= _SIZE - 1), axis=-1).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossingFrame:
+    """A frame of people who walk past each other."""
+
+    frame: Frame
+    """Its pixels."""
+    people: tuple[KnownPerson, ...]
+    """Always the same people in the same order."""
+    visible_share: Float[np.ndarray, "P"]
+    """Share of each that nobody stands before and that lies in the picture."""
+
+
+def crossing_people(body: BodyModel, seed: int, num_people: int, num_frames: int) -> Iterator[CrossingFrame]:
+    """Render people who walk to and fro across the view at distances of their own, so that the nearer ones hide others.
+
+    Args:
+        body: The open body, view `smplh`.
+        seed: The same seed gives the same people.
+        num_people: How many.
+        num_frames: Frames, of `WALK_FRAMES_PER_SECOND`.
+    """
+    rng = np.random.default_rng(seed)
+    renderer = raster.choose_renderer("auto")
+    faces, cloth_of = np.asarray(body.faces), scenery.cloth_of_vertices(body)
+    motion = synthetic.sample_hard_motion(seed, num_people, num_frames, WALK_FRAMES_PER_SECOND, "dance")
+    model, _ = landmarks.point_model(body, layouts.get_layout(LAYOUT_NAME))
+    middle = np.array([(_WIDE - 1) / 2, (_HIGH - 1) / 2])
+    view = View(focal_length=np.full(2, _FOCAL_LENGTH), principal_point=middle, width=_WIDE, height=_HIGH)
+    rotation, translation = _TO_CAMERA.astype(np.float64), np.array([0.0, 1.2, 0.0])
+    depths = rng.permutation(np.linspace(4.0, 7.0, num_people)) if num_people > 1 else np.array([4.5])
+    seconds = np.arange(num_frames) / WALK_FRAMES_PER_SECOND
+    colours, vertices, points = [], [], []
+    for person, poses in enumerate(motion.full_pose):
+        # To and fro over the width that the camera sees at this distance, each at a pace of their own.
+        half = 0.42 * _WIDE / _FOCAL_LENGTH * depths[person]
+        phase = rng.uniform(0, 1) + seconds * rng.uniform(0.8, 1.4) / (4 * half)
+        x = half * (4 * np.abs(phase - np.floor(phase + 0.5)) - 1)
+        where = np.stack([x, np.zeros(num_frames), np.full(num_frames, -depths[person])], 1)
+        params = _placed(body, poses, rng, rotation, translation, where=where)
+        vertices.append(np.asarray(in_pieces(body, params).vertices))
+        points.append(np.asarray(in_pieces(model, params), np.float64))
+        colours.append(_colours(rng))
+    room = scenery.room_meshes(rotation, translation + np.array([0.0, 0.0, 4.0]))
+    for number in range(num_frames):
+        meshes = [
+            mesh
+            for one, own in zip(vertices, colours, strict=True)
+            for mesh in scenery.clothed_meshes(one[number], faces, cloth_of, own)
+        ]
+        known = []
+        for one in points:
+            pixels = _FOCAL_LENGTH * one[number][:, :2] / one[number][:, 2:] + middle
+            inside = np.all((pixels >= 0) & (pixels <= [_WIDE - 1, _HIGH - 1]), axis=-1)
+            known.append(KnownPerson(keypoints_2d=pixels.astype(np.float32), confidence=inside.astype(np.float32)))
+        yield CrossingFrame(
+            frame=Frame(
+                image=np.ascontiguousarray(renderer.render([*room, *meshes], view)[..., :3]),
+                source_path=pathlib.Path(f"crossing_{seed}.mp4"),
+                source_sha256="",
+                frame_index=number,
+                position=number,
+                time_seconds=number / WALK_FRAMES_PER_SECOND,
+            ),
+            people=tuple(known),
+            visible_share=_visible_shares([one[number] for one in vertices], middle),
+        )
+
+
+def _visible_shares(people: list[Float[np.ndarray, "V 3"]], middle: Float[np.ndarray, "2"]) -> Float[np.ndarray, "P"]:
+    """Share of the cells that a person covers in which nobody is nearer, of all cells also outside of the picture."""
+    size = np.array([_WIDE, _HIGH]) // _CELL
+    nearest = np.full((len(people), *size), np.inf)
+    outside = np.zeros(len(people))
+    for place, vertices in enumerate(people):
+        cells = np.floor((_FOCAL_LENGTH * vertices[:, :2] / vertices[:, 2:] + middle) / _CELL).astype(int)
+        is_inside = np.all((cells >= 0) & (cells < size), axis=-1)
+        np.minimum.at(nearest[place], tuple(cells[is_inside].T), vertices[is_inside, 2])
+        outside[place] = len(np.unique(cells[~is_inside], axis=0))
+    covers = np.isfinite(nearest)
+    is_first = covers & (nearest <= nearest.min(0))
+    return is_first.sum((1, 2)) / np.maximum(covers.sum((1, 2)) + outside, 1)

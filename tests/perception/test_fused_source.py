@@ -98,6 +98,20 @@ def test_calibrations_decide_where_both_are_known():
         np.testing.assert_allclose(found.keypoints_2d[IS["left_hand"]], expected[IS["left_hand"]], atol=0.5)
 
 
+def test_calibrations_hold_for_hands_behind_feet():
+    """What was taken of the feet changes who measured the person, not what the confidences of the body are worth."""
+    base = standing(300)
+    wrong = moved(moved(base, "left_hand", 30), "left_foot", 3)
+    table = {"b": {"hand": PartCalibration(confidence=(0.9,), error=(0.001,))}}
+    table["o"] = {"hand": PartCalibration(confidence=(0.9,), error=(0.01,))}
+    bodies, other = Told("b", [[person(base)]]), Told("o", [[person(wrong)]])
+    parts = {"foot": OtherPeople(other), "hand": OtherPeople(Told("o", [[person(wrong)]]))}
+    fused = FusedSource(bodies, parts, options=FusionOptions(), calibrations=table)
+    ((found,),) = fused.people_of(iter(frames(1)), is_video=False)
+    assert found.source == "b; left_foot: o"
+    np.testing.assert_array_equal(found.keypoints_2d[IS["left_hand"]], base[IS["left_hand"]])
+
+
 def test_a_model_may_look_into_the_boxes_of_the_people_who_were_found(tmp_path):
     """All its points are at the brightest spot, which lies where the feet are."""
     base = standing(300)

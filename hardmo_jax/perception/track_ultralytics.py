@@ -93,7 +93,8 @@ class UltralyticsTracker:
             The same people in the same order, with `track_id` set.
         """
         boxes = np.stack([person.bbox for person in people]) if people else np.zeros((0, 4))
-        scores = np.array([person.score for person in people])
+        # Files of keypoints may tell no score: whom they name is there.
+        scores = np.array([1.0 if person.score is None else person.score for person in people], np.float64)
         bgr = np.ascontiguousarray(image[..., ::-1]) if self._uses_image and image is not None else None
         self._tracker.update(_Detections(boxes.astype(np.float32), scores, np.arange(len(people))), bgr)
         numbers: list[int | None] = [None] * len(people)

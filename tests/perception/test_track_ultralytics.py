@@ -1,8 +1,10 @@
 """ByteTrack and BoT-SORT of ultralytics, fed with people whose identities are known, and with a real video."""
 
+import functools
 import importlib.util
 import inspect
 import itertools
+import json
 import os
 import pathlib
 
@@ -14,7 +16,9 @@ from hardmo_jax.perception import crops, people, track, ultralytics_import
 if not (ultralytics_import.has_ultralytics() and importlib.util.find_spec("lap")):
     pytest.skip("needs ultralytics and lap, the extra `yolo` (AGPL-3.0)", allow_module_level=True)
 
+from hardmo_jax.perception.keypoints_from_files import FilePeople
 from hardmo_jax.perception.track_ultralytics import UltralyticsTracker
+from hardmo_jax.perception.video import Frame
 
 DATA = pathlib.Path(os.environ.get("HARDMO_DATA", "../shared/data"))
 VIDEO = DATA / "media" / "videos" / "mmhuman3d_multi_person_demo.mp4"
@@ -105,6 +109,27 @@ def test_trackers_are_exchangeable():
     for tracker in trackers:
         assert list(inspect.signature(tracker.step).parameters) == ["people", "image"]
         assert [one.track_id for one in tracker.step([person_at(0), person_at(100)], image)] == [0, 1]
+
+
+def test_people_of_files_who_have_no_score_are_followed(tmp_path):
+    for index in range(4):
+        people_there = [
+            {"pose_keypoints_2d": [value for row in range(25) for value in (x + row, 100 + 10 * row, 0.9)]}
+            for x in (100 + index, 400 - index)
+        ]
+        content = {"version": 1.3, "people": people_there if index % 2 else people_there[::-1]}
+        (tmp_path / f"clip_{index:012d}_keypoints.json").write_text(json.dumps(content))
+    source = FilePeople(tmp_path, make_tracker=functools.partial(UltralyticsTracker, "bytetrack", 25.0))
+    frames = [
+        Frame(
+            image=np.full((480, 640, 3), 128, np.uint8), source_path=pathlib.Path("/somewhere/clip.mp4"),
+            source_sha256="0" * 64, frame_index=index, position=index, time_seconds=index / 25,
+        )
+        for index in range(4)
+    ]  # fmt: skip
+    found = list(source.people_of(iter(frames), is_video=True))
+    assert {person.score for frame in found for person in frame} == {None}
+    assert [[person.track_id for person in frame] for frame in found] == [[0, 1], [1, 0]] * 2
 
 
 def test_wrong_options_and_missing_lap_are_told(monkeypatch):

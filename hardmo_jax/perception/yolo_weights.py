@@ -6,10 +6,12 @@ import re
 
 from hardmo_jax.perception import ultralytics_import
 
-#: Of the automatic choice, best first: points spare the model for points; newer finds more; medium is still quick.
+#: Of the automatic choice, best first: of points only those of BlazePose are used unless somebody asks for the
+#: detector's, so that plain weights, which learnt nothing but boxes, come before `-pose`; newer finds more; medium is
+#: still quick.
 _PREFERENCE = tuple(
     f"{family}{size}{task}.pt"
-    for task in ("-pose", "")
+    for task in ("", "-pose")
     for family in ("yolo26", "yolo11", "yolov8")
     for size in ("m", "s", "l", "x", "n")
 )
@@ -53,7 +55,8 @@ def find_weights(
 def installed_weights(folder: str | os.PathLike[str]) -> pathlib.Path | None:
     """The best YOLO weights of a folder; None without any, or without ultralytics.
 
-    Weights with points come first, then newer ones, then medium ones; those of other names (`yolo-mine.pt`) last.
+    Plain weights come first, as their boxes are what is used, then those with points; newer ones before older ones,
+    medium ones before others; those of other names (`yolo-mine.pt`) last.
     """
     if not ultralytics_import.has_ultralytics():
         return None

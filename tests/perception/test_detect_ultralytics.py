@@ -320,11 +320,14 @@ def test_weights_are_found_by_path_and_by_name(tmp_path):
 
 def test_weights_of_the_automatic_choice(tmp_path, monkeypatch):
     assert yolo_weights.installed_weights(tmp_path) is None
-    for name in ("yolo-mine.pt", "yolov8x.pt", "yolo11n.pt", "yolov8n-pose.pt", "other.pt"):
+    chosen = []
+    for name in ("yolo-mine.pt", "yolo26n-pose.pt", "yolov8x.pt", "yolo11n.pt", "yolov8n-pose.pt", "other.pt"):
         (tmp_path / name).touch()
         best = yolo_weights.installed_weights(tmp_path)
         assert best is not None
-    assert best.name == "yolov8n-pose.pt"
+        chosen.append(best.name)
+    # Their boxes are what is used: weights with points are taken where there are no others.
+    assert chosen == ["yolo-mine.pt", "yolo26n-pose.pt", "yolov8x.pt", "yolo11n.pt", "yolo11n.pt", "yolo11n.pt"]
     monkeypatch.setattr(ultralytics_import, "has_ultralytics", lambda: False)
     assert yolo_weights.installed_weights(tmp_path) is None
 

@@ -10,7 +10,9 @@ import math
 import os
 import pathlib
 import re
+import struct
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,10 @@ from hardmo_jax.safe_pickle import Described
 MAX_BYTES = 2 << 30
 _MAX_PICKLE_BYTES = 64 << 20
 _MAX_AXES = 8
+#: Of a tensor's shape, strides and numbers.
+_MAX_NUMBER = 1 << 40
+#: Tensors may share numbers, but not have the file read over and over: all that is read, in sizes of the file.
+_MOST_READ = 4
 #: What stands in checkpoints of YOLO. All of it stays a description.
 _NAMES = re.compile(
     r"(torch\.nn\.modules|ultralytics)(\.[A-Za-z]\w*)+"
@@ -49,6 +55,11 @@ _DTYPES = {
     "torch.ByteStorage": "u1",
     "torch.BoolStorage": "?",
 }
+#: What a damaged archive may end in.
+_ARCHIVE_ERRORS = (
+    *(KeyError, ValueError, EOFError, OSError, NotImplementedError, RuntimeError, struct.error, zlib.error),
+    *(zipfile.BadZipFile, OverflowError),
+)
 
 
 class TorchFileError(ValueError):
@@ -75,9 +86,11 @@ class TorchFile:
             raise FileNotFoundError(f"{self.path}: no such file")
         if self.path.stat().st_size > max_bytes:
             raise TorchFileError(f"{self.path}: larger than {max_bytes} bytes, the most that is read")
+        self._left = _MOST_READ * self.path.stat().st_size
+        self._kept: tuple[str, bytes] = ("", b"")
         try:
             self._archive = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except _ARCHIVE_ERRORS as error:
             with self.path.open("rb") as file:
                 kind = safe_pickle.foreign_format(file.read(512)) or "damaged, or older than torch 1.6"
             raise TorchFileError(f"{self.path}: not a file of torch ({kind}); {advice}") from error
@@ -139,12 +152,13 @@ class TorchFile:
         is_empty = 0 in shape
         if kind != "storage" or len(shape) != len(strides) or not (is_empty or last < count):
             raise TorchFileError(f"{self.path}: a tensor that reaches beyond its numbers")
-        if math.prod(shape) > max_values:
+        # Also of an empty one: NumPy counts the axes that have a length.
+        if math.prod(size for size in shape if size) > max(max_values, 1):
             raise TorchFileError(f"{self.path}: a tensor of shape {shape}, where at most {max_values} values belong")
         if type(key) is not str or not re.fullmatch(r"[0-9]{1,9}", key):
             raise TorchFileError(f"{self.path}: a tensor kept under {key!r}")
         itemsize = np.dtype(stored).itemsize
-        raw = self._member(f"data/{key}", count * itemsize)
+        raw = self._numbers(key, count * itemsize)
         if len(raw) != count * itemsize:
             raise TorchFileError(f"{self.path}: {len(raw)} bytes of data/{key} where {count * itemsize} belong")
         numbers = np.frombuffer(raw, stored)
@@ -157,6 +171,15 @@ class TorchFile:
             return (view.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return view.copy()
 
+    def _numbers(self, key: str, num_bytes: int) -> bytes:
+        """Bytes of a storage; the last one is kept for tensors that share it."""
+        if self._kept[0] != key or len(self._kept[1]) != num_bytes:
+            self._left -= num_bytes
+            if self._left < 0:
+                raise TorchFileError(f"{self.path}: its tensors read several times the bytes of the file")
+            self._kept = (key, self._member(f"data/{key}", num_bytes))
+        return self._kept[1]
+
     def _member(self, name: str, max_bytes: int) -> bytes:
         try:
             entry = self._archive.getinfo(self._folder + name)
@@ -165,8 +188,10 @@ class TorchFile:
                 raise TorchFileError(f"{self.path}: {name} is compressed or larger than {max_bytes} bytes")
             with self._archive.open(entry) as file:
                 return file.read(max_bytes)
-        except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise TorchFileError(f"{self.path}: {name} is missing or damaged ({error})") from error
+        except _ARCHIVE_ERRORS as error:
+            if isinstance(error, TorchFileError):
+                raise
+            raise TorchFileError(f"{self.path}: {name} is missing or damaged ({ascii(str(error))[:200]})") from error
 
 
 def _is_root(name: str) -> bool:
@@ -176,6 +201,8 @@ def _is_root(name: str) -> bool:
 def _whole_numbers(values: Any) -> tuple[int, ...]:
     if isinstance(values, Described) and values.name == "torch.Size":
         (values,) = values.arguments
-    if type(values) is not tuple or len(values) > _MAX_AXES or any(type(one) is not int or one < 0 for one in values):
+    if type(values) is not tuple or len(values) > _MAX_AXES:
+        raise ValueError("its shape is not made of whole numbers")
+    if any(type(one) is not int or not 0 <= one <= _MAX_NUMBER for one in values):
         raise ValueError("its shape is not made of whole numbers")
     return values

@@ -40,6 +40,11 @@ _KEYS = ("nc", "kpt_shape", "reg_max", "end2end", "scales", "scale", "depth_mult
 _MAX_LAYERS, _MAX_REPEATS, _MAX_NUMBER = 200, 100, 4096
 _USUAL_SIDE, _LEAST_SIDE, _MOST_SIDE = 640, 64, 2048
 _MAX_DEPTH, _MAX_MODULES = 32, 20_000
+#: Of one layer, and letters of a name: the same ones can be named again and again at no cost to the file.
+_MAX_ENTRIES, _MAX_NAME = 1000, 200
+_MAX_WEIGHTS = 50_000
+#: Numbers of one row of the list of layers.
+_MAX_VALUES = 1000
 #: Names of layers that became others.
 _RENAMED = {"Silence": "Identity"}
 
@@ -87,23 +92,26 @@ def read_checkpoint(path: str | os.PathLike[str]) -> YoloCheckpoint:
             )
         trained = root.get("train_args")
         side = trained.get("imgsz") if isinstance(trained, dict) else None
-        names = model.state.get("names")
         modules = dict(_modules(model, str(path)))
         heads = [module.state for module in modules.values() if _class_of(module) in _HEADS]
         return YoloCheckpoint(
             path=str(path),
             task=task,
             layers=_checked_layers(model.state.get("yaml"), str(path)),
-            classes={
-                key: name
-                for key, name in (names.items() if isinstance(names, dict) else enumerate(names or ()))
-                if type(key) is int and type(name) is str
-            },
+            classes=_classes(model.state.get("names"), str(path)),
             image_side=side if type(side) is int and _LEAST_SIDE <= side <= _MOST_SIDE else _USUAL_SIDE,
             weights=dict(_weights(file, modules)),
             modules={name: _class_of(module) for name, module in modules.items()},
             is_end_to_end=any(isinstance(state, dict) and state.get("_end2end") is True for state in heads),
         )
+
+
+def _classes(names: Any, path: str) -> dict[int, str]:
+    """Names of classes by their number; of a list by the place in it."""
+    if names is not None and not isinstance(names, dict | list | tuple):
+        raise TorchFileError(f"{path}: the names of its classes are {_told(names)}; {USE_ONNX}")
+    pairs = names.items() if isinstance(names, dict) else enumerate(names or ())
+    return {key: name[:_MAX_NAME] for key, name in pairs if type(key) is int and type(name) is str}
 
 
 def build_model(checkpoint: YoloCheckpoint) -> Any:
@@ -162,7 +170,7 @@ def _modules(model: Described, path: str) -> Iterator[tuple[str, Described]]:
         if count > _MAX_MODULES:  # a few shared ones can be nested into very many
             raise TorchFileError(f"{path}: more than {_MAX_MODULES} layers within layers; {USE_ONNX}")
         yield name, module
-        for key, child in _entries(module, "_modules"):
+        for key, child in _entries(module, "_modules", path):
             if not isinstance(child, Described) or depth > _MAX_DEPTH:
                 raise TorchFileError(f"{path}: {name}.{key} is no layer; {USE_ONNX}")
             if name or key == "model":  # beside the layers there may be a loss
@@ -174,18 +182,42 @@ def _class_of(module: Described) -> str:
     return _RENAMED.get(name, name)
 
 
-def _entries(module: Described, group: str) -> list[tuple[str, Any]]:
+def _entries(module: Described, group: str, path: str) -> list[tuple[str, Any]]:
     entries = module.state.get(group) if isinstance(module.state, dict) else None
-    return [(str(key), value) for key, value in (entries or {}).items() if value is not None]
+    if entries is None:
+        return []
+    if not isinstance(entries, dict) or len(entries) > _MAX_ENTRIES:
+        raise TorchFileError(f"{path}: `{group}` of a layer is {_told(entries)}; {USE_ONNX}")
+    for key in entries:
+        if type(key) is not str or len(key) > _MAX_NAME:
+            raise TorchFileError(f"{path}: `{group}` of a layer holds something named {_told(key)}; {USE_ONNX}")
+    return [(key, value) for key, value in entries.items() if value is not None]
+
+
+def _told(value: Any, depth: int = 0) -> str:
+    """A value as a message may repeat it: a few lists within lists can be written out for gigabytes."""
+    if isinstance(value, str):
+        return ascii(value[:60])
+    if isinstance(value, list | tuple) and depth < 2:
+        more = ", ..." if len(value) > 6 else ""
+        return f"[{', '.join(_told(one, depth + 1) for one in value[:6])}{more}]"
+    if value is None or (isinstance(value, bool | int | float) and abs(value) < 1e9):
+        return repr(value)
+    return value.name[:60] if isinstance(value, Described) else f"a value of the kind {type(value).__name__}"
 
 
 def _weights(file: TorchFile, modules: Mapping[str, Described]) -> Iterator[tuple[str, np.ndarray]]:
     # A tensor can claim more values than it keeps; together they are no more than the bytes of the file.
-    left = file.path.stat().st_size
+    path, left, count = str(file.path), file.path.stat().st_size, 0
     for name, module in modules.items():
         hidden = module.state.get("_non_persistent_buffers_set") if isinstance(module.state, dict) else None
-        for key, value in _entries(module, "_parameters") + _entries(module, "_buffers"):
+        if hidden is not None and not isinstance(hidden, set | frozenset | list | tuple):
+            raise TorchFileError(f"{path}: `_non_persistent_buffers_set` is {_told(hidden)}; {USE_ONNX}")
+        for key, value in _entries(module, "_parameters", path) + _entries(module, "_buffers", path):
             if key not in (hidden or ()):
+                count += 1
+                if count > _MAX_WEIGHTS:
+                    raise TorchFileError(f"{path}: more than {_MAX_WEIGHTS} weights; {USE_ONNX}")
                 array = file.array(value, max_values=left)
                 left -= array.size
                 yield f"{name}.{key}".lstrip("."), array.astype(np.float32) if array.dtype.kind == "f" else array
@@ -200,27 +232,27 @@ def _checked_layers(layers: Any, path: str) -> dict[str, Any]:
     if not isinstance(layers, dict):
         raise TorchFileError(f"{path}: it has no list of layers; {USE_ONNX}")
 
-    def is_plain(value: Any, depth: int = 0) -> bool:
-        if isinstance(value, list | tuple):
-            return depth < 3 and len(value) <= _MAX_REPEATS and all(is_plain(one, depth + 1) for one in value)
-        if isinstance(value, str):
-            return value in _WORDS
-        return value is None or (type(value) in (bool, int, float) and abs(value) <= _MAX_NUMBER)
-
-    rows = [row for part in ("backbone", "head") for row in layers.get(part) or ()]
+    rows: list[Any] = []
+    for part in ("backbone", "head"):
+        some = layers.get(part)
+        if some is not None and not isinstance(some, list | tuple):
+            raise TorchFileError(f"{path}: `{part}` of its list of layers is {_told(some)}; {USE_ONNX}")
+        rows += some or ()
     if not rows or len(rows) > _MAX_LAYERS:
         raise TorchFileError(f"{path}: its list has {len(rows)} layers, expected 1 to {_MAX_LAYERS}; {USE_ONNX}")
     for row in rows:
-        if not isinstance(row, list | tuple) or len(row) != 4 or row[2] not in _LAYERS | set(_RENAMED):
-            raise TorchFileError(f"{path}: its list of layers asks for {str(row)[:100]!a}; {USE_ONNX}")
+        is_row = isinstance(row, list | tuple) and len(row) == 4 and isinstance(row[2], str)
+        if not is_row or row[2] not in _LAYERS | set(_RENAMED):
+            raise TorchFileError(f"{path}: its list of layers asks for {_told(row)}; {USE_ONNX}")
         repeats = row[1]
-        if type(repeats) is not int or not 1 <= repeats <= _MAX_REPEATS or not (is_plain(row[0]) and is_plain(row[3])):
-            raise TorchFileError(f"{path}: unknown values in its list of layers, {str(row)[:100]!a}; {USE_ONNX}")
+        if type(repeats) is not int or not 1 <= repeats <= _MAX_REPEATS or not _is_plain([row[0], row[3]]):
+            raise TorchFileError(f"{path}: unknown values in its list of layers, {_told(row)}; {USE_ONNX}")
     if layers.get("activation") is not None:
         raise TorchFileError(
-            f"{path}: it names its activation, {str(layers['activation'])[:60]!a}, as Python text; {USE_ONNX}"
+            f"{path}: it names its activation, {_told(layers['activation'])}, as Python text; {USE_ONNX}"
         )
-    if layers.get("channels", 3) != 3 or layers.get("ch", 3) != 3:
+    channels = [layers.get(key, 3) for key in ("channels", "ch")]
+    if any(type(one) is not int or one != 3 for one in channels):
         raise TorchFileError(f"{path}: its pictures have other than 3 channels; {USE_ONNX}")
     checked = {key: layers[key] for key in _KEYS if key in layers}
     scales = checked.pop("scales", None)
@@ -228,12 +260,33 @@ def _checked_layers(layers: Any, path: str) -> dict[str, Any]:
     if isinstance(scales, dict) and scales:
         scale = scale if isinstance(scale, str) and scale in scales else next(iter(scales))
         numbers = scales[scale]
-        if not re.fullmatch(r"[a-z]?", str(scale)) or not isinstance(numbers, list | tuple) or not is_plain(numbers):
+        is_letter = isinstance(scale, str) and re.fullmatch(r"[a-z]?", scale) is not None
+        if not is_letter or not isinstance(numbers, list | tuple) or not _is_plain(numbers):
             raise TorchFileError(f"{path}: unknown scale of its layers; {USE_ONNX}")
         checked |= {"scales": {scale: list(numbers)}, "scale": scale}
     for key, value in checked.items():
         if key in ("scale", "scales"):
             continue
-        if isinstance(value, str) or not is_plain(value):
-            raise TorchFileError(f"{path}: unknown {key} of its layers, {str(value)[:60]!a}; {USE_ONNX}")
+        if isinstance(value, str) or not _is_plain(value):
+            raise TorchFileError(f"{path}: unknown {key} of its layers, {_told(value)}; {USE_ONNX}")
     return checked | {part: [list(row) for row in layers.get(part) or ()] for part in ("backbone", "head")}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is made of a few small numbers and words, and short lists of them."""
+    waiting, count = [(value, 0)], 0
+    while waiting:
+        one, depth = waiting.pop()
+        count += 1
+        if isinstance(one, list | tuple):
+            if depth > 3 or len(one) > _MAX_REPEATS:
+                return False
+            waiting += [(inner, depth + 1) for inner in one]
+        elif isinstance(one, str):
+            if one not in _WORDS:
+                return False
+        elif one is not None and not (type(one) in (bool, int, float) and abs(one) <= _MAX_NUMBER):
+            return False
+        if count > _MAX_VALUES:
+            return False
+    return True

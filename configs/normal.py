@@ -32,6 +32,7 @@ def _source(detector: str) -> dict[str, object]:
         "keypoints": "auto",  # who measures points in the boxes: blazepose, onnx, detector (YOLO-pose), files
         "keypoints_file": config_dict.placeholder(str),  # RTMPose, RTMW, DWPose, ViTPose; of `files`: JSON or a folder
         "keypoints_layout": config_dict.placeholder(str),  # coco17, ..., or names with commas; by number of points
+        "keypoints_first_frame": config_dict.placeholder(int),  # 0 or 1, of `files` of a video; as the files look
         "heatmaps": "udp",  # or msra: how a model of heatmaps was trained
         "allow_download": False,  # of YOLO weights that are missing
     }

@@ -78,6 +78,18 @@ def kind_of(point: str) -> str | None:
     return None if part is None else part.rpartition("_")[2]
 
 
+def measurer_of(source: str, kind: str) -> str:
+    """What measured a kind of part, of a source with hands by another model (`onnx:rtmpose.onnx; hands: blazepose`)."""
+    body, _, hands = source.partition("; hands: ")
+    return hands if hands and kind == "hand" else body
+
+
+def known_of(calibrations: Calibrations, source: str) -> dict[str, PartCalibration]:
+    """What is known of a source, by kind of part."""
+    found = {kind: calibrations.get(measurer_of(source, kind), {}).get(kind) for kind in KINDS}
+    return {kind: one for kind, one in found.items() if one is not None}
+
+
 def measured(
     confidence: Float[np.ndarray, "N K"], error: Float[np.ndarray, "N K"], layout: layouts.KeypointLayout
 ) -> dict[str, PartCalibration]:

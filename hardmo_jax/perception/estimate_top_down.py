@@ -62,6 +62,7 @@ class TopDownEstimator(PixelSource):
         self._make_tracker = make_tracker
         self._sources = sources_of_points(layout)
         self._is_body = np.array([layouts.part_of(point) == "body" for point in _LAYOUT.points])
+        self._is_hand = np.array([(layouts.part_of(point) or "").endswith("hand") for point in _LAYOUT.points])
 
     def __call__(self, image: np.ndarray) -> list[PersonKeypoints]:
         """People of one picture, best first.
@@ -85,7 +86,8 @@ class TopDownEstimator(PixelSource):
         for index, image in enumerate(frames):
             people = self._people(image, followed)
             if index % self._options.detect_every == 0 or len(people) < len(followed) or not people:
-                people = self._people(image, self._search(image))
+                # Whoever is followed stays, also if the detector has lost sight of them.
+                people = self._people(image, self._search(image), known=people)
             yield tracker.step(self._with_hands(image, people), image)
             # Points of the detector's own come with its boxes alone.
             followed = [] if self._keypoints is None else [_grown(person) for person in people]
@@ -93,9 +95,12 @@ class TopDownEstimator(PixelSource):
     def _search(self, image: np.ndarray) -> list[PersonBox]:
         return self._detector(image, min_score=self._options.min_box_score)[: self._options.max_people]
 
-    def _people(self, image: np.ndarray, boxes: Sequence[PersonBox]) -> list[PersonKeypoints]:
+    def _people(
+        self, image: np.ndarray, boxes: Sequence[PersonBox], *, known: Sequence[PersonKeypoints] = ()
+    ) -> list[PersonKeypoints]:
+        """People in boxes, behind those who are known and without them."""
         found = points_in_boxes(image, boxes, self._keypoints)
-        kept: list[PersonKeypoints] = []
+        kept = list(known)
         for box, points in zip(boxes, found, strict=True):
             person = None if points is None else self._person(image, box, points)
             if person is None:
@@ -103,11 +108,13 @@ class TopDownEstimator(PixelSource):
             others = np.stack([one.bbox for one in kept]) if kept else np.zeros((0, 4))
             if not len(others) or anchors.box_iou(person.bbox, others).max() <= _MAX_IOU:
                 kept.append(person)
-        return kept
+        return kept[: self._options.max_people]
 
     def _person(self, image: np.ndarray, box: PersonBox, found: BoxKeypoints) -> PersonKeypoints | None:
         """A person in the layout of perception; None if too little is sure."""
         points, confidence = in_layout_of_people(found, self._sources)
+        if not self._options.hands:
+            confidence = np.where(self._is_hand, 0, confidence).astype(np.float32)
         is_trusted = confidence >= _TRUSTED
         sure = (confidence[self._is_body] >= 0.5).sum()
         if sure < self._options.min_confident_points or not is_trusted.any():

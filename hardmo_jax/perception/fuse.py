@@ -94,15 +94,27 @@ def same_people(
     if not first or not second:
         return []
     body = np.array([layouts.part_of(point) == "body" for point in layout.points])
-    turned = flips.flip_permutation(layout)
-    apart = np.array(
-        [
-            [min(_distance(one, two, body), _distance(one, two.taking(turned), body)) / side for two in second]
-            for one, side in zip(first, box_sides, strict=True)
-        ]
+    turned = list(flips.flip_permutation(layout))
+    straight, exchanged = (
+        _distances(first, [two.taking(order) for two in second], body) for order in (range(len(layout)), turned)
     )
+    apart = np.minimum(straight, exchanged) / np.asarray(box_sides)[:, None]
     pairs = zip(*optimize.linear_sum_assignment(np.minimum(apart, _FAR)), strict=True)
     return [(int(a), int(b)) for a, b in pairs if apart[a, b] <= most_apart]
+
+
+def _distances(
+    first: Sequence[Seen], second: Sequence[Seen], places: Bool[np.ndarray, "K"]
+) -> Float[np.ndarray, "N M"]:
+    """Mean distance of points that both of a pair saw, pixels; infinite without any."""
+    points = [np.stack([one.keypoints_2d[places] for one in some]).astype(np.float64) for some in (first, second)]
+    seen = [np.stack([one.confidence[places] >= SEEN for one in some]) for some in (first, second)]
+    rows = []
+    for own, own_seen in zip(points[0], seen[0], strict=True):
+        both = own_seen & seen[1]
+        apart = np.where(both, np.linalg.norm(points[1] - own, axis=-1), 0).sum(-1)
+        rows.append(np.where(both.any(-1), apart / np.maximum(both.sum(-1), 1), np.inf))
+    return np.stack(rows)
 
 
 def _distance(one: Seen, two: Seen, places: Bool[np.ndarray, "K"]) -> float:

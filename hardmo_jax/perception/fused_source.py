@@ -9,7 +9,7 @@ import numpy as np
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception import estimate_top_down, fuse
-from hardmo_jax.perception.calibration import Calibrations
+from hardmo_jax.perception.calibration import Calibrations, known_of
 from hardmo_jax.perception.fuse import FusionOptions, Seen
 from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
 from hardmo_jax.perception.people import LAYOUT_NAME, PeopleSource, PersonKeypoints
@@ -87,7 +87,11 @@ class SamePeople:
                 continue
             points, confidence = estimate_top_down.in_layout_of_people(look, self._sources)
             nothing = np.zeros(len(confidence), np.float32)
-            found.append(dataclasses.replace(person, keypoints_2d=points, confidence=confidence, confidence_3d=nothing))
+            found.append(
+                dataclasses.replace(
+                    person, keypoints_2d=points, confidence=confidence, confidence_3d=nothing, source=self.source
+                )
+            )
         return found
 
 
@@ -117,9 +121,9 @@ class FusedSource:
         self._calibrations = calibrations or {}
 
     @property
-    def num_unusable(self) -> int:
-        """Pictures so far of which what one of the sources measured could not be used."""
-        return max(source.num_unusable for source in self._all())
+    def unusable(self) -> frozenset[int | str]:
+        """Pictures so far of which one of the sources measured nothing that could be used."""
+        return frozenset().union(*(source.unusable for source in self._all()))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -169,7 +173,7 @@ class FusedSource:
         """A person with the feet or hands of another sighting."""
         seen, side_length = _seen(body), fuse.box_side(body.bbox)
         theirs = fuse.with_sides_of(seen, _seen(other), _LAYOUT, side_length)
-        calibrations = (self._calibrations.get(sources[0], {}), self._calibrations.get(sources[1], {}))
+        calibrations = (known_of(self._calibrations, sources[0]), known_of(self._calibrations, sources[1]))
         taken = []
         for part in (f"{side}_{kind}" for side in layouts.SIDES):
             made = fuse.with_part_of(seen, theirs, part, _LAYOUT, side_length, self._options, calibrations)

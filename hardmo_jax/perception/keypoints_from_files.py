@@ -5,15 +5,15 @@ a file that cannot be read, one whose picture is of another size, and one most o
 leave their picture without people, and are told (`warnings`).
 """
 
+import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.perception import crops, shots
+from hardmo_jax.perception import crops, frame_numbers, shots
 from hardmo_jax.perception import track as tracking
 from hardmo_jax.perception.keypoint_files import (
     FilePerson,
@@ -35,7 +35,8 @@ _BOX_MARGIN = 0.08
 _OUTSIDE = 0.15
 #: Warnings of one kind that are told.
 _MOST_TOLD = 3
-_FRAME_NUMBER = re.compile(r"[0-9]+")
+#: Numbers of people whom a file that numbers others gives none.
+_UNNUMBERED = 1_000_000
 
 
 class FilePeople:
@@ -46,6 +47,7 @@ class FilePeople:
         path: str | os.PathLike[str],
         *,
         layout: LayoutChoice | None = None,
+        first_frame: int | None = None,
         make_tracker: Callable[[], tracking.PeopleTracker] = tracking.Tracker,
     ) -> None:
         """Open a file, or list a folder.
@@ -54,6 +56,7 @@ class FilePeople:
             path: JSON file, or a folder of them (subfolders are read too): one a picture, called as it, as OpenPose and
                 MMPose write them.
             layout: Of the points, see `keypoint_files.read_keypoint_file`.
+            first_frame: Number that the files give the first frame of a video; None tells by them, see `frame_numbers`.
             make_tracker: Makes whoever follows people whom the files give no numbers.
 
         Raises:
@@ -66,13 +69,14 @@ class FilePeople:
         self.source = f"file:{self._path.name}"
         self._warnings: dict[str, list[str]] = {}
         self._kinds: dict[str, str] = {}
+        self._first_frame = first_frame
         self._num_pictures = self._num_known = 0
-        self.num_unusable = 0
-        """Pictures whose file could not be used."""
+        self._unusable: set[int | str] = set()
+        self._takes_numbers: bool | None = None
         if not self._path.exists():
             raise FileNotFoundError(f"{self._path}: no such file or folder of keypoints")
         self._files: dict[str, pathlib.Path] = {}
-        self._by_number: dict[str, dict[int, list[pathlib.Path]]] = {}
+        self._names_by_frame: tuple[str, dict[int, list[str]]] | None = None
         self._whole: _Index | None = None
         if self._path.is_dir():
             self._files = _files_of(self._path)
@@ -80,7 +84,13 @@ class FilePeople:
                 raise KeypointFileError(f"{self._path}: expected files of keypoints (.json), found none")
         else:
             self._whole = _Index(read_keypoint_file(self._path, layout=layout))
-            self._note_first(self._whole.first_frame)
+            people = self._whole.people
+            self._takes_numbers = bool(people) and all(person.track_id is not None for person in people)
+
+    @property
+    def unusable(self) -> frozenset[int | str]:
+        """Pictures whose keypoints are missing or could not be used; see `people.PeopleSource`."""
+        return frozenset(self._unusable)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -118,7 +128,7 @@ class FilePeople:
         if not found:
             raise missing[0] if missing else KeypointFileError(f"{self._path}: speaks of no picture")
         for error in missing:
-            self.num_unusable += 1
+            self._unusable.add(str(error))
             self._warn("keypoints of pictures that are not there", str(error))
         return tuple(found)
 
@@ -147,43 +157,66 @@ class FilePeople:
             found = self._look_up(frame, is_video=is_video)
             self._num_known += found is not None
             if found is None:
+                self._unusable.add(frame.position)
                 self._warn("no keypoints of some pictures", _name_of(frame, is_video))
             people = [person for one in found or () for person in self._person(one, frame)]
-            if is_video and any(person.track_id is None for person in people):
-                people = tracker.step(people, frame.image)
-            yield people
+            yield self._numbered(people, tracker, frame) if is_video else people
+
+    def _numbered(
+        self, people: list[PersonKeypoints], tracker: tracking.PeopleTracker, frame: Frame
+    ) -> list[PersonKeypoints]:
+        """People of a frame with the numbers that the files give them, or else all with those of the tracker.
+
+        Whoever has none among others that do gets one far above theirs.
+        """
+        if self._takes_numbers is None and people:
+            self._takes_numbers = all(person.track_id is not None for person in people)
+        if not self._takes_numbers:
+            # Frames without anybody count, too: the tracker forgets by them.
+            return tracker.step(people, frame.image)
+        others = tracker.step([person for person in people if person.track_id is None], frame.image)
+        numbers = iter(_UNNUMBERED + (person.track_id or 0) for person in others)
+        return [
+            person if person.track_id is not None else dataclasses.replace(person, track_id=next(numbers))
+            for person in people
+        ]
 
     def _look_up(self, frame: Frame, *, is_video: bool) -> tuple[FilePerson, ...] | None:
         """People of a picture as the file has them; None if it speaks of none or cannot be used."""
         if self._whole is not None:
-            return self._checked(self._whole.find(frame, is_video=is_video), frame, is_video=is_video)
+            by_number = self._frames_of_video(frame) if is_video else None
+            return self._checked(self._whole.find(frame, by_number), frame, is_video=is_video)
         path = self._file_of_frame(frame) if is_video else _file_of_photo(self._files, frame)
         if path is None:
             return None
         try:
             file = read_keypoint_file(path, layout=self._layout)
-        except KeypointFileError as error:
-            self.num_unusable += 1
+        except (KeypointFileError, OSError) as error:
+            self._unusable.add(frame.position)
             self._warn("files of keypoints that cannot be read", str(error))
             return ()
         return self._checked((file.pictures, file.people), frame, is_video=is_video)
 
     def _file_of_frame(self, frame: Frame) -> pathlib.Path | None:
-        """The file of a frame: by the number at the end of its name, behind the name of the video if it has that."""
-        stem, number = frame.source_path.stem, frame.frame_index
-        for name in (f"{stem}_{number:012d}", f"{number:012d}"):
-            if name in self._files:
-                return self._files[name]
-        if stem not in self._by_number:
-            numbered: dict[int, list[pathlib.Path]] = {}
-            for name, path in self._files.items():
-                found = _number_in(name.removeprefix(stem))
-                if found is not None:
-                    numbered.setdefault(found, []).append(path)
-            self._by_number = {stem: numbered}
-            self._note_first(min(numbered, default=0))
-        matches = self._by_number[stem].get(number + _offset(min(self._by_number[stem], default=0)), [])
-        return matches[0] if len(matches) == 1 else None
+        """The file of a frame, by the number at the end of its name."""
+        names = self._frames_of_video(frame).get(frame.frame_index, [])
+        return self._files[names[0]] if len(names) == 1 else None
+
+    def _frames_of_video(self, frame: Frame) -> dict[int, list[str]]:
+        """Names of files or pictures by the frame of the video that they speak of."""
+        stem = frame.source_path.stem
+        if self._names_by_frame is None or self._names_by_frame[0] != stem:
+            try:
+                if self._whole is None:
+                    found, first = frame_numbers.frames_by_number(self._files, stem, self._first_frame)
+                else:
+                    found, first = self._whole.frames(stem, self._first_frame)
+            except frame_numbers.FrameNumberError as error:
+                raise KeypointFileError(f"{self._path}: {error}") from error
+            if first and self._first_frame is None:
+                self._warn("frames are taken to be counted from 1", f"there is none of number 0 in {self._path.name}")
+            self._names_by_frame = (stem, found)
+        return self._names_by_frame[1]
 
     def _checked(
         self,
@@ -200,7 +233,7 @@ class FilePeople:
         for picture in found[0]:
             told = (picture.width, picture.height)
             if None not in told and told != (width, height):
-                self.num_unusable += 1
+                self._unusable.add(frame.position)
                 self._warn(
                     "keypoints measured in pictures of another size are not used",
                     f"{name} has {width} x {height} pixels, the file says {told[0]} x {told[1]}",
@@ -209,7 +242,7 @@ class FilePeople:
         people = tuple(person.in_pixels(width, height) for person in found[1])
         outside = [_share_outside(person, width, height) for person in people]
         if outside and float(np.mean(outside)) > 0.5:
-            self.num_unusable += 1
+            self._unusable.add(frame.position)
             self._warn(
                 "keypoints most of which lie outside of their picture are not used", f"{name}, {width} x {height}"
             )
@@ -225,11 +258,16 @@ class FilePeople:
         """A person as perception hands it on; empty if too little is there."""
         trusted = person.keypoints_2d[person.confidence >= min(_TRUSTED, float(person.confidence.max()))]
         height, width = frame.image.shape[:2]
-        bbox = _box_of_points(trusted) if person.bbox is None else person.bbox
         limits = np.array([width - 1, height - 1, width - 1, height - 1])
-        bbox = np.clip(bbox, 0, limits).astype(np.float32)
+        bbox = np.clip(_box_of_points(trusted), 0, limits).astype(np.float32)
+        if person.bbox is not None:
+            own = np.clip(person.bbox, 0, limits).astype(np.float32)
+            # Many files say [0, 0, 0, 0] of people whose box nobody drew.
+            holds_points = ((trusted >= own[:2]) & (trusted <= own[2:])).all(-1).any()
+            bbox = own if holds_points and (own[2:] - own[:2] >= 1).all() else bbox
         if not (bbox[2:] - bbox[:2] >= 1).all():
-            self._warn("people without size are left out", f"{_name_of(frame, is_video=True)}")
+            self._unusable.add(frame.position)
+            self._warn("people without size are left out", _name_of(frame, is_video=True))
             return []
         side = float((bbox[2:] - bbox[:2]).max())
         middle = (bbox[:2] + bbox[2:]) / 2
@@ -249,10 +287,6 @@ class FilePeople:
             )
         ]
 
-    def _note_first(self, first: int) -> None:
-        if _offset(first):
-            self._warn("frames are counted from 1", f"there is none of number 0 in {self._path.name}")
-
     def _warn(self, kind: str, place: str) -> None:
         self._warnings.setdefault(kind, []).append(place)
 
@@ -261,39 +295,62 @@ class _Index:
     """Pictures of one file that speaks of many."""
 
     def __init__(self, file: KeypointFile) -> None:
+        self._format = file.format
         self._people: dict[FilePicture, list[FilePerson]] = {picture: [] for picture in file.pictures}
         for person in file.people:
             self._people.setdefault(person.picture, []).append(person)
         self._by_name: dict[str, list[FilePicture]] = {}
-        self._by_frame: dict[int, list[FilePicture]] = {}
         for picture in self._people:
             if picture.name is not None:
                 self._by_name.setdefault(pathlib.PurePosixPath(picture.name).name, []).append(picture)
-            if picture.frame_index is not None:
-                self._by_frame.setdefault(picture.frame_index, []).append(picture)
-        self.first_frame = min(self._by_frame, default=0)
+        self._by_key: dict[str, list[FilePicture]] = {}
 
     @property
     def pictures(self) -> tuple[FilePicture, ...]:
         """All, in the order of the file."""
         return tuple(self._people)
 
-    def find(self, frame: Frame, *, is_video: bool) -> tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None:
-        """Entries of a picture, and the people in them; None without any."""
-        pictures = self._by_frame.get(frame.frame_index + _offset(self.first_frame)) if is_video else None
-        if pictures is None and is_video:
-            # Frames written as pictures: the number in their names.
-            pictures = [
-                one
-                for name, ones in self._by_name.items()
-                for one in ones
-                if one.frame_index is None and _number_in(pathlib.PurePosixPath(name).stem) == frame.frame_index
-            ]
-        if pictures is None:
+    @property
+    def people(self) -> tuple[FilePerson, ...]:
+        """All of them."""
+        return tuple(person for people in self._people.values() for person in people)
+
+    def frames(self, stem: str, first_frame: int | None) -> tuple[dict[int, list[str]], int]:
+        """Keys of pictures by the frame of a video, and the number of the first; see `frame_numbers`."""
+        numbered = [picture for picture in self._people if picture.frame_index is not None]
+        if not numbered:
+            self._by_key = {}
+            for name, pictures in self._by_name.items():
+                self._by_key.setdefault(pathlib.PurePosixPath(name).stem, []).extend(pictures)
+            return frame_numbers.frames_by_number(self._by_key, stem, first_frame)
+        # Lists of MMPose hold every frame; others leave out those with nobody, so that 1 may well be the second.
+        if first_frame is None and self._format != "mmpose":
+            first_frame = 0
+        first = frame_numbers.first_number([one.frame_index or 0 for one in numbered], (), first_frame)
+        found: dict[int, list[str]] = {}
+        for place, picture in enumerate(numbered):
+            key = str(place)
+            self._by_key[key] = [picture]
+            found.setdefault((picture.frame_index or 0) - first, []).append(key)
+        return found, first
+
+    def find(
+        self, frame: Frame, by_number: dict[int, list[str]] | None
+    ) -> tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None:
+        """Entries of a picture, and the people in them; None without any.
+
+        Args:
+            frame: The picture.
+            by_number: Of a video, what `frames` gave.
+        """
+        if by_number is not None:
+            pictures = [one for key in by_number.get(frame.frame_index, []) for one in self._by_key[key]]
+        else:
             path = frame.source_path
-            pictures = self._by_name.get(path.name) or self._by_name.get(path.stem)
-            pictures = pictures or (self._by_name.get(path.stem.lstrip("0") or "0") if path.stem.isdecimal() else None)
-            if pictures is not None and len(pictures) > 1:
+            pictures = self._by_name.get(path.name) or self._by_name.get(path.stem) or []
+            if not pictures and path.stem.isdecimal():
+                pictures = self._by_name.get(path.stem.lstrip("0") or "0", [])
+            if len(pictures) > 1:
                 # Of pictures of one name that one in the same folder.
                 depth = {one: _common_end(pathlib.PurePosixPath(one.name or "").parts, path.parts) for one in pictures}
                 pictures = [one for one in pictures if depth[one] == max(depth.values())]
@@ -307,7 +364,7 @@ def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     found: dict[str, pathlib.Path] = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: natural_key(path.as_posix())):
         name = path.stem.removesuffix("_keypoints")
-        if path.name.startswith("."):
+        if path.name.startswith(".") or not path.is_file():
             continue
         if name in found:
             raise KeypointFileError(f"{folder}: two files for one picture: {found[name].name} and {path.name}")
@@ -317,17 +374,6 @@ def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _file_of_photo(files: dict[str, pathlib.Path], frame: Frame) -> pathlib.Path | None:
     return files.get(frame.source_path.stem) or files.get(frame.source_path.name)
-
-
-def _offset(first_number: int) -> int:
-    """What to add to the number of a frame: programs that write every frame count from 0 or from 1."""
-    return 1 if first_number == 1 else 0
-
-
-def _number_in(text: str) -> int | None:
-    """The last number in a name."""
-    numbers = _FRAME_NUMBER.findall(text)
-    return int(numbers[-1][:18]) if numbers else None
 
 
 def _common_end(first: tuple[str, ...], second: tuple[str, ...]) -> int:

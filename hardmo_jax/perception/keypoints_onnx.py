@@ -163,8 +163,11 @@ class OnnxKeypointModel:
         if not along_x:
             return values
         values = values[..., ::-1]
-        if self.kind == "heatmaps":
+        if self.kind == "heatmaps" and self._heatmaps == "udp":
             return values
+        if self.kind == "heatmaps":
+            # Cell c is pixel 4 c, whose mirror image is 3 pixels beyond that of the last cell less c: all but a cell.
+            return np.concatenate([values[..., :1], values[..., :-1]], axis=-1)
         # Bin b of n a pixel is at b / n: in the mirror (width - 1) n - b, not the last bin less b.
         late = values.shape[-1] // self._size[0] - 1
         return np.concatenate([values[..., late:], np.zeros_like(values[..., :late])], axis=-1)

@@ -55,18 +55,29 @@ def load_source(
     if not parts:
         return bodies
     known = {} if options.calibration is None else calibration.read_calibrations(options.calibration)
+    for kind, part in parts.items() if known else ():
+        lacking = [one for one in (bodies.source, part.source) if kind not in calibration.known_of(known, one)]
+        # Files are named by what they hold, which shows when they are read.
+        if lacking and not any(one.startswith("file:") for one in lacking):
+            raise SourceError(
+                f"{options.calibration}: says nothing of {kind}s by {' and '.join(lacking)}; it knows "
+                f"{', '.join(known)}; measure with `python -m tools.calibrate`"
+            )
     return FusedSource(bodies, parts, options=options.fusion, calibrations=known)
 
 
-def own_files(options: PerceptionOptions, folder: str | os.PathLike[str]) -> tuple[pathlib.Path, ...]:
+def own_files(
+    options: PerceptionOptions, folder: str | os.PathLike[str], *, with_bodies: bool = True
+) -> tuple[pathlib.Path, ...]:
     """Files of the user's that the sources of options rest on.
 
     Args:
         options: Of all sources.
         folder: Of the model files, where weights may lie.
+        with_bodies: Whether the source of bodies is one of them, and not given otherwise.
     """
     found: dict[pathlib.Path, None] = {}
-    for asked in (options, options.feet_from, options.hands_from):
+    for asked in (*([options] if with_bodies else []), options.feet_from, options.hands_from):
         if asked.keypoints_file is not None:
             found[pathlib.Path(asked.keypoints_file)] = None
         if asked.detector != "same" and detector_of(asked, folder) == "yolo":
@@ -113,7 +124,10 @@ def _one_source(folder: str | os.PathLike[str], asked: SourceOptions, options: P
     detector = detector_of(asked, folder)
     if detector == "files":
         return FilePeople(
-            asked.keypoints_file or "", layout=layout_choice(asked.keypoints_layout), make_tracker=make_tracker
+            asked.keypoints_file or "",
+            layout=layout_choice(asked.keypoints_layout),
+            first_frame=asked.keypoints_first_frame,
+            make_tracker=make_tracker,
         )
     boxes = _boxes(folder, detector, asked, options)
     wants = asked.keypoints
@@ -127,7 +141,8 @@ def _one_source(folder: str | os.PathLike[str], asked: SourceOptions, options: P
                 "keypoints of the detector itself need a YOLO-pose, as in --config.perception.detector=yolo "
                 "--config.perception.detector_file=yolo11m-pose.pt"
             )
-        name = f"{detector}:{pathlib.Path(asked.detector_file or 'pose').name}"
+        file = _name_of_weights(asked, folder) if detector == "yolo" else asked.detector_file
+        name = f"{detector}:{pathlib.Path(file or '').name}"
         return TopDownEstimator(
             boxes, None, options, name=name, hands=_hands(folder, options), make_tracker=make_tracker
         )

@@ -52,8 +52,9 @@ class PeopleSource(Protocol):
     """What measures the keypoints, as labels say it."""
 
     @property
-    def num_unusable(self) -> int:
-        """Pictures so far of which what was measured could not be used."""
+    def unusable(self) -> frozenset[int | str]:
+        """Pictures so far of which nothing was measured, or nothing that could be used: their position, or what is said
+        of a picture that is not there."""
         ...
 
     @property
@@ -78,9 +79,9 @@ class PixelSource(abc.ABC):
     """What measures the keypoints, as labels say it."""
 
     @property
-    def num_unusable(self) -> int:
+    def unusable(self) -> frozenset[int | str]:
         """None: pixels can always be looked at."""
-        return 0
+        return frozenset()
 
     @property
     def warnings(self) -> tuple[str, ...]:

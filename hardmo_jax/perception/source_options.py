@@ -36,6 +36,8 @@ class SourceOptions:
     """A top-down model (RTMPose, RTMW, DWPose, ViTPose: `.onnx`). Of `files`: a JSON file, or a folder of them."""
     keypoints_layout: str | None = None
     """Of its points: the name of a layout, or names of points with commas between; None goes by their number."""
+    keypoints_first_frame: int | None = None
+    """Number that `files` give the first frame of a video; None tells by the files."""
     heatmaps: Heatmaps = "udp"
     """How a model of heatmaps was trained: `udp` (ViTPose, newer HRNet) or `msra` (older HRNet)."""
     allow_download: bool = False
@@ -59,12 +61,36 @@ class SourceOptions:
                 "the detector `files` needs a `keypoints_file`: a JSON file or a folder, as in "
                 "--config.perception.detector=files --config.perception.keypoints_file=openpose_json"
             )
+        if self.detector == "files" and self.keypoints not in ("auto", "files"):
+            raise ValueError(f"the detector `files` brings keypoints, and none by {self.keypoints!r} are measured then")
+        if self.keypoints in ("blazepose", "detector") and self.keypoints_file is not None:
+            raise ValueError(f"keypoints by {self.keypoints!r} have no `keypoints_file`; leave one of the two out")
+        if (
+            self.keypoints_file is not None
+            and self.keypoints_file.lower().endswith(".json")
+            and self.detector != "files"
+        ):
+            raise ValueError(
+                f"{self.keypoints_file} holds keypoints that were measured already: say "
+                "--config.perception.detector=files"
+            )
+        if self.keypoints_layout is not None and self.keypoints_file is None and not self._may_lack_file:
+            raise ValueError("`keypoints_layout` is that of a `keypoints_file`, which is not given")
+        if self.heatmaps not in get_args(Heatmaps):
+            raise ValueError(f"`heatmaps` must be one of {', '.join(get_args(Heatmaps))}, got {self.heatmaps!r}")
+        if self.allow_download and self.detector not in ("yolo", "auto"):
+            raise ValueError(f"`allow_download` is for weights of the detector `yolo`, and not for {self.detector!r}")
         if (self.keypoints == "files") and self.detector != "files":
             raise ValueError("keypoints of `files` come with their people: say --config.perception.detector=files")
         if self.keypoints == "onnx" and self.keypoints_file is None:
             raise ValueError(
                 "keypoints by `onnx` need a `keypoints_file`, as in --config.perception.keypoints_file=a.onnx"
             )
+
+    @property
+    def _may_lack_file(self) -> bool:
+        """Whether keypoints may come from a file that is the input itself."""
+        return True
 
     @property
     def suffix_of_detector(self) -> Literal["onnx", "yolo"] | None:
@@ -80,6 +106,18 @@ class PartSourceOptions(SourceOptions):
     detector: PartDetector = "same"
     """As in `SourceOptions`; `same`: the people who were found already. Feet or hands come with the body then, or from
     the model `keypoints_file` in the same boxes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.detector == "same" and self.keypoints not in ("auto", "onnx"):
+            raise ValueError(
+                f"keypoints by {self.keypoints!r} need a `detector` of their own here, as in "
+                "--config.perception.hands_from.detector=blazepose"
+            )
+
+    @property
+    def _may_lack_file(self) -> bool:
+        return False
 
     @property
     def is_asked(self) -> bool:
@@ -110,18 +148,18 @@ class PerceptionOptions(SourceOptions):
     overhang: float = 0.45
     """Part of a square by which the outer ones reach over the edge of the picture."""
     turned: str = "when_empty"
-    """Whether the search is repeated on the picture turned by 90, 180 and 270 degrees (people upside down)."""
+    """Whether BlazePose searches the picture turned by 90, 180 and 270 degrees, too (people upside down)."""
     min_detector_score: float = 0.3
     """Score of the packaged detector below which a find is not looked at."""
     min_box_score: float = 0.25
     """The same of detectors of boxes: what YOLO takes, and with it RTMDet-nano finds all annotated people of the photos
     of docs/perception.md. The model of keypoints has the last word."""
     min_score: float = 0.35
-    """Score below which a person is dropped."""
+    """Score below which BlazePose drops a person. Boxes have `min_box_score`, and files no say in it."""
     min_confident_points: int = 4
     """Body points of confidence 0.5 below which a person is dropped."""
     max_people: int = 32
-    """People a picture; the best are kept."""
+    """People a picture; the best are kept. All of files are."""
     extra_looks: int = 2
     """Looks at a person beyond the plain and the mirrored one: steadier points and honester confidence for one
     more run of the model each. Of a top-down model: whether it looks at the mirrored crop, too."""
@@ -138,6 +176,11 @@ class PerceptionOptions(SourceOptions):
         super().__post_init__()
         if self.detector == "same":
             raise ValueError(f"`detector` must be one of {', '.join(get_args(Detector))}, got 'same'")
+        if self.calibration is not None and not (self.feet_from.is_asked or self.hands_from.is_asked):
+            raise ValueError(
+                "`calibration` says which source is better at feet or hands: name another one by `feet_from` or "
+                "`hands_from`"
+            )
         if self.turned not in TURN_CHOICES:
             raise ValueError(f"`turned` must be one of {', '.join(TURN_CHOICES)}, got {self.turned!r}")
         if self.tracker not in get_args(TrackerName):

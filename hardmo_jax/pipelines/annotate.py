@@ -198,9 +198,16 @@ def annotate(
         check_track_options(weights_of_frames(options.fit))
     files = None
     if media.kind == "keypoints":
+        if options.perception.detector != "auto" or options.perception.keypoints_file is not None:
+            raise load_source.SourceError(
+                f"{source} holds keypoints, so nobody is looked for in its photos; pass the photos as --input to have "
+                "a detector look at them"
+            )
         files = FilePeople(media.path, layout=layout_choice(options.perception.keypoints_layout))
         media = media.with_photos(files.photos())
     people_source = load_source.load_source(model_folder, options.perception, bodies=files)
+    for own in load_source.own_files(options.perception, model_folder, with_bodies=files is None):
+        record.add_file(own.name, own)
     renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
 
     # Work goes into a folder beside the goal and is moved there when it is complete: a run that fails or is
@@ -303,15 +310,13 @@ def _annotate_into(
     for name, file in model_files.MODEL_FILES.items():
         if name not in model_files.missing_models(model_folder):
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
-    for own in load_source.own_files(options.perception, model_folder):
-        record.add_file(own.name, own)
     if media.kind == "video":
         record.add("cuts", [picture.frame_index for picture in pictures if picture.starts_shot])
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
     advice = advice_if_nobody(people_source.source, options.perception)
     if left_out.num_people:
         advice = f"{left_out.phrase}; --config.quality.drop=() keeps them"
-    num_unusable = num_unread + people_source.num_unusable
+    num_unusable = num_unread + len(people_source.unusable)
     summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice, left_out, num_unusable)
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled,

@@ -41,7 +41,7 @@ class Replayed:
 
     def __init__(self, source: str, people: Sequence[list[PersonKeypoints]]) -> None:
         self.source, self._people = source, people
-        self.num_unusable = 0
+        self.unusable: frozenset[int | str] = frozenset()
         self.warnings: tuple[str, ...] = ()
 
     def people_of(self, frames: Iterable[Frame], *, is_video: bool) -> Iterator[list[PersonKeypoints]]:

@@ -11,7 +11,13 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.metrics import keypoints as keypoint_metrics
 from hardmo_jax.perception import calibration, fuse, load_source, video
 from hardmo_jax.perception.fuse import Seen
-from hardmo_jax.perception.keypoint_files import KeypointFileError, find_photo, read_keypoint_file
+from hardmo_jax.perception.keypoint_files import (
+    FilePerson,
+    FilePicture,
+    KeypointFileError,
+    find_photo,
+    read_keypoint_file,
+)
 from hardmo_jax.perception.people import LAYOUT_NAME, PeopleSource, PersonKeypoints
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.perception.video import Frame
@@ -94,6 +100,9 @@ def pictures_of_file(path: str | os.PathLike[str]) -> Iterator[KnownPicture]:
     path = pathlib.Path(path)
     file = read_keypoint_file(path)
     num_found, missing = 0, None
+    people_of: dict[FilePicture, list[FilePerson]] = {}
+    for person in file.people:
+        people_of.setdefault(person.picture, []).append(person)
     for picture in file.pictures:
         try:
             photo = find_photo(path, picture.name)
@@ -103,7 +112,7 @@ def pictures_of_file(path: str | os.PathLike[str]) -> Iterator[KnownPicture]:
         num_found += 1
         frame = next(iter(video.open_media(photo).frames()))
         height, width = frame.image.shape[:2]
-        own = [person.in_pixels(width, height) for person in file.people if person.picture == picture]
+        own = [person.in_pixels(width, height) for person in people_of.get(picture, [])]
         people = tuple(KnownPerson(keypoints_2d=one.keypoints_2d, confidence=one.confidence) for one in own)
         yield KnownPicture(frame=dataclasses.replace(frame, position=num_found - 1), people=people)
     if not num_found:
@@ -127,11 +136,12 @@ def errors_of_source(source: PeopleSource, pictures: Iterable[KnownPicture]) -> 
     distances, confidences, num_found, num_others = [], [], 0, 0
     name = source.source
     for found in source.people_of(frames(), is_video=False):
-        for known, person in _pairs(truths[-1], found):
+        pairs = _pairs(truths[-1], found)
+        for known, person in pairs:
             distances.append(_distances(known, person))
             confidences.append(np.zeros(len(_LAYOUT)) if person is None else person.confidence)
             num_found += person is not None
-        num_others += len(found) - sum(person is not None for _, person in _pairs(truths[-1], found))
+        num_others += len(found) - sum(person is not None for _, person in pairs)
         name = next((person.source for person in found if person.source is not None), name)
     size = (0, len(_LAYOUT))
     return SourceErrors(
@@ -184,13 +194,11 @@ def calibrate_source(
     report = progress or (lambda stage, done, total: None)
     kept = calibration.read_calibrations(output) if output.exists() else {}
     source = load_source.load_source(model_folder, options)
-    total = len(read_keypoint_file(truth).pictures)
 
     def told() -> Iterator[KnownPicture]:
         for place, picture in enumerate(pictures_of_file(truth)):
-            report("measure", place, total)
+            report("measure", place, None)
             yield picture
-        report("measure", total, total)
 
     errors = errors_of_source(source, told())
     found = errors.calibrated()
@@ -199,7 +207,9 @@ def calibrate_source(
             f"{truth}: {errors.num_found} of {len(errors.distance)} people were found, with too few points to measure "
             "by; give more pictures"
         )
-    calibration.write_calibrations(output, {**kept, errors.source: found})
+    for kind, own in found.items():
+        kept.setdefault(calibration.measurer_of(errors.source, kind), {})[kind] = own
+    calibration.write_calibrations(output, kept)
     return MeasuredSource(errors=errors, calibrations=found)
 
 

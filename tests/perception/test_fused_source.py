@@ -36,8 +36,8 @@ def person(points, confidence=0.9, **fields):
 class Told:
     """A source that says what it was told, and remembers what it was shown."""
 
-    def __init__(self, source, people_by_frame, num_unusable=0):
-        self.source, self._people, self.seen, self.num_unusable = source, people_by_frame, [], num_unusable
+    def __init__(self, source, people_by_frame, unusable=()):
+        self.source, self._people, self.seen, self.unusable = source, people_by_frame, [], frozenset(unusable)
 
     @property
     def warnings(self):
@@ -67,8 +67,10 @@ def moved(points, part, by):
 def test_hands_of_one_and_feet_of_another_on_the_body_of_a_third():
     base = [standing(300), standing(700)]
     bodies = Told("b", [[person(base[0]), person(base[1])], [person(base[0])], []])
-    hands = Told("h", [[person(moved(base[1], "left_hand", 6)), person(moved(base[0], "left_hand", 5))], [], []], 2)
-    feet = Told("f", [[person(moved(base[0], "right_foot", 4))], [person(moved(base[0], "right_foot", 3))], []])
+    hands = Told(
+        "h", [[person(moved(base[1], "left_hand", 6)), person(moved(base[0], "left_hand", 5))], [], []], (1, 2)
+    )
+    feet = Told("f", [[person(moved(base[0], "right_foot", 4))], [person(moved(base[0], "right_foot", 3))], []], (2,))
     fused = FusedSource(bodies, {"foot": OtherPeople(feet), "hand": OtherPeople(hands)}, options=FusionOptions())
     found = list(fused.people_of(iter(frames(3)), is_video=True))
     assert [len(people) for people in found] == [2, 1, 0]
@@ -82,7 +84,7 @@ def test_hands_of_one_and_feet_of_another_on_the_body_of_a_third():
     np.testing.assert_array_equal(first.confidence_3d == 0, IS["left_hand"] | IS["right_foot"])
     for source in (bodies, hands, feet):
         assert source.seen == [(0, True), (1, True), (2, True), "end"]
-    assert fused.num_unusable == 2
+    assert fused.unusable == {1, 2}
     assert fused.warnings == ("b was asked", "f was asked", "h was asked")
 
 
@@ -120,11 +122,11 @@ def test_a_model_may_look_into_the_boxes_of_the_people_who_were_found(tmp_path):
     image = frame.image.copy()
     image[foot[1] - 2 : foot[1] + 3, foot[0] - 2 : foot[0] + 3] = 255
     model = OnnxKeypointModel(handmade_onnx.simcc(tmp_path / "feet.onnx", count=23))
-    bodies = Told("b", [[person(base, np.float32(0.9))]])
+    bodies = Told("b", [[person(base, np.float32(0.9), source="file:coco17")]])
     options = FusionOptions(most_base_apart=0.2)
     fused = FusedSource(bodies, {"foot": SamePeople(model)}, options=options)
     ((found,),) = fused.people_of(iter([dataclasses.replace(frame, image=image)]), is_video=False)
-    assert found.source == "b; left_foot: onnx:feet.onnx"
+    assert found.source == "file:coco17; left_foot: onnx:feet.onnx"
     np.testing.assert_allclose(found.keypoints_2d[IS["left_foot"]], np.broadcast_to(foot, (3, 2)), atol=4)
     np.testing.assert_array_equal(found.keypoints_2d[~IS["left_foot"]], base[~IS["left_foot"]])
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_photos_are_found_by_their_names(tmp_path):
     assert found[1][0].source == "file:openpose25"
     assert found[1][0].score is None
     assert source.warnings == ()
-    assert source.num_unusable == 0
+    assert not source.unusable
 
 
 def test_frames_are_found_by_the_number_in_names_and_followed(tmp_path):
@@ -70,16 +71,106 @@ def test_frames_are_found_by_the_number_in_names_and_followed(tmp_path):
     assert source.warnings == ("no keypoints of some pictures (clip.mp4 frame 2)",)
 
 
+def _x_of_frames(source, count, video="clip.mp4"):
+    """Where people are in each frame; they stand at 100 times the number that the file tells."""
+    found = people_of(source, [frame(video, index) for index in range(count)], is_video=True)
+    return [[round(float(one.keypoints_2d[0, 0])) for one in people] for people in found]
+
+
 def test_frames_that_are_counted_from_one_are_moved_and_told(tmp_path):
-    for index in (1, 2):
+    for index in (1, 2, 3):
         write(tmp_path / f"frame_{index:06d}.json", openpose(pose(100 * index)))
-    entries = [{"frame_id": index, "instances": []} for index in (1, 2)]
-    for source in (FilePeople(tmp_path), FilePeople(write(tmp_path / "other" / "r.json", entries))):
-        found = people_of(source, [frame("clip.mp4", index) for index in (0, 1)], is_video=True)
-        assert len(source.warnings) == 1
-        assert "counted from 1" in source.warnings[0]
-        if source.source == f"file:{tmp_path.name}":
-            assert [people[0].keypoints_2d[0, 0] for people in found] == [100, 200]
+    source = FilePeople(tmp_path)
+    assert _x_of_frames(source, 3) == [[100], [200], [300]]
+    assert "counted from 1" in source.warnings[0]
+    said = FilePeople(tmp_path, first_frame=0)
+    assert _x_of_frames(said, 4) == [[], [100], [200], [300]]
+    assert said.unusable == {0}
+
+
+def test_frames_of_openpose_are_counted_from_zero_whatever_is_missing(tmp_path):
+    """Nobody was in the first frame, or its file is lost: no other frame takes its place."""
+    for index in (1, 2, 4):
+        write(tmp_path / f"clip_{index:012d}_keypoints.json", openpose(pose(100 * index)))
+    source = FilePeople(tmp_path)
+    assert _x_of_frames(source, 5) == [[], [100], [200], [], [400]]
+    assert source.unusable == {0, 3}
+
+
+def test_lists_that_leave_out_empty_frames_are_counted_from_zero(tmp_path):
+    entries = [{"image_id": f"{index}.jpg", "category_id": 1, "keypoints": pose(100 * index, count=17), "score": 2.0,
+                "box": [90, 90, 60, 200], "idx": 0} for index in (1, 2, 3)]  # fmt: skip
+    assert _x_of_frames(FilePeople(write(tmp_path / "a.json", entries)), 4) == [[], [100], [200], [300]]
+
+
+def test_demos_of_mmpose_count_from_one(tmp_path):
+    def instances(index):
+        rows = np.array(pose(100 * index, count=17)).reshape(-1, 3)
+        return [{"keypoints": rows[:, :2].tolist(), "keypoint_scores": rows[:, 2].tolist()}]
+
+    entries = [{"frame_id": index, "instances": instances(index)} for index in (1, 2, 3)]
+    assert _x_of_frames(FilePeople(write(tmp_path / "a.json", entries)), 3) == [[100], [200], [300]]
+
+
+def test_frames_in_a_coco_file_are_found_by_the_numbers_in_their_names(tmp_path):
+    images = [{"id": index, "file_name": f"frame_{index:06d}.jpg"} for index in (1, 2, 3)]
+    annotations = [{"id": index, "image_id": index, "keypoints": [100 * index, 50, 2] * 16 + [100 * index, 90, 2]}
+                   for index in (1, 2, 3)]  # fmt: skip
+    path = write(tmp_path / "c.json", {"images": images, "annotations": annotations})
+    assert _x_of_frames(FilePeople(path), 3) == [[100], [200], [300]]
+
+
+def test_files_of_another_video_are_not_taken(tmp_path):
+    for name, x in (("clip_000000000000", 100), ("clip2_000000000001", 400), ("clip_000000000002", 300)):
+        write(tmp_path / f"{name}_keypoints.json", openpose(pose(x)))
+    source = FilePeople(tmp_path)
+    assert _x_of_frames(source, 3) == [[100], [], [300]]
+    with pytest.raises(KeypointFileError, match="give the files of one video"):
+        _x_of_frames(FilePeople(tmp_path), 3, video="other.mp4")
+
+
+def test_thousands_of_frames_are_looked_up_at_once(tmp_path):
+    images = [{"id": index, "file_name": f"f{index}.jpg"} for index in range(20_000)]
+    source = FilePeople(write(tmp_path / "c.json", {"images": images, "annotations": []}))
+    start = time.perf_counter()
+    assert sum(map(len, people_of(source, [frame("clip.mp4", index, (8, 8)) for index in range(20_000)], True))) == 0
+    assert time.perf_counter() - start < 20, "half an hour if each looked at all"
+
+
+def test_long_absences_end_a_track(tmp_path):
+    for index in range(200):
+        people = [pose(100)] if index < 2 or index > 197 else []
+        write(tmp_path / f"clip_{index:012d}_keypoints.json", openpose(*people))
+    found = people_of(FilePeople(tmp_path), [frame("clip.mp4", index) for index in range(200)], is_video=True)
+    numbers = [one.track_id for people in found for one in people]
+    assert numbers == [0, 0, 1, 1]
+
+
+def test_numbers_of_the_file_are_kept_beside_people_without(tmp_path):
+    ids = [[5, 6], [5, -1], [5, 6]]
+    for index, own in enumerate(ids):
+        entries = [{"person_id": [number], "pose_keypoints_2d": pose(100 + 200 * place)}
+                   for place, number in enumerate(own)]  # fmt: skip
+        write(tmp_path / f"clip_{index:012d}_keypoints.json", {"people": entries})
+    found = people_of(FilePeople(tmp_path), [frame("clip.mp4", index) for index in range(3)], is_video=True)
+    numbers = [[one.track_id for one in people] for people in found]
+    assert numbers[0] == numbers[2] == [5, 6]
+    assert numbers[1][0] == 5
+    assert numbers[1][1] not in (5, 6)
+
+
+def test_an_empty_box_costs_nobody_and_that_of_the_points_is_taken(tmp_path):
+    annotation = {"id": 1, "image_id": 1, "keypoints": pose(100, confidence=2, count=17), "bbox": [0, 0, 0, 0]}
+    path = write(tmp_path / "c.json", {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [annotation]})
+    ((person,),) = people_of(FilePeople(path), [frame("a.jpg")])
+    assert (person.bbox[2:] - person.bbox[:2] > 10).all()
+
+
+def test_odd_entries_of_a_folder_cost_nothing(tmp_path):
+    write(tmp_path / "a.json", openpose(pose()))
+    (tmp_path / "b.json").mkdir()
+    (tmp_path / "c.json").symlink_to(tmp_path / "gone.json")
+    assert [len(people) for people in people_of(FilePeople(tmp_path), [frame("a.jpg"), frame("b.jpg")])] == [1, 0]
 
 
 def test_one_file_may_speak_of_all_frames_and_number_its_people(tmp_path):
@@ -110,7 +201,7 @@ def test_a_picture_of_another_size_is_not_used_and_the_rest_is(tmp_path):
     source = FilePeople(write(tmp_path / "c.json", {"images": images, "annotations": annotations}))
     found = people_of(source, [frame("a.jpg"), frame("b.jpg")])
     assert [len(people) for people in found] == [0, 1]
-    assert source.num_unusable == 1
+    assert len(source.unusable) == 1
     assert "a.jpg has 640 x 480 pixels, the file says 1280 x 960" in source.warnings[0]
 
 
@@ -118,7 +209,7 @@ def test_points_outside_of_the_picture_are_those_of_another_one(tmp_path):
     write(tmp_path / "a.json", openpose(pose(1800)))
     source = FilePeople(tmp_path)
     assert people_of(source, [frame("a.jpg")]) == [[]]
-    assert source.num_unusable == 1
+    assert len(source.unusable) == 1
     assert "outside of their picture" in source.warnings[0]
 
 
@@ -127,7 +218,7 @@ def test_a_damaged_file_costs_its_picture_alone(tmp_path):
     write(tmp_path / "b.json", openpose(pose()))
     source = FilePeople(tmp_path)
     assert [len(people) for people in people_of(source, [frame("a.jpg"), frame("b.jpg")])] == [0, 1]
-    assert source.num_unusable == 1
+    assert len(source.unusable) == 1
     assert "expected JSON" in source.warnings[0]
 
 
@@ -183,7 +274,7 @@ def test_photos_beside_the_file_and_those_that_are_missing(tmp_path):
     (tmp_path / "a.jpg").touch()
     source = FilePeople(path)
     assert source.photos() == (tmp_path / "a.jpg",)
-    assert source.num_unusable == 1
+    assert len(source.unusable) == 1
     assert "b.jpg" in source.warnings[0]
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(KeypointFileError, match=r"no picture 'a\.jpg'"):

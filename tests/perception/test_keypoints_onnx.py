@@ -152,3 +152,22 @@ def test_points_of_ones_own_are_named_with_commas(tmp_path):
     path = handmade_onnx.simcc(tmp_path / "m.onnx", count=3)
     model = OnnxKeypointModel(path, layout="left_wrist, right_wrist, _spare", mirrored_too=True)
     assert model.layout.points == ("left_wrist", "right_wrist", "_spare")
+
+
+def test_the_mirrored_look_at_older_heatmaps_agrees_with_the_plain_one(tmp_path):
+    """An ideal model: a cell is the brightest of its four pixels, drawn about the cell nearest to it."""
+    model = OnnxKeypointModel(handmade_onnx.heatmaps(tmp_path / "m.onnx"), heatmaps="msra")
+    places = np.arange(30, 160)
+    cells = np.floor(places / 4 + 0.5)
+    x = np.arange(48)
+
+    def maps(cells):
+        row = np.exp(-0.5 * (x - cells[:, None]) ** 2 / 4)
+        return np.repeat(row[:, None, None, :], 64, axis=2).repeat(17, axis=1).astype(np.float32)
+
+    mirrored_cells = np.floor((191 - places) / 4 + 0.5)
+    plain, turned = maps(cells), model._turned_back(maps(mirrored_cells), along_x=True)
+    found, _ = keypoints_onnx._from_heatmaps((plain + turned) / 2, (192, 256), "msra")
+    alone, _ = keypoints_onnx._from_heatmaps(plain, (192, 256), "msra")
+    assert abs((alone[:, 0, 0] - places).mean()) < 0.6
+    assert abs((found[:, 0, 0] - places).mean()) < 0.6

@@ -278,6 +278,7 @@ def test_files_of_a_video_in_place_of_a_detector(tmp_path, truth):
     assert rows[3].status == "FILLED"
     assert all(row.is_usable for row in rows)
     assert summary.warnings[0] == "no keypoints of some pictures (clip.mp4 frame 3)"
+    assert summary.num_unusable == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.json").write_text('{"people": []}')
     with pytest.raises(KeypointFileError, match="none of the 6 pictures"):

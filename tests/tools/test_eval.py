@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 
 from hardmo_jax.data import hard_set
+from tests.tools.command_line import ROOT, run_each
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CONFIG = f"--config={ROOT / 'configs' / 'eval.py'}:smoke"
 
 
@@ -76,42 +75,36 @@ def test_predictions_are_scored_and_compared(synthetic):
     cwd, _ = synthetic
     protocol = "--config.protocol=smpl24"
     good, bad = truth_file(cwd, "good.npz", noise=0.005), truth_file(cwd, "bad.npz", noise=0.05)
-    done = run("eval", CONFIG, protocol, f"--predictions={good},{bad}", cwd=cwd, data=cwd)
-    assert done.returncode == 0, done.stderr
-    results = json.loads((cwd / "out" / "eval" / "evaluation.json").read_text())["results"]
+    lines = [
+        (CONFIG, protocol, f"--{what}={good},{bad}", f"--output_dir={cwd / what}")
+        for what in ("predictions", "compare")
+    ]
+    scored, compared = run_each("eval", lines, cwd=cwd, environment={"HARDMO_DATA": str(cwd)})
+    assert scored.returncode == 0, scored.stderr
+    results = json.loads((cwd / "predictions" / "evaluation.json").read_text())["results"]
     errors = {entry["method"]: entry["metrics"]["mpjpe/joints_24"] for entry in results}
     assert errors["good.npz"] < 0.02 < errors["bad.npz"]
-    done = run("eval", CONFIG, protocol, f"--compare={good},{bad}", cwd=cwd, data=cwd)
-    assert done.returncode == 0, done.stderr
-    assert "good.npz is better" in done.stdout
+    assert compared.returncode == 0, compared.stderr
+    assert "good.npz is better" in compared.stdout
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"scale": 1000.0}, "millimetres"),
-        ({"rows": slice(0, 0)}, "there are no predictions"),
-    ],
-)
-def test_bad_predictions_end_in_one_line(synthetic, change, words):
+def test_bad_predictions_and_wrong_arguments_end_in_one_line(synthetic):
     cwd, _ = synthetic
-    path = truth_file(cwd, "wrong.npz", **change)
-    done = run("eval", CONFIG, "--config.protocol=smpl24", f"--predictions={path}", cwd=cwd, data=cwd)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_wrong_arguments_end_in_one_line(synthetic):
-    cwd, _ = synthetic
-    for arguments, words in (
-        (("--compare=default",), "two names or more"),
-        (("--predictions=absent.npz",), "no such file"),
-        (("--benchmark=nowhere",), "holds no finished benchmark"),
-        (("--config.protocol=hardmoo",), "did you mean 'hardmo'"),
-        (("--config.protcol=smpl24",), "did you mean --config.protocol"),
-    ):
-        done = run("eval", CONFIG, *arguments, cwd=cwd, data=cwd)
+    protocol = "--config.protocol=smpl24"
+    metres = truth_file(cwd, "metres.npz", scale=1000.0)
+    nobody = truth_file(cwd, "nobody.npz", rows=slice(0, 0))
+    mistakes = {
+        (protocol, f"--predictions={metres}"): "millimetres",
+        (protocol, f"--predictions={nobody}"): "there are no predictions",
+        ("--compare=default",): "two names or more",
+        ("--predictions=absent.npz",): "no such file",
+        ("--benchmark=nowhere",): "holds no finished benchmark",
+        ("--config.protocol=hardmoo",): "did you mean 'hardmo'",
+        ("--config.protcol=smpl24",): "did you mean --config.protocol",
+    }
+    lines = [(CONFIG, *arguments) for arguments in mistakes]
+    ends = run_each("eval", lines, cwd=cwd, environment={"HARDMO_DATA": str(cwd)})
+    for done, (arguments, words) in zip(ends, mistakes.items(), strict=True):
         assert done.returncode == 2, arguments
         assert words in done.stderr, done.stderr
         assert "Traceback" not in done.stderr

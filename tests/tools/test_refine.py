@@ -17,8 +17,8 @@ from hardmo_jax.pipelines import refine
 from hardmo_jax.pipelines.label_rows import LabelBodyError
 from hardmo_jax.pipelines.refine import RefineOptions
 from tests.pipelines import refined_people
+from tests.tools.command_line import ROOT, run_each
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 USAGE_STATUS = 2
 PEOPLE = 12
 
@@ -147,12 +147,15 @@ def test_lost_folder_is_made_again_from_the_store(refined):
 
 
 def test_wrong_and_missing_subsets_are_told_with_the_valid_ones(tmp_path):
-    assert error_of(run_tool("--subset=elbow")).endswith("unknown subset 'elbow'; known: hand, foot")
-    assert "--subset=hand or --subset=foot" in error_of(run_tool())
-    done = run_tool("--subset=foot", f"--config={ROOT}/configs/hand.py")
-    assert "the config is of hand; give --config=configs/foot.py" in error_of(done)
-    done = run_tool("--subset=foot", f"--input={tmp_path / 'nothing'}", cwd=tmp_path)
-    assert "no such label file" in error_of(done)
+    lines = [
+        ("--subset=elbow",), (), ("--subset=foot", f"--config={ROOT}/configs/hand.py"),
+        ("--subset=foot", f"--input={tmp_path / 'nothing'}"),
+    ]  # fmt: skip
+    unknown, missing, other, nothing = map(error_of, run_each("refine", lines, cwd=tmp_path))
+    assert unknown.endswith("unknown subset 'elbow'; known: hand, foot")
+    assert "--subset=hand or --subset=foot" in missing
+    assert "the config is of hand; give --config=configs/foot.py" in other
+    assert "no such label file" in nothing
 
 
 def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path):

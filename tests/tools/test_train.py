@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -16,8 +15,8 @@ from hardmo_jax.networks.lifter_file import read_lifter
 from hardmo_jax.networks.ranker import read_ranker
 from hardmo_jax.recovery.starts import START_NAMES
 from tests.pipelines.test_prepare import cut
+from tests.tools.command_line import ROOT, run_each
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TAKES = {"martial": ("03", "05"), "indian": ("04",), "salsa": ("01", "16")}
 
 
@@ -106,24 +105,20 @@ def test_a_ranker_is_trained_on_fits_of_a_lifter_of_ones_own(lifter, user):
     assert all(float(errors["best"]) <= float(error) + 0.1 for error in errors.values())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (
-            (config("prior"), "--mocap=nowhere"),
-            "training needs motion capture in folders martial, indian, salsa: nowhere",
+def test_mistakes_end_in_one_line(tmp_path):
+    mistakes = {
+        (config("prior"), "--mocap=nowhere"): (
+            "training needs motion capture in folders martial, indian, salsa: nowhere"
         ),
-        (
-            (f"--config={ROOT / 'configs' / 'eval.py'}:smoke",),
-            "config.kind must be one of lifter, motion_lifter, pose_prior, ranker",
+        (f"--config={ROOT / 'configs' / 'eval.py'}:smoke",): (
+            "config.kind must be one of lifter, motion_lifter, pose_prior, ranker"
         ),
-        ((config("lifter"), "--config.loop.step=3"), "did you mean --config.loop.steps"),
-        ((config("ranker"), f"--lifter={ROOT / 'pyproject.toml'}"), "not a lifter"),
-    ],
-)
-def test_mistakes_end_in_one_line(tmp_path, arguments, words):
-    done = run(*arguments, cwd=tmp_path, data=tmp_path)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+        (config("lifter"), "--config.loop.step=3"): "did you mean --config.loop.steps",
+        (config("ranker"), f"--lifter={ROOT / 'pyproject.toml'}"): "not a lifter",
+    }
+    ends = run_each("train", list(mistakes), cwd=tmp_path, environment={"HARDMO_DATA": str(tmp_path)})
+    for done, words in zip(ends, mistakes.values(), strict=True):
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception import yolo_checkpoint
-from hardmo_jax.perception.person_boxes import PersonBox, best_boxes, fit_letterbox
+from hardmo_jax.perception.person_boxes import PersonBox, best_boxes, fit_letterbox, person_class
 from hardmo_jax.perception.torch_file import TorchFileError
 
 Kind = Literal["boxes", "pose"]
@@ -33,7 +33,7 @@ class UltralyticsDetector:
             num_threads: Threads of one call on the CPU.
 
         Raises:
-            ImportError: If ultralytics is not installed.
+            MissingPackageError: If ultralytics is not installed.
             FileNotFoundError: If there is no such file.
             TorchFileError: If it is no YOLO that finds people, or asks for more than YOLO needs.
         """
@@ -108,13 +108,10 @@ def _person_class(names: Mapping[int, str], path: str) -> int:
     Raises:
         TorchFileError: If there are several and none is called so.
     """
-    for number, name in names.items():
-        if name.strip().lower() == "person":
-            return number
-    # Weights without real names count their classes: "0", "1", ...
-    if len(names) <= 1 or all(name == str(number) for number, name in names.items()):
-        return 0
-    raise TorchFileError(f"{path}: none of its classes is `person`: {', '.join(list(names.values())[:10])}")
+    found = person_class(names)
+    if found is None:
+        raise TorchFileError(f"{path}: none of its classes is `person`: {', '.join(list(names.values())[:10])}")
+    return found
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """ONNX files of others: opened within bounds, asked for what they take and give, run with a warm session."""
 
+import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -7,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from hardmo_jax.missing_packages import MissingPackageError
+
 #: The largest whole-body models have 1.3 GB.
 MAX_BYTES = 2 << 30
+#: Numbers of one call's pictures that a file may fix.
+_MAX_NUMBERS = 1 << 28
 
 
 class OnnxModelError(ValueError):
@@ -26,14 +31,14 @@ class OnnxModel:
             num_threads: Threads of one call.
 
         Raises:
-            ImportError: If onnxruntime is not installed.
+            MissingPackageError: If onnxruntime is not installed.
             FileNotFoundError: If there is no such file.
             OnnxModelError: If it is too large, no ONNX model, or takes anything else than pictures.
         """
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError("ONNX models need onnxruntime; `pip install hardmo_jax[perception]`") from error
+            raise MissingPackageError("ONNX models need onnxruntime; `pip install hardmo_jax[perception]`") from error
         self.path = pathlib.Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such ONNX file")
@@ -55,6 +60,9 @@ class OnnxModel:
         if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (3, "channels") or inputs[0].type != "tensor(float)":
             found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
             raise OnnxModelError(f"{self.path}: expected one float input (batch, 3, height, width), found {found}")
+        fixed = [one for one in shape if isinstance(one, int)]
+        if min(fixed, default=1) < 1 or math.prod(fixed) > _MAX_NUMBERS:
+            raise OnnxModelError(f"{self.path}: takes pictures of the shape {shape}, which are none or too large")
         self._input_name = inputs[0].name
         self.input_size: tuple[int, int] | None = None
         """(width, height) if the model fixes it."""
@@ -66,6 +74,8 @@ class OnnxModel:
             one.name: tuple(one.shape) for one in self._session.get_outputs()
         }
         """Shapes as the file tells them, by name; text or None where they are free."""
+        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        """What the file says of itself: of ultralytics' files `task` and `names` of the classes."""
 
     def __call__(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Run the model.
@@ -75,7 +85,15 @@ class OnnxModel:
 
         Returns:
             Outputs by name.
+
+        Raises:
+            OnnxModelError: If the model does not take such a batch, or fails.
         """
         names = list(self.outputs)
-        found = self._session.run(names, {self._input_name: np.ascontiguousarray(batch, np.float32)})
+        try:
+            found = self._session.run(names, {self._input_name: np.ascontiguousarray(batch, np.float32)})
+        except Exception as error:  # onnxruntime raises many kinds of its own
+            raise OnnxModelError(
+                f"{self.path}: fails at pictures of the shape {batch.shape} ({' '.join(str(error).split())[:200]})"
+            ) from error
         return dict(zip(names, map(np.asarray, found), strict=True))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -77,6 +78,17 @@ class Letterbox:
     def back(self, points: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch 2"]:
         """Points of the model's picture, in pixels of the picture that was fitted in."""
         return (points.astype(np.float64) - self.offset) / self.scale
+
+
+def person_class(names: Mapping[int, str]) -> int | None:
+    """Number of the class of people: the one of that name, or the only one; None if there is none."""
+    for number, name in names.items():
+        if name.strip().lower() == "person":
+            return number
+    # Weights without real names count their classes: "0", "1", ...
+    if len(names) <= 1 or all(name == str(number) for number, name in names.items()):
+        return 0
+    return None
 
 
 def fit_letterbox(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int], *, is_centred: bool) -> Letterbox:

@@ -5,8 +5,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def save(path, nodes, inputs, outputs, constants=()):
-    """Write a graph; shapes are (name, shape) pairs of floats."""
+def save(path, nodes, inputs, outputs, constants=(), metadata=None):
+    """Write a graph; shapes are (name, shape) pairs of floats. `metadata` are texts by name."""
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs]
     found = [
         helper.make_tensor_value_info(name, kind, shape)
@@ -15,6 +15,7 @@ def save(path, nodes, inputs, outputs, constants=()):
     kept = [numpy_helper.from_array(array, name) for name, array in constants]
     graph = helper.make_graph(nodes, "handmade", values, found, kept)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, metadata or {})
     onnx.save(model, str(path))
     return path
 
@@ -60,10 +61,10 @@ def heatmaps(path, *, count=17, size=(192, 256)):
     )  # fmt: skip
 
 
-def constant(path, outputs, *, size=(640, 640)):
+def constant(path, outputs, *, size=(640, 640), batch=1, metadata=None):
     """Gives the same whatever the picture; `outputs` are arrays by name."""
     nodes = [helper.make_node("Identity", [f"{name}_value"], [name]) for name in outputs]
     kinds = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int64): TensorProto.INT64}
     told = [(name, list(array.shape), kinds[array.dtype]) for name, array in outputs.items()]
     constants = [(f"{name}_value", array) for name, array in outputs.items()]
-    return save(path, nodes, [("input", [1, 3, size[1], size[0]])], told, constants)
+    return save(path, nodes, [("input", [batch, 3, size[1], size[0]])], told, constants, metadata)

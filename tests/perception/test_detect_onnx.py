@@ -134,6 +134,95 @@ def test_other_models_are_refused_by_what_they_give(tmp_path):
         boxes_of(handmade_onnx.constant(tmp_path / "w.onnx", wrong))
 
 
+def yolo(path, values, others=(), **metadata):
+    """A file of ultralytics, which says of itself what it is."""
+    outputs = {"output0": values} | {f"output{place}": one for place, one in enumerate(others, 1)}
+    return handmade_onnx.constant(path, outputs, metadata={name: str(value) for name, value in metadata.items()})
+
+
+COCO_NAMES = {0: "person"} | {number: f"thing {number}" for number in range(1, 80)}
+PROTOTYPES = np.zeros((1, 32, 160, 160), np.float32)
+
+
+@pytest.mark.parametrize("metadata", [{"task": "segment", "names": COCO_NAMES}, {"names": COCO_NAMES}, {}])
+def test_numbers_of_outlines_are_no_classes(tmp_path, metadata):
+    values = np.zeros((1, 116, 8), np.float32)
+    values[0, :5, 0] = 100, 160 + 120, 80, 100, 0.8
+    values[0, 84:, 0] = 5.0
+    detector = OnnxPersonDetector(yolo(tmp_path / "m.onnx", values, [PROTOTYPES], **metadata))
+    assert not detector.gives_points
+    (found,) = detector(WIDE, min_score=0.3)
+    np.testing.assert_allclose(found.bbox, [29.5, 34.5, 69.5, 84.5])
+    rows = np.zeros((1, 300, 38), np.float32)
+    rows[0, 0] = [60, 230, 140, 330, 0.8, 0] + [5.0] * 32
+    (found,) = OnnxPersonDetector(yolo(tmp_path / "e.onnx", rows, [PROTOTYPES], **metadata))(WIDE, min_score=0.3)
+    np.testing.assert_allclose(found.bbox, [29.5, 34.5, 69.5, 84.5])
+
+
+def test_channels_are_points_only_where_the_file_does_not_say_otherwise(tmp_path):
+    """52 classes, or 20 and an outline, have as many channels as a person with the points of COCO."""
+    values = np.zeros((1, 56, 3), np.float32)
+    values[0, :6, 1] = 100, 160 + 120, 80, 100, 0.6, 0.8
+    for name, count, others in (("detect", 52, ()), ("segment", 20, [PROTOTYPES])):
+        names = {0: "horse", 1: "Person"} | {number: f"thing {number}" for number in range(2, count)}
+        detector = OnnxPersonDetector(yolo(tmp_path / f"{name}.onnx", values, others, task=name, names=names))
+        assert not detector.gives_points
+        assert [one.score for one in detector(WIDE, min_score=0.3)] == [pytest.approx(0.8)]
+    pose = yolo(tmp_path / "pose.onnx", values, task="pose", names={0: "person"}, kpt_shape=[17, 3])
+    assert OnnxPersonDetector(pose).gives_points
+    hand = yolo(tmp_path / "hand.onnx", values[:, :26], task="pose", names={0: "person"}, kpt_shape=[7, 3])
+    detector = OnnxPersonDetector(hand)
+    assert not detector.gives_points
+    assert [one.score for one in detector(WIDE, min_score=0.3)] == [pytest.approx(0.6)]
+
+
+@pytest.mark.parametrize(
+    ("channels", "metadata", "told"),
+    [
+        (6, {"names": {0: "horse", 1: "dog"}}, "finds no people; none of its classes is `person`: 'horse', 'dog'"),
+        (6, {"task": "obb", "names": {0: "person"}}, "a model for the task 'obb'; expected"),
+        (7, {"task": "detect", "names": {0: "person", 1: "dog"}}, r"\(1, 7, 9\), which does not go with its 2 classes"),
+        (5, {"names": "__import__('os').getcwd()"}, "its `names` are no names of classes"),
+        (5, {"names": "(" * 100_000}, "its `names` are no names of classes"),
+        (5, {"names": "[" * 1000}, "its `names` are no names of classes"),
+        (5, {"names": {"a": "person"}}, "its `names` are no names of classes"),
+        (5, {"names": {0: 5}}, "its `names` are no names of classes"),
+        (5, {"names": {}}, "its `names` are no names of classes"),
+        (5, {"names": "{0: 'person'" + " " * (1 << 20)}, "its `names` are no names of classes"),
+    ],
+)
+def test_files_that_find_no_people_or_contradict_themselves_are_refused(tmp_path, channels, metadata, told):
+    path = yolo(tmp_path / "m.onnx", np.zeros((1, channels, 9), np.float32), **metadata)
+    with pytest.raises(OnnxModelError, match=told) as error:
+        OnnxPersonDetector(path)
+    assert len(str(error.value)) < len(str(path)) + 400
+
+
+def test_classes_of_other_kinds_are_named_too(tmp_path):
+    dets, labels = np.array([[[20, 40, 120, 240, 0.9]]], np.float32), np.array([[1]], np.int64)
+    names = {"names": str({0: "cat", 1: "person"})}
+    path = handmade_onnx.constant(tmp_path / "m.onnx", {"dets": dets, "labels": labels}, metadata=names)
+    assert len(OnnxPersonDetector(path)(WIDE, min_score=0.3)) == 1
+
+
+def test_models_that_fail_at_a_picture_are_refused_when_they_are_loaded(tmp_path):
+    values = {"output0": np.zeros((2, 84, 8), np.float32)}
+    with pytest.raises(OnnxModelError, match="takes 2 pictures at once"):
+        OnnxPersonDetector(handmade_onnx.constant(tmp_path / "two.onnx", values, batch=2))
+    with pytest.raises(OnnxModelError, match="expected one picture's boxes"):
+        OnnxPersonDetector(handmade_onnx.constant(tmp_path / "out.onnx", values))
+    with pytest.raises(OnnxModelError, match="none or too large"):
+        OnnxPersonDetector(handmade_onnx.constant(tmp_path / "huge.onnx", values, size=(1 << 20, 1 << 20)))
+    # Its file is right, but such a picture cannot be made into rows of 7.
+    nodes = [onnx_helper.make_node("Reshape", ["input", "shape"], ["output0"])]
+    path = handmade_onnx.save(
+        tmp_path / "fails.onnx", nodes, [("input", ["batch", 3, "height", "width"])],
+        [("output0", [1, "rows", 7])], [("shape", np.array([1, -1, 7], np.int64))],
+    )  # fmt: skip
+    with pytest.raises(OnnxModelError, match=r"fails at pictures of the shape \(1, 3, 640, 640\)"):
+        OnnxPersonDetector(path)
+
+
 def test_file_and_name_of_the_detector_go_together():
     with pytest.raises(ValueError, match="needs a `detector_file`"):
         PerceptionOptions(detector="onnx")

@@ -83,10 +83,15 @@ class OnnxKeypointModel:
             raise OnnxModelError(
                 f"{path}: gives {count} points; say which, e.g. --config.perception.keypoints_layout=coco17"
             )
-        self.layout: KeypointLayout = layouts.layout_of_names(name)
+        self.layout: KeypointLayout = _known_layout(name)
         if len(self.layout) != count:
             raise OnnxModelError(f"{path}: gives {count} points, and the layout {name} has {len(self.layout)}")
-        self._mirror = list(flips.flip_permutation(self.layout)) if mirrored_too else []
+        try:
+            self._mirror = list(flips.flip_permutation(self.layout)) if mirrored_too else []
+        except ValueError as error:
+            raise OnnxModelError(
+                f"{path}: {error}; leave out the mirrored look by --config.perception.extra_looks=0"
+            ) from error
 
     def __call__(
         self, image: UInt8[np.ndarray, "H W 3"], boxes: Sequence[Float[np.ndarray, "4"]]
@@ -171,6 +176,13 @@ class OnnxKeypointModel:
         # Bin b of n a pixel is at b / n: in the mirror (width - 1) n - b, not the last bin less b.
         late = values.shape[-1] // self._size[0] - 1
         return np.concatenate([values[..., late:], np.zeros_like(values[..., :late])], axis=-1)
+
+
+def _known_layout(name: str) -> KeypointLayout:
+    try:
+        return layouts.layout_of_names(name)
+    except (KeyError, ValueError) as error:
+        raise OnnxModelError(f"--config.perception.keypoints_layout: {error.args[0]}") from error
 
 
 def _kind_of(outputs: dict[str, np.ndarray], model: OnnxModel) -> tuple[Kind, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hardmo_jax.array_types import Float
+from hardmo_jax.missing_packages import MissingPackageError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,13 +44,13 @@ class LiteRtModel:
             num_threads: Threads of one call.
 
         Raises:
-            ImportError: If `ai-edge-litert` is not installed.
+            MissingPackageError: If `ai-edge-litert` is not installed.
             ValueError: If the model's tensors are not as expected.
         """
         try:
             from ai_edge_litert import interpreter as litert
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 "the default perception needs ai-edge-litert; `pip install hardmo_jax[perception]`"
             ) from error
         if num_threads < 1:

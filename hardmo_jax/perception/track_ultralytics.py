@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
+from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.perception.people import PersonKeypoints
 from hardmo_jax.perception.ultralytics_import import import_ultralytics
 
@@ -45,14 +46,14 @@ class UltralyticsTracker:
                 needs the pictures. ByteTrack measures none.
 
         Raises:
-            ImportError: If ultralytics or lap is not installed.
+            MissingPackageError: If ultralytics or lap is not installed.
             ValueError: If an option is out of range.
         """
         if kind not in ("bytetrack", "botsort") or not (frames_per_second > 0 and max_gap_seconds >= 0):
             raise ValueError(f"no such tracker: {kind!r}, {frames_per_second} frames/s, gap of {max_gap_seconds} s")
         if importlib.util.find_spec("lap") is None:
             # ultralytics would install it by itself.
-            raise ImportError("the trackers of ultralytics need lap; `pip install hardmo_jax[yolo]`")
+            raise MissingPackageError("the trackers of ultralytics need lap; `pip install hardmo_jax[yolo]`")
         import_ultralytics()
         from ultralytics.trackers import bot_sort, byte_tracker
 

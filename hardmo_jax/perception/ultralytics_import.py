@@ -13,6 +13,8 @@ import tempfile
 import threading
 from typing import Any
 
+from hardmo_jax.missing_packages import MissingPackageError
+
 OFFLINE = "YOLO_OFFLINE"
 _ENVIRONMENT = {OFFLINE: "1", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 _LICENCE = "ultralytics is AGPL-3.0, so that what is built on it must be open too, unless you buy another licence"
@@ -35,7 +37,7 @@ def import_ultralytics() -> Any:
         The package.
 
     Raises:
-        ImportError: If it, or something that it needs, is not installed.
+        MissingPackageError: If it, or something that it needs, is not installed.
     """
     with _lock:
         if "ultralytics" in sys.modules:
@@ -73,6 +75,6 @@ def import_ultralytics() -> Any:
         return ultralytics
 
 
-def _missing(error: ImportError | None) -> ImportError:
+def _missing(error: ImportError | None) -> MissingPackageError:
     reason = f" ({error})" if error else ""
-    return ImportError(f"YOLO weights need ultralytics{reason}; `pip install hardmo_jax[yolo]`. {_LICENCE}")
+    return MissingPackageError(f"YOLO weights need ultralytics{reason}; `pip install hardmo_jax[yolo]`. {_LICENCE}")

@@ -124,7 +124,7 @@ def build_model(checkpoint: YoloCheckpoint) -> Any:
         A torch module for inference, on the CPU.
 
     Raises:
-        ImportError: If ultralytics is not installed.
+        MissingPackageError: If ultralytics is not installed.
         TorchFileError: If weights and layers do not belong together.
     """
     import_ultralytics()

@@ -18,6 +18,10 @@ _PREFERENCE = tuple(
 _BARE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*\.pt", re.ASCII)
 
 
+class WeightsDownloadError(ConnectionError):
+    """Weights could not be downloaded; the message says what else helps."""
+
+
 def find_weights(
     name_or_path: str | os.PathLike[str], folder: str | os.PathLike[str], *, allow_download: bool = False
 ) -> pathlib.Path:
@@ -30,8 +34,8 @@ def find_weights(
 
     Raises:
         FileNotFoundError: If there are none; the message names the ways to get them.
-        ImportError: If a download is wanted and ultralytics is not installed.
-        ConnectionError: If the download fails.
+        MissingPackageError: If a download is wanted and ultralytics is not installed.
+        WeightsDownloadError: If the download fails.
     """
     path, name = pathlib.Path(name_or_path).expanduser(), os.fspath(name_or_path)
     if path.is_file():
@@ -86,8 +90,8 @@ def _download(path: pathlib.Path) -> pathlib.Path:
     return found
 
 
-def _no_download(path: pathlib.Path, reason: str) -> ConnectionError:
-    return ConnectionError(
+def _no_download(path: pathlib.Path, reason: str) -> WeightsDownloadError:
+    return WeightsDownloadError(
         f"ultralytics could not download {path.name}{reason}; put the file at {path} by hand, "
         "or use `--config.perception.detector=blazepose`"
     )

@@ -281,6 +281,14 @@ def add_layout(name: str, points: Sequence[str]) -> KeypointLayout:
     Raises:
         ValueError: If a point is unknown or named twice, or another layout has the name.
     """
+    layout = _layout_of_points(name, points)
+    if LAYOUTS.get(name, layout) != layout:
+        raise ValueError(f"there is a layout {name!r} with other points already; give yours another name")
+    LAYOUTS[name] = layout
+    return layout
+
+
+def _layout_of_points(name: str, points: Sequence[str]) -> KeypointLayout:
     known = {point for layout in LAYOUTS.values() for point in layout.points}
     for point in points:
         if point not in known and not point.startswith("_"):
@@ -288,15 +296,13 @@ def add_layout(name: str, points: Sequence[str]) -> KeypointLayout:
                 f"{lookup.unknown_name('keypoint', point, sorted(known))[:400]}; points that no body has begin with an "
                 "underscore"
             )
-    layout = KeypointLayout(name=name, points=tuple(points))
-    if LAYOUTS.get(name, layout) != layout:
-        raise ValueError(f"there is a layout {name!r} with other points already; give yours another name")
-    LAYOUTS[name] = layout
-    return layout
+    return KeypointLayout(name=name, points=tuple(points))
 
 
 def layout_of_names(text: str) -> KeypointLayout:
     """A layout as a command line names it: `coco17`, or the names of its points with commas between.
+
+    One of points is known to nobody else: it is no layout of observations, see `add_layout`.
 
     Raises:
         KeyError: If there is no layout of that name.
@@ -305,7 +311,7 @@ def layout_of_names(text: str) -> KeypointLayout:
     if "," not in text:
         return get_layout(text)
     points = [point.strip() for point in text.split(",") if point.strip()]
-    return add_layout(f"own:{','.join(points)}", points)
+    return _layout_of_points("own", points)
 
 
 #: Parts by which errors, weights and hardcases are reported.

@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.perception import ultralytics_import, yolo_weights
 from hardmo_jax.perception.detect_ultralytics import UltralyticsDetector
 from hardmo_jax.perception.torch_file import TorchFile, TorchFileError
@@ -295,7 +296,7 @@ def test_nothing_is_asked_of_the_network_or_written_at_home(tmp_path):
 def test_without_ultralytics_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "ultralytics")
     monkeypatch.setattr(ultralytics_import, "has_ultralytics", lambda: False)
-    with pytest.raises(ImportError, match=r"pip install hardmo_jax\[yolo\]`. ultralytics is AGPL-3.0"):
+    with pytest.raises(MissingPackageError, match=r"pip install hardmo_jax\[yolo\]`. ultralytics is AGPL-3.0"):
         ultralytics_import.import_ultralytics()
 
 
@@ -349,5 +350,7 @@ def test_a_download_goes_through_ultralytics_into_the_folder_or_fails_clearly(tm
     assert found.read_bytes() == b"weights"
     assert os.environ["YOLO_OFFLINE"] == "1"
     monkeypatch.setattr(downloads, "attempt_download_asset", fail)
-    with pytest.raises(ConnectionError, match=r"could not download yolo11s.pt \(Download failure\); put the file at"):
+    with pytest.raises(
+        yolo_weights.WeightsDownloadError, match=r"could not download yolo11s.pt \(Download failure\); put the file at"
+    ):
         yolo_weights.find_weights("yolo11s.pt", tmp_path, allow_download=True)

@@ -171,3 +171,21 @@ def test_the_mirrored_look_at_older_heatmaps_agrees_with_the_plain_one(tmp_path)
     alone, _ = keypoints_onnx._from_heatmaps(plain, (192, 256), "msra")
     assert abs((alone[:, 0, 0] - places).mean()) < 0.6
     assert abs((found[:, 0, 0] - places).mean()) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ("coco71", r"keypoints_layout: unknown keypoint layout 'coco71'; did you mean 'coco17'\?"),
+        (
+            "left_wrist,right_wrst,nose",
+            r"keypoints_layout: unknown keypoint 'right_wrst'; did you mean 'right_wrist'\?",
+        ),
+        ("nose,nose,left_wrist", "keypoints_layout: layout 'own' names a point twice"),
+        ("nose,left_wrist,_spare", "extra_looks=0"),
+    ],
+)
+def test_layouts_that_there_are_not_are_told_with_the_option(tmp_path, layout, message):
+    path = handmade_onnx.simcc(tmp_path / "m.onnx", count=3)
+    with pytest.raises(OnnxModelError, match=message):
+        OnnxKeypointModel(path, layout=layout)

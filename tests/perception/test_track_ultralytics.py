@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.perception import crops, people, track, ultralytics_import
 
 if not (ultralytics_import.has_ultralytics() and importlib.util.find_spec("lap")):
@@ -137,7 +138,7 @@ def test_wrong_options_and_missing_lap_are_told(monkeypatch):
         with pytest.raises(ValueError, match="no such tracker"):
             UltralyticsTracker("bytetrack", frames_per_second)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"need lap; `pip install hardmo_jax\[yolo\]`"):
+    with pytest.raises(MissingPackageError, match=r"need lap; `pip install hardmo_jax\[yolo\]`"):
         UltralyticsTracker("bytetrack", 25.0)
 
 

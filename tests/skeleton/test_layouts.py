@@ -297,3 +297,17 @@ def test_a_layout_of_ones_own_is_known_by_its_name_and_refuses_what_no_body_has(
         layouts.add_layout("typed", ["left_kne"])
     with pytest.raises(ValueError, match="twice"):
         layouts.add_layout("doubled", ["nose", "nose"])
+
+
+def test_a_layout_as_a_command_line_names_it_stays_its_own():
+    before = dict(layouts.LAYOUTS)
+    assert layouts.layout_of_names("coco17") is layouts.LAYOUTS["coco17"]
+    assert layouts.layout_of_names(" left_knee, _belt,nose,").points == ("left_knee", "_belt", "nose")
+    assert layouts.layout_of_names("nose,left_knee").points == ("nose", "left_knee")
+    assert before == layouts.LAYOUTS
+    with pytest.raises(KeyError, match="did you mean 'coco17'"):
+        layouts.layout_of_names("coco18")
+    with pytest.raises(ValueError, match="did you mean 'left_knee'"):
+        layouts.layout_of_names("left_kne,nose")
+    with pytest.raises(ValueError, match="twice"):
+        layouts.layout_of_names("nose,nose")

@@ -1,7 +1,9 @@
-"""Who is who from frame to frame: people are joined by the overlap of their boxes and keypoints.
+"""Who is who from frame to frame: people are joined by the overlap of their boxes and keypoints, where they would be
+now, and by what they look like.
 
-No appearance is used: two people who change places behind each other may change their numbers, and one who
-comes back after `max_gap` frames gets a new one.
+Whoever was hidden is looked for where their way led, the farther round it the longer it is ago, and must look as
+before: two people who pass each other keep their numbers unless they are dressed alike. One who comes back after
+`max_gap` frames gets a new one.
 """
 
 import dataclasses
@@ -12,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.perception import anchors
+from hardmo_jax.perception import anchors, appearance
 from hardmo_jax.perception.people import PersonKeypoints
 from hardmo_jax.skeleton import layouts
 
@@ -22,6 +24,18 @@ _BODY_POINTS = len(layouts.get_layout("openpose25"))
 _SURE_CONFIDENCE, _SURE_SHARE = 0.5, 0.5
 #: Short tracks are doubted in videos of this many times as many frames.
 _LONG_VIDEO = 5
+#: A course is believed for so many frames; the pose for fewer.
+_LONGEST_COURSE, _SHORT_GAP = 25, 3
+#: Share of what is seen now in the course that is remembered.
+_NEW_SHARE = 0.2
+#: How far from where the course leads somebody may come back, box sides: at once, for each frame more, and at most.
+_REACH, _REACH_A_FRAME, _LARGEST_REACH = 0.25, 0.02, 0.8
+#: Score of somebody who is at the right place in another pose, and of whom one of two sightings shows no colours.
+_PLACE_ALONE, _UNKNOWN_LOOKS = 0.7, 0.6
+#: Part of the score that does not hang on looks.
+_LOOKS_OF_NOTHING = 0.2
+#: Boxes that overlap less leave the colours alone.
+_FREE_OVERLAP = 0.15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,13 +97,27 @@ class PeopleTracker(Protocol):
         ...
 
 
+@dataclasses.dataclass
+class _Track:
+    """What is remembered of somebody."""
+
+    frame: int
+    """In which they were seen last."""
+    person: PersonKeypoints
+    """As they were seen then."""
+    velocity: Float[np.ndarray, "2"]
+    """Of the middle of their box, pixels a frame."""
+    colours: Float[np.ndarray, "P 3"] | None
+    """See `appearance.colours_of`."""
+
+
 class Tracker:
-    """Gives numbers to people by how well they overlap."""
+    """Gives numbers to people by how well they overlap with where somebody would be now, and by what they look like."""
 
     def __init__(self, options: TrackOptions | None = None) -> None:
         """Start without anybody."""
         self._options = options or TrackOptions()
-        self._last: dict[int, tuple[int, PersonKeypoints]] = {}
+        self._tracks: dict[int, _Track] = {}
         self._frame = -1
         self._next_id = 0
 
@@ -100,7 +128,7 @@ class Tracker:
 
         Args:
             people: People of one frame, in any order.
-            image: Not looked at.
+            image: RGB, for what people look like; without it only places tell.
 
         Returns:
             The same people in the same order, with `track_id` set.
@@ -109,14 +137,18 @@ class Tracker:
         from scipy import optimize
 
         self._frame += 1
-        self._last = {
-            track_id: seen
-            for track_id, seen in self._last.items()
-            if self._frame - seen[0] <= self._options.max_gap + 1
+        self._tracks = {
+            number: track
+            for number, track in self._tracks.items()
+            if self._frame - track.frame <= self._options.max_gap + 1
         }
-        known = sorted(self._last)
+        colours = [None if image is None else appearance.colours_of(image, person) for person in people]
+        known = sorted(self._tracks)
         scores = np.array(
-            [[similarity(self._last[track_id][1], person) for person in people] for track_id in known]
+            [
+                [self._score(self._tracks[number], person, own) for person, own in zip(people, colours, strict=True)]
+                for number in known
+            ]
         ).reshape(len(known), len(people))
         ids: list[int | None] = [None] * len(people)
         rows, columns = optimize.linear_sum_assignment(-np.where(scores >= self._options.min_similarity, scores, 0.0))
@@ -124,13 +156,63 @@ class Tracker:
             if scores[row, column] >= self._options.min_similarity:
                 ids[column] = known[row]
         numbered = []
-        for person, track_id in zip(people, ids, strict=True):
-            if track_id is None:
-                track_id, self._next_id = self._next_id, self._next_id + 1
-            person = dataclasses.replace(person, track_id=track_id)
-            self._last[track_id] = (self._frame, person)
+        boxes = np.stack([person.bbox for person in people]) if people else np.zeros((0, 4))
+        for place, (person, number) in enumerate(zip(people, ids, strict=True)):
+            if number is None:
+                number, self._next_id = self._next_id, self._next_id + 1
+            others = np.delete(boxes, place, axis=0)
+            is_free = not len(others) or float(anchors.box_iou(person.bbox, others).max()) < _FREE_OVERLAP
+            person = dataclasses.replace(person, track_id=number)
+            self._remember(number, person, colours[place], is_free)
             numbered.append(person)
         return numbered
+
+    def _score(self, track: _Track, person: PersonKeypoints, colours: Float[np.ndarray, "P 3"] | None) -> float:
+        """How well somebody fits what is remembered, in [0, 1]."""
+        gap = self._frame - track.frame
+        shift = track.velocity * min(gap, _LONGEST_COURSE)
+        last = track.person
+        expected = dataclasses.replace(
+            last,
+            keypoints_2d=(last.keypoints_2d + shift).astype(np.float32),
+            bbox=(last.bbox + np.tile(shift, 2)).astype(np.float32),
+        )
+        # Whoever was seen just now may also have stopped.
+        score = max(similarity(expected, person), similarity(last, person) if gap <= _SHORT_GAP else 0.0)
+        if gap > 1:
+            # The pose is another one by now: where they are is all that place can tell.
+            side = max(float((last.bbox[2:] - last.bbox[:2]).max()), 1.0)
+            apart = float(np.linalg.norm(_middle(expected.bbox) - _middle(person.bbox)))
+            reach = side * min(_REACH + _REACH_A_FRAME * gap, _LARGEST_REACH)
+            score = max(score, _PLACE_ALONE * float(np.exp(-((apart / reach) ** 2))))
+        alike = None if colours is None or track.colours is None else appearance.likeness(track.colours, colours)
+        if alike is None:
+            return score if gap <= _SHORT_GAP or colours is None else _UNKNOWN_LOOKS * score
+        return score * (_LOOKS_OF_NOTHING + (1 - _LOOKS_OF_NOTHING) * alike)
+
+    def _remember(
+        self, number: int, person: PersonKeypoints, colours: Float[np.ndarray, "P 3"] | None, is_free: bool
+    ) -> None:
+        track = self._tracks.get(number)
+        if track is None:
+            self._tracks[number] = _Track(frame=self._frame, person=person, velocity=np.zeros(2), colours=colours)
+            return
+        gap = self._frame - track.frame
+        moved = (_middle(person.bbox) - _middle(track.person.bbox)) / gap
+        # Boxes jump when limbs go out of sight: a course is told by several frames.
+        velocity = (1 - _NEW_SHARE) * track.velocity + _NEW_SHARE * moved
+        remembered = track.colours
+        if colours is not None:
+            # Of people who overlap the colours may be the other one's.
+            if remembered is None:
+                remembered = colours
+            elif is_free:
+                remembered = appearance.renewed(remembered, colours, _NEW_SHARE / 2)
+        self._tracks[number] = _Track(frame=self._frame, person=person, velocity=velocity, colours=remembered)
+
+
+def _middle(bbox: Float[np.ndarray, "4"]) -> Float[np.ndarray, "2"]:
+    return 0.5 * (bbox[:2] + bbox[2:]).astype(np.float64)
 
 
 def assign_tracks(

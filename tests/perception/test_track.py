@@ -3,7 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from hardmo_jax.metrics.identity import identity_score
 from hardmo_jax.perception import crops, people, track
+from hardmo_jax.skeleton import layouts
 
 
 def _person(x, score=0.9):
@@ -71,3 +73,97 @@ def test_of_a_single_frame_everybody_is_kept():
 def test_lengths_out_of_range_are_refused():
     with pytest.raises(ValueError, match="out of range"):
         track.TrackOptions(min_doubtful_length=0)
+
+
+# ---- people who pass each other --------------------------------------------------------------------------------
+
+
+def _walker(x, side=100.0):
+    """Somebody whose points are where trunk and legs are, at a place across the picture."""
+    layout = layouts.get_layout("openpose67")
+    points = np.zeros((67, 2), np.float32)
+    places = {
+        "shoulder": (0.12, 0.2),
+        "hip": (0.09, 0.55),
+        "knee": (0.1, 0.78),
+        "ankle": (0.1, 0.98),
+        "nose": (0, 0.05),
+    }
+    for row, point in enumerate(layout.points):
+        edge, _, rest = point.partition("_")
+        sign = {"left": 1, "right": -1}.get(edge, 0)
+        across, down = places.get(rest, (0.15, 0.4))
+        points[row] = x + sign * across * side, 40 + down * side
+    box = np.array([x - 0.2 * side, 40, x + 0.2 * side, 40 + side], np.float32)
+    return dataclasses.replace(_person(0), keypoints_2d=points, bbox=box, detector_bbox=box)
+
+
+def _painted(walkers):
+    """A picture of walkers (person, shirt, trousers), the last one in front."""
+    image = np.full((200, 700, 3), 128, np.uint8)
+    for walker, shirt, trousers in walkers:
+        left, top, right, bottom = walker.bbox.astype(int)
+        middle = (top + bottom + 8) // 2
+        image[top:middle, max(left, 0) : max(right, 0)] = shirt
+        image[middle:bottom, max(left, 0) : max(right, 0)] = trousers
+    return image
+
+
+SHIRTS = [((200, 30, 30), (30, 30, 120)), ((30, 160, 60), (60, 50, 40)), ((230, 200, 40), (20, 20, 20)),
+          ((90, 60, 160), (150, 150, 150)), ((240, 240, 240), (120, 40, 40))]  # fmt: skip
+
+
+def _crossing(num_people, seed, num_frames=120, frames_hidden=25):
+    """Frames with their pictures: each walks to and fro at a speed of their own; whoever is hidden is not found."""
+    rng = np.random.default_rng(seed)
+    phases, speeds = rng.uniform(0, 1, num_people), rng.uniform(1.5, 3.5, num_people) / 1000
+    hidden_until = np.zeros(num_people)
+    for frame in range(num_frames):
+        place = phases + speeds * frame
+        x = 60 + 580 * 2 * np.abs(place - np.floor(place + 0.5))
+        walkers = [_walker(float(at) + rng.normal(0, 0.8)) for at in x]
+        for behind in range(num_people):
+            if any(abs(x[front] - x[behind]) < 22 for front in range(behind + 1, num_people)):
+                hidden_until[behind] = max(hidden_until[behind], frame + frames_hidden // 4)
+        found = [person for person in range(num_people) if hidden_until[person] <= frame]
+        image = _painted([(walker, *SHIRTS[at]) for at, walker in enumerate(walkers)])
+        order = rng.permutation(found)
+        yield image, [(int(person), walkers[person]) for person in order]
+
+
+def _idf1(num_people, seed, **fields):
+    tracker, matches, total = track.Tracker(), [], 0
+    for image, found in _crossing(num_people, seed, **fields):
+        told = tracker.step([walker for _, walker in found], image)
+        matches.append([(person, one.track_id) for (person, _), one in zip(found, told, strict=True)])
+        total += len(found)
+    return identity_score(matches, total, total).idf1
+
+
+def test_people_who_pass_each_other_keep_their_numbers(figure):
+    scores = {count: [_idf1(count, seed) for seed in range(2)] for count in (1, 2, 5)}
+    figure("IDF1 of drawn people who cross: " + ", ".join(f"{n}: {np.mean(s):.3f}" for n, s in scores.items()))
+    for count, own in scores.items():
+        assert np.mean(own) >= 0.9, (count, own)
+
+
+def test_whoever_was_hidden_for_a_second_is_the_same_and_another_one_there_is_not():
+    red, green = SHIRTS[0], SHIRTS[1]
+    for back, number in ((red, 0), (green, 1)):
+        tracker = track.Tracker()
+        for frame in range(20):
+            walker = _walker(100 + 4.0 * frame)
+            assert [one.track_id for one in tracker.step([walker], _painted([(walker, *red)]))] == [0]
+        for _ in range(25):
+            assert tracker.step([], np.full((200, 700, 3), 128, np.uint8)) == []
+        walker = _walker(100 + 4.0 * 45)
+        assert [one.track_id for one in tracker.step([walker], _painted([(walker, *back)]))] == [number]
+
+
+def test_without_pictures_places_tell():
+    tracker = track.Tracker()
+    for frame in range(10):
+        tracker.step([_walker(100 + 4.0 * frame)])
+    for _ in range(5):
+        tracker.step([])
+    assert tracker.step([_walker(100 + 4.0 * 15)])[0].track_id == 0

@@ -55,6 +55,11 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         source="auto",
         field_of_view_degrees=config_dict.placeholder(float),  # across the diagonal
     )
+    config.frames = config_dict.create(  # of a video
+        start_seconds=0.0,
+        end_seconds=config_dict.placeholder(float),
+        stride=1,  # every second, third, ... frame or photo
+    )
     config.perception = config_dict.create(
         **_source("auto"),
         feet_from=config_dict.create(**_source("same")),  # another source whose feet are taken

@@ -67,6 +67,26 @@ class Frame:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FrameChoice:
+    """Which frames of a video are looked at, or which photos of a folder."""
+
+    start_seconds: float = 0.0
+    """Frames of a video before this time are passed over."""
+    end_seconds: float | None = None
+    """And those from this time on."""
+    stride: int = 1
+    """Of those that are left every second, third, ... is looked at."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start_seconds < math.inf) or self.stride < 1:
+            raise ValueError(
+                f"a choice of frames needs `start_seconds` of 0 or more and `stride` of 1 or more, got {self}"
+            )
+        if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
+            raise ValueError(f"`end_seconds` must be larger than `start_seconds`, got {self}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceFile:
     """What is known of a file without reading all its frames."""
 
@@ -99,6 +119,7 @@ class Media:
         paths: tuple[pathlib.Path, ...],
         max_pixels: int,
         video: video_stream.VideoHeader | None = None,
+        choice: FrameChoice | None = None,
     ) -> None:
         self.path = path
         """What was opened."""
@@ -112,12 +133,22 @@ class Media:
         """Whether `frames` met a video that ends before its own header says."""
         self._video = video
         self._max_pixels = max_pixels
+        self._choice = choice or FrameChoice()
         self._warnings: list[str] = list(video.warnings) if video else []
 
     @property
     def frame_count(self) -> int | None:
-        """Number of frames as the files announce it; None if they do not."""
-        return self._video.frame_count if self._video else len(self.paths)
+        """Number of frames that `frames` will give as the files announce it; None if they do not."""
+        choice = self._choice
+        if self._video is None:
+            return math.ceil(len(self.paths) / choice.stride)
+        if self._video.frame_count is None or choice == FrameChoice():
+            return self._video.frame_count
+        if not self.fps:
+            return None
+        end = self._video.frame_count / self.fps
+        seconds = min(end, end if choice.end_seconds is None else choice.end_seconds) - choice.start_seconds
+        return max(math.ceil(round(seconds * self.fps, 3) / choice.stride), 0)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -155,9 +186,9 @@ class Media:
         """Decode frames one after the other. Each call begins anew.
 
         Args:
-            start: First position.
-            stop: Position before which to stop; None for the end.
-            stride: Step between positions.
+            start: First frame, of those that are `chosen`.
+            stop: Frame before which to stop; None for the end.
+            stride: Step between frames.
             on_error: What to do with an unreadable photo of a folder: raise, or note it in `warnings` and go
                 on. A video is read as far as it can be decoded in both cases.
 
@@ -178,7 +209,21 @@ class Media:
             raise MediaError(f"{self.path}: holds keypoints, no pictures; read it with `keypoint_files`")
         if self.kind == "video":
             return self._video_frames(start, stop, stride)
-        return self._photo_frames(range(start, len(self.paths))[: _span(start, stop)][::stride], on_error)
+        positions = range(0, len(self.paths), self._choice.stride)
+        return self._photo_frames(positions[start:][: _span(start, stop)][::stride], on_error)
+
+    def chosen(self, choice: FrameChoice) -> "Media":
+        """The same files, of which `frames` gives those that are chosen.
+
+        Raises:
+            MediaError: If times are given and this is no video.
+        """
+        if self.kind != "video" and (choice.start_seconds > 0 or choice.end_seconds is not None):
+            raise MediaError(f"{self.path}: photos have no times; start and end are for videos")
+        return Media(
+            path=self.path, kind=self.kind, paths=self.paths, max_pixels=self._max_pixels, video=self._video,
+            choice=choice,
+        )  # fmt: skip
 
     def with_photos(self, photos: tuple[pathlib.Path, ...]) -> "Media":
         """The photos that keypoint files speak of, as a folder of them."""
@@ -215,11 +260,9 @@ class Media:
         reader = video_stream.VideoReader(self.path, self._max_pixels)
         first_time: float | None = None
         last_time = -math.inf
-        position = -1
+        position = number = passed = -1
         for frame in reader:
             position += 1
-            if stop is not None and position >= stop:
-                return
             stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
             first_time = stamp if first_time is None else first_time
             time = position * period if stamp is None or first_time is None else stamp - first_time
@@ -227,7 +270,17 @@ class Media:
                 self._warn(f"{self.path.name}: frame {position} has no later time than the one before it")
                 time = last_time + period
             last_time = time
-            if position < start or (position - start) % stride:
+            if time < self._choice.start_seconds:
+                continue
+            if self._choice.end_seconds is not None and time >= self._choice.end_seconds:
+                break
+            passed += 1
+            if passed % self._choice.stride:
+                continue
+            number += 1
+            if stop is not None and number >= stop:
+                return
+            if number < start or (number - start) % stride:
                 continue
             yield Frame(
                 image=video_stream.upright_video_frame(frame, self.path, self._max_pixels),
@@ -239,6 +292,12 @@ class Media:
             )
         if position < 0:
             raise MediaError(f"{self.path}: no frame of this video can be decoded; convert it to H.264 in MP4")
+        if number < 0:
+            raise MediaError(
+                f"{self.path}: no frame from {self._choice.start_seconds:g} s on; the video ends at {last_time:.2f} s"
+            )
+        if self._choice.end_seconds is not None and last_time >= self._choice.end_seconds:
+            return
         if reader.num_damaged:
             self._warn(f"{self.path.name}: {reader.num_damaged} damaged packets or frames")
         end = reader.missing_end(last_time + period)

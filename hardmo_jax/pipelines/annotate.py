@@ -31,6 +31,7 @@ from hardmo_jax.perception.keypoints_from_files import FilePeople, layout_choice
 from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.perception.quality import QualityOptions
 from hardmo_jax.perception.source_options import PerceptionOptions
+from hardmo_jax.perception.video import FrameChoice
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, CameraUse, camera_uses, with_cameras
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, draw_overlays
 from hardmo_jax.pipelines.annotate_tracks import (
@@ -108,8 +109,10 @@ class AnnotateOptions:
     """How frames of a person in a video are tied together."""
     output: OutputOptions = OutputOptions()
     """What is written."""
+    frames: FrameChoice = FrameChoice()
+    """Which frames of a video are looked at."""
     limit_frames: int | None = None
-    """Frames (or photos) looked at; None looks at all."""
+    """Frames (or photos) looked at, the first ones of these; None looks at all."""
 
     def __post_init__(self) -> None:
         check_stages(self.start, self.fit)
@@ -205,6 +208,7 @@ def annotate(
             )
         files = FilePeople(media.path, layout=layout_choice(options.perception.keypoints_layout))
         media = media.with_photos(files.photos())
+    media = media.chosen(options.frames)
     people_source = load_source.load_source(model_folder, options.perception, bodies=files)
     for own in load_source.own_files(options.perception, model_folder, with_bodies=files is None):
         record.add_file(own.name, own)

@@ -14,6 +14,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.perception.quality import QualityOptions
 from hardmo_jax.pipelines import (
     annotate,
+    collect,
     evaluate,
     prepare,
     refine,
@@ -29,6 +30,7 @@ from tools import _cli
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = {
+    "collect": ("full", "smoke"),
     "normal": ("full", "smoke", "headings", "multi_start"),
     "hand": ("full", "smoke"),
     "foot": ("full", "smoke"),
@@ -41,6 +43,7 @@ VARIANTS = {
     "train_part_scorer": ("full", "smoke"),
 }
 OPTIONS = {
+    "collect": collect.CollectOptions,
     "normal": annotate.AnnotateOptions,
     "hand": refine.RefineOptions,
     "foot": refine.RefineOptions,
@@ -121,6 +124,10 @@ def test_how_well_people_must_be_seen_is_in_the_config_what_it_is_in_the_library
     assert _cli.build_options(annotate.AnnotateOptions, config).quality == QualityOptions()
 
 
+def test_the_config_of_collections_is_what_the_library_does_by_itself():
+    assert _cli.build_options(collect.CollectOptions, config_of("collect", "full")) == collect.CollectOptions()
+
+
 def test_the_numbers_of_the_benchmark_are_those_that_the_options_have_by_themselves():
     assert _cli.build_options(prepare.PrepareOptions, config_of("mocap_hard", "full")) == prepare.PrepareOptions()
 
@@ -184,4 +191,6 @@ def test_each_row_of_the_ablation_changes_one_thing():
 def test_sections_are_those_of_the_house():
     config = config_of("normal", "full")
     assert isinstance(config, config_dict.ConfigDict)
-    assert set(config) == {"seed", "body", "camera", "perception", "quality", "start", "fit", "motion", "output"}
+    assert set(config) == {
+        "seed", "body", "camera", "frames", "perception", "quality", "start", "fit", "motion", "output",
+    }  # fmt: skip

@@ -1,9 +1,15 @@
 """Label the people in photos, video or keypoint files with SMPL.
 
 python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --output_dir=out/annotate
+python -m tools.annotate --config=configs/normal.py --input=a.mp4 --input=b.mp4      a folder each below out/annotate
+python -m tools.annotate --config=configs/normal.py --input=clips                    so is a folder of videos
+python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --start=10 --end=20 --stride=2
+
+Of several inputs one that fails does not stop the others, and one that was labelled in the same way is not again.
 """
 
 import dataclasses
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -12,8 +18,9 @@ import rich.console
 from absl import flags
 from ml_collections import config_flags
 
-from hardmo_jax.perception import model_files
+from hardmo_jax.perception import model_files, video
 from hardmo_jax.pipelines import annotate as pipeline
+from hardmo_jax.pipelines import annotate_many
 from tools import _cli
 from tools._annotate_summary import print_summary
 
@@ -21,40 +28,76 @@ _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_strin
 _INPUT = flags.DEFINE_multi_string("input", None, "Photo, folder of photos, video, or keypoint JSON.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/annotate", "Folder for labels, overlays and run.json.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Look at this many frames or photos at most.", lower_bound=1)
+_START = flags.DEFINE_float("start", None, "Seconds of a video to pass over.", lower_bound=0.0)
+_END = flags.DEFINE_float("end", None, "Second of a video to stop at.", lower_bound=0.0)
+_STRIDE = flags.DEFINE_integer("stride", None, "Look at every so many frames of a video, or photos.", lower_bound=1)
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
 
 #: Exit status of a run that labelled what it could, and could not use some of the pictures.
 _PARTLY = 3
-_ONE_INPUT = "one run labels one video, one photo or one folder of photos; start a run for each, or put photos together"
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the job and print its table."""
+    del argv
     if _CONFIG.value is None:
         return _cli.fail("--config is missing; e.g. --config=configs/normal.py")
     if not _INPUT.value:
         return _cli.fail("--input is missing; give a photo, a folder of photos, a video or a keypoint JSON file")
-    if len(_INPUT.value) > 1:
-        return _cli.fail(f"--input is given twice: {_ONE_INPUT}")
-    source = _INPUT.value[0]
-    if "," in source and not pathlib.Path(source).exists():
-        return _cli.fail(f"{source}: no such file; {_ONE_INPUT}")
-    config = _CONFIG.value
-    options = _cli.build_options(pipeline.AnnotateOptions, config)
+    if len(_INPUT.value) == 1 and "," in _INPUT.value[0] and not pathlib.Path(_INPUT.value[0]).exists():
+        return _cli.fail(f"{_INPUT.value[0]}: no such file; give several inputs as --input=a.mp4 --input=b.mp4")
+    options = _cli.build_options(pipeline.AnnotateOptions, _CONFIG.value)
     if _LIMIT.value is not None:
         options = dataclasses.replace(options, limit_frames=_LIMIT.value)
+    chosen = {"start_seconds": _START.value, "end_seconds": _END.value, "stride": _STRIDE.value}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    options = dataclasses.replace(options, frames=dataclasses.replace(options.frames, **given))
+    sources = [path for source in _INPUT.value for path in video.videos_of_folder(pathlib.Path(source))]
+    models = _MODELS.value or model_files.default_model_folder()
+    if len(sources) > 1:
+        return _label_each(sources, options, models)
     console = rich.console.Console(stderr=True)
     with _cli.ProgressBar(console) as progress:
         summary = pipeline.annotate(
-            source,
+            sources[0],
             _OUTPUT_DIR.value,
             options=options,
-            model_folder=_MODELS.value or model_files.default_model_folder(),
+            model_folder=models,
             command=tuple(sys.argv),
             progress=progress,
         )
     print_summary(summary, _OUTPUT_DIR.value)
     return _PARTLY if summary.num_unusable else 0
+
+
+def _label_each(
+    sources: Sequence[pathlib.Path], options: pipeline.AnnotateOptions, models: str | os.PathLike[str]
+) -> int:
+    """Label several sources; exit status 2 if none could be, 3 if some could not or not wholly."""
+    console = rich.console.Console(stderr=True, highlight=False)
+    outcomes = []
+
+    def begun(place: int, total: int, source: pathlib.Path) -> None:
+        console.print(f"{place + 1} of {total}: {source}", soft_wrap=True)
+
+    with _cli.ProgressBar(console) as progress:
+        for outcome in annotate_many.annotate_many(
+            sources, _OUTPUT_DIR.value, options=options, model_folder=models, command=tuple(sys.argv),
+            progress=progress, begun=begun,
+        ):  # fmt: skip
+            outcomes.append(outcome)
+            if outcome.summary is not None:
+                print_summary(outcome.summary, str(outcome.output))
+            elif outcome.error is not None:
+                _cli.fail(outcome.error)
+            else:
+                console.print(f"was labelled before, in {outcome.output}", soft_wrap=True)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    partly = [outcome for outcome in outcomes if outcome.summary is not None and outcome.summary.num_unusable]
+    console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} inputs are labelled in {_OUTPUT_DIR.value}")
+    if len(failed) == len(outcomes):
+        return _cli.fail("none of the inputs could be labelled")
+    return _PARTLY if failed or partly else 0
 
 
 if __name__ == "__main__":

@@ -387,6 +387,16 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     return Media(path=path, kind="image", paths=(path,), max_pixels=max_pixels)
 
 
+def videos_of_folder(path: pathlib.Path) -> list[pathlib.Path]:
+    """The videos of a folder that holds no photos, in natural order; anything else is itself."""
+    if not path.is_dir():
+        return [path]
+    files = _files_below(path)
+    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+        return [path]
+    return [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES] or [path]
+
+
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sorting key by which `frame2` comes before `frame10`, whatever the case of letters."""
     parts = re.split(r"([0-9]+)", name.casefold())

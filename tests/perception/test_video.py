@@ -571,3 +571,51 @@ def test_real_video_is_read_whole(name, size, count, fps):
     assert len(frames) == -(-count // 4)
     assert all(frame.image.shape == (size[1], size[0], 3) for frame in frames)
     assert not media.truncated
+
+
+# ---- some of the frames ----------------------------------------------------------------------------------------
+
+
+def _positions(media, **choice):
+    return [frame.position for frame in media.chosen(video.FrameChoice(**choice)).frames()]
+
+
+def test_frames_are_chosen_by_time_and_stride(tmp_path):
+    path = tmp_path / "clip.mp4"
+    make_video(path, 25, times=[100 * at for at in range(25)])
+    media = video.open_media(path)
+    assert _positions(media) == list(range(25))
+    assert _positions(media, start_seconds=1.0) == list(range(10, 25))
+    assert _positions(media, start_seconds=0.5, end_seconds=1.0) == list(range(5, 10))
+    assert _positions(media, start_seconds=1.0, stride=4) == [10, 14, 18, 22]
+    assert _positions(media, end_seconds=99.0, stride=10) == [0, 10, 20]
+    for choice in ({}, {"start_seconds": 1.0}, {"start_seconds": 0.5, "end_seconds": 1.0}, {"stride": 4},
+                   {"start_seconds": 1.0, "stride": 4}):  # fmt: skip
+        chosen = media.chosen(video.FrameChoice(**choice))
+        # By the mean rate that the file tells.
+        assert abs(chosen.frame_count - len(list(chosen.frames()))) <= 1, choice
+    chosen = media.chosen(video.FrameChoice(start_seconds=1.0))
+    assert [frame.position for frame in chosen.frames(stop=3)] == [10, 11, 12], "the first three of those"
+    assert next(iter(chosen.frames())).time_seconds == pytest.approx(1.0)
+
+
+def test_times_beyond_the_end_and_of_photos_are_refused(tmp_path):
+    path = tmp_path / "clip.mp4"
+    make_video(path, 10, times=[100 * at for at in range(10)])
+    with pytest.raises(video.MediaError, match=r"no frame from 5 s on; the video ends at 0\.90 s"):
+        _positions(video.open_media(path), start_seconds=5.0)
+    write_photo(tmp_path / "a.png")
+    with pytest.raises(video.MediaError, match="photos have no times"):
+        video.open_media(tmp_path / "a.png").chosen(video.FrameChoice(end_seconds=2.0))
+    for fields in ({"start_seconds": -1.0}, {"stride": 0}, {"start_seconds": 2.0, "end_seconds": 1.0}):
+        with pytest.raises(ValueError, match="seconds"):
+            video.FrameChoice(**fields)
+
+
+def test_a_folder_of_videos_is_its_videos(tmp_path):
+    for name in ("b.mp4", "a10.mp4", "a9.mov"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in video.videos_of_folder(tmp_path)] == ["a9.mov", "a10.mp4", "b.mp4"]
+    assert video.videos_of_folder(tmp_path / "b.mp4") == [tmp_path / "b.mp4"]
+    (tmp_path / "c.jpg").write_bytes(b"x")
+    assert video.videos_of_folder(tmp_path) == [tmp_path]

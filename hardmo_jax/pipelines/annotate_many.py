@@ -1,0 +1,136 @@
+"""Several videos, photos or folders one after the other, each into a folder of its own; what is done stays done."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hardmo_jax.labels import provenance
+from hardmo_jax.perception import load_source, video
+from hardmo_jax.pipelines.annotate import AnnotateOptions, AnnotateSummary, Progress, annotate
+
+_MOST_BYTES = 64 << 20
+#: What stays of a name in that of a folder.
+_PLAIN = re.compile(r"[^\w.-]+")
+_LONGEST_NAME = 80
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one of several sources."""
+
+    source: pathlib.Path
+    """What was to be labelled."""
+    output: pathlib.Path
+    """Its folder."""
+    summary: AnnotateSummary | None = None
+    """Counts, if it was labelled now."""
+    error: str | None = None
+    """Why it could not be."""
+
+    @property
+    def was_done(self) -> bool:
+        """Whether an earlier run had labelled it in the same way."""
+        return self.summary is None and self.error is None
+
+
+def annotate_many(
+    sources: Sequence[str | os.PathLike[str]],
+    output_folder: str | os.PathLike[str],
+    *,
+    options: AnnotateOptions,
+    model_folder: str | os.PathLike[str],
+    command: tuple[str, ...] = (),
+    progress: Progress | None = None,
+    begun: Callable[[int, int, pathlib.Path], None] = lambda place, total, source: None,
+) -> Iterator[Outcome]:
+    """Label sources one after the other; one that fails does not stop the others.
+
+    Args:
+        sources: Videos, photos, keypoint files, folders of photos; a folder of videos is all of them.
+        output_folder: Gets a folder for each, called after it.
+        options: Of all of them.
+        model_folder: Where the packaged perception models are.
+        command: Command line, for `run.json`.
+        progress: Called as work goes on.
+        begun: Told place, number and name of each source as its work begins.
+
+    Yields:
+        What became of each, in order.
+    """
+    whole = [path for source in sources for path in video.videos_of_folder(pathlib.Path(source))]
+    for place, (source, name) in enumerate(zip(whole, folder_names(whole), strict=True)):
+        output = pathlib.Path(output_folder) / name
+        begun(place, len(whole), source)
+        try:
+            if is_labelled(source, output, options, model_folder):
+                yield Outcome(source=source, output=output)
+                continue
+            summary = annotate(
+                source, output, options=options, model_folder=model_folder, command=command, progress=progress
+            )
+        except (ValueError, OSError) as error:
+            yield Outcome(source=source, output=output, error=" ".join(str(error).split()))
+            continue
+        yield Outcome(source=source, output=output, summary=summary)
+
+
+def folder_names(sources: Sequence[pathlib.Path]) -> list[str]:
+    """A name for the folder of each source: its own, with a number where several have the same."""
+    names: list[str] = []
+    for source in sources:
+        plain = _PLAIN.sub("_", source.stem or source.resolve().name).strip("._") or "source"
+        plain, number = plain[:_LONGEST_NAME], 1
+        name = plain
+        # Names that differ in case alone are one folder on many disks.
+        while name.casefold() in {other.casefold() for other in names}:
+            number += 1
+            name = f"{plain}_{number}"
+        names.append(name)
+    return names
+
+
+def is_labelled(
+    source: pathlib.Path,
+    output: pathlib.Path,
+    options: AnnotateOptions,
+    model_folder: str | os.PathLike[str],
+) -> bool:
+    """Whether a complete run of the same options on the same files lies in a folder.
+
+    Args:
+        source: What was labelled.
+        output: Where.
+        options: By which.
+        model_folder: Where weights of the user's may lie.
+    """
+    record = _record(output / "run.json")
+    if record is None or not (output / "labels.parquet").is_file():
+        return False
+    now = provenance.RunRecord(config=dataclasses.asdict(options))
+    for own in load_source.own_files(options.perception, model_folder):
+        now.add_file(own.name, own)
+    told = json.loads(json.dumps(now.to_dict()))
+    then = record.get("files")
+    if record.get("config") != told["config"] or not isinstance(then, dict):
+        return False
+    if any(then.get(name, {}).get("sha256") != file["sha256"] for name, file in told["files"].items()):
+        return False
+    results = record.get("results")
+    known = results.get("sources") if isinstance(results, dict) else None
+    media = video.open_media(source)
+    return media.kind == "video" and isinstance(known, dict) and set(known.values()) == set(media.sha256)
+
+
+def _record(path: pathlib.Path) -> dict[str, Any] | None:
+    """What a run wrote; None if there is none that can be read."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return None
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

@@ -82,10 +82,10 @@ def test_openpose_shares_of_a_scaled_file_become_pixels(tmp_path):
     content = {"people": [{"pose_keypoints_2d": points}], "canvas_width": 100, "canvas_height": 200}
     file = read(tmp_path, content)
     (person,) = file.people
-    assert person.are_shares
+    assert person.shares == "of_last_pixel"
     assert (file.pictures[0].width, file.pictures[0].height) == (100, 200)
     pixels = person.in_pixels(100, 200)
-    np.testing.assert_allclose(pixels.keypoints_2d[:4], [[24.5, 99.5], [49.5, 149.5], [99.5, 49.5], [0, 0]])
+    np.testing.assert_allclose(pixels.keypoints_2d[:4], [[24.75, 99.5], [49.5, 149.25], [99, 49.75], [0, 0]])
     assert pixels.in_pixels(3, 3) is pixels
 
 
@@ -263,7 +263,7 @@ def test_files_beyond_the_bound_are_refused(tmp_path, monkeypatch):
 
 
 def test_the_bound_of_openpose_is_that_of_one_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(parsing, "MAX_OPENPOSE_BYTES", 100)
+    monkeypatch.setattr(parsing, "MAX_PICTURE_BYTES", 100)
     with pytest.raises(keypoint_files.KeypointFileError, match="100 allowed for the one picture"):
         read(tmp_path, samples.openpose())
     assert read(tmp_path, samples.coco()).people

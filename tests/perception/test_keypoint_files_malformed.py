@@ -59,7 +59,11 @@ BAD_FILES = [
     (samples.openpose(face_keypoints_2d=[1, 2, 0.5]), "face_keypoints_2d must hold 210"),
     (samples.openpose(person_id="me"), "person_id must be a whole number"),
     (samples.openpose(person_id=[10**30]), "person_id must be a whole number"),
-    ([samples.openpose(), 3], "\\[1\\] must be an object"),
+    ([samples.openpose(person_id="me"), 3], "\\[0\\].people\\[0\\].person_id must be a whole number"),
+    (
+        {"people": [{"pose_keypoints_2d": [-0.5, 0.25, 0.9, 0.5, 1, 0.9, -1, 0, 0.9] + [0] * 66}]},
+        "people\\[0\\] has coordinates from -1 to 1, OpenPose's `--keypoint_scale 4`; run it with `--keypoint_scale 0`",
+    ),
     # COCO
     ({"annotations": []}, "list `images`"),
     ({"images": [{"id": 1}], "annotations": []}, "images\\[0\\] must be an object with an `id` and a `file_name`"),
@@ -100,7 +104,7 @@ BAD_FILES = [
     (_mmpose(keypoints=[[1, 2]] * 5, keypoint_scores=[1] * 5), "10 \\(5 points\\)"),
     (_mmpose(bbox=[[5, 5, 1, 1]]), "negative size"),
     ([{"instances": []}], "\\[0\\] must have a `frame_id`"),
-    ([{"frame_id": 0, "instances": 3}], "list `instances`"),
+    ([{"frame_id": 0, "instances": 3}], "instances must be a list, got number 3"),
     ({"instance_info": 3}, "list `instance_info`"),
     ([[3]], "\\[0\\]\\[0\\] must be an object"),
     ({"keypoints": []}, "has no `scores`"),
@@ -194,7 +198,10 @@ def test_spoilt_files_are_read_or_refused(tmp_path_factory, name, data):
     file = _read_or_refused(path)
     if file is None:
         return
-    pictures = set(file.pictures)
+    pictures, bad = set(file.pictures), {picture for picture, _ in file.bad_pictures}
+    assert bad <= pictures
+    assert not bad & {person.picture for person in file.people}
+    assert bool(file.people) or not bad
     for person in file.people:
         assert person.picture in pictures
         assert abs(person.keypoints_2d).max() < 1e6 + 1

@@ -144,7 +144,7 @@ def test_rtmlib_dumps_of_frames_people_and_one_person(tmp_path):
 
 def test_mediapipe_confidence_is_visibility_times_presence_and_one_for_hands(tmp_path):
     (person,) = read(tmp_path, samples.mediapipe()).people
-    assert person.are_shares
+    assert person.shares == "of_size"
     assert person.confidence[LAYOUT.index("left_knee")] == pytest.approx(0.45)
     assert person.confidence[LAYOUT.index("neck")] == pytest.approx(0.45)
     assert person.confidence[LAYOUT.index("left_index_tip")] == 1

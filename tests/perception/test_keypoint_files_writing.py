@@ -113,8 +113,8 @@ _CONFIDENCES = arrays.arrays(np.float32, NUM_POINTS, elements=st.floats(0, 1, wi
 @given(points=_COORDINATES, confidence=_CONFIDENCES, track_id=st.one_of(st.none(), st.integers(0, 2**31 - 1)))
 def test_whatever_is_written_is_read_back(tmp_path_factory, points, confidence, track_id):
     folder = tmp_path_factory.getbasetemp()
-    # A person who is all within the first pixel would be taken for shares of a picture.
-    points[0], confidence[0] = (-1, -1), 1
+    # A person who is all within two pixels would be taken for shares of a picture.
+    points[0], confidence[0] = (-2, -2), 1
     someone = FilePerson(
         picture=PICTURE, keypoints_2d=np.where(confidence[:, None] > 0, points, np.float32(0)), confidence=confidence,
         track_id=track_id, file_layout="openpose67",
@@ -151,7 +151,7 @@ def test_names_with_dots_and_spaces_are_kept(tmp_path):
 
 def test_what_cannot_be_written_is_told(tmp_path, rng):
     someone, path = person(rng), tmp_path / "a.json"
-    shares = dataclasses.replace(someone, are_shares=True)
+    shares = dataclasses.replace(someone, shares="of_size")
     wild = dataclasses.replace(someone, keypoints_2d=np.full((NUM_POINTS, 2), np.nan, np.float32))
     other = FilePicture(name="other.jpg", width=1, height=1)
     cases = [

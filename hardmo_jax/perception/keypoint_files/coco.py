@@ -9,6 +9,7 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.perception.keypoint_files import parsing
 from hardmo_jax.perception.keypoint_files.parsing import CERTAINTIES, Place
 from hardmo_jax.perception.keypoint_files.person import (
+    FileContent,
     FilePerson,
     FilePicture,
     KeypointFile,
@@ -58,8 +59,12 @@ def coco_file(content: Mapping[str, Any], place: Place, chosen: PointList | None
     """
     pictures = _pictures(content, place)
     names_by_category = _names_by_category(content.get("categories"), place.at("categories"))
-    people: list[FilePerson] = []
-    for number, annotation in enumerate(parsing.list_field(content, "annotations", place)):
+    found = FileContent()
+    for picture in pictures.values():
+        found.speak_of(picture)
+    annotations = parsing.list_field(content, "annotations", place)
+    parsing.check_entries(annotations, place.at("annotations"))
+    for number, annotation in enumerate(annotations):
         at = place.at("annotations", number)
         annotation = parsing.expect_object(annotation, at)
         if annotation.get("iscrowd"):
@@ -71,11 +76,9 @@ def coco_file(content: Mapping[str, Any], place: Place, chosen: PointList | None
         if points is None and is_image_id(category) and isinstance(annotation.get("keypoints"), list):
             named = names_by_category.get(category)
             points = named if named and 3 * len(named) == len(annotation["keypoints"]) else None
-        person = _annotated_person(annotation, pictures[image_id], at, points)
-        if person is not None:
-            people.append(person)
-    unique = tuple(dict.fromkeys(pictures.values()))
-    return KeypointFile(format="coco", people=tuple(people), pictures=unique)
+        with found.reading(pictures[image_id]):
+            found.add(_annotated_person(annotation, pictures[image_id], at, points))
+    return found.as_file("coco")
 
 
 def is_image_id(value: Any) -> TypeGuard[int | str]:
@@ -85,7 +88,9 @@ def is_image_id(value: Any) -> TypeGuard[int | str]:
 
 def _pictures(content: Mapping[str, Any], place: Place) -> dict[int | str, FilePicture]:
     pictures: dict[int | str, FilePicture] = {}
-    for number, image in enumerate(parsing.list_field(content, "images", place)):
+    images = parsing.list_field(content, "images", place)
+    parsing.check_entries(images, place.at("images"))
+    for number, image in enumerate(images):
         at = place.at("images", number)
         if not isinstance(image, Mapping) or not isinstance(image.get("file_name"), str):
             raise at.error("must be an object with an `id` and a `file_name`")

@@ -15,6 +15,7 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.perception.keypoint_files import parsing
 from hardmo_jax.perception.keypoint_files.parsing import PEAKS, Place
 from hardmo_jax.perception.keypoint_files.person import (
+    FileContent,
     FilePerson,
     FilePicture,
     KeypointFile,
@@ -42,6 +43,7 @@ def mmpose_file(content: Any, place: Place, chosen: PointList | None) -> Keypoin
         if is_demo:
             name = re.sub(r"^results_(?=.)", "", name)
     entries = parsing.expect_list(content, place)
+    parsing.check_entries(entries, place)
     if all(isinstance(entry, list) for entry in entries) and entries:
         frames = [
             (FilePicture(name=name, frame_index=number if len(entries) > 1 else None), place.at(number), entry)
@@ -51,19 +53,15 @@ def mmpose_file(content: Any, place: Place, chosen: PointList | None) -> Keypoin
         frames = _frames(entries, name, place, is_demo=is_demo)
     else:
         frames = [(FilePicture(name=name), place, entries)]
-    people = [
-        person
-        for picture, at, instances in frames
-        for number, instance in enumerate(instances)
-        if (person := _instance(instance, picture, at.at(number), chosen)) is not None
-    ]
-    pictures = dict.fromkeys(picture for picture, _, _ in frames)
-    return KeypointFile(format="mmpose", people=tuple(people), pictures=tuple(pictures))
+    found = FileContent()
+    for picture, at, instances in frames:
+        with found.reading(picture):
+            for number, instance in enumerate(parsing.expect_list(instances, at)):
+                found.add(_instance(instance, picture, at.at(number), chosen))
+    return found.as_file("mmpose")
 
 
-def _frames(
-    entries: list[Any], name: str, place: Place, *, is_demo: bool
-) -> list[tuple[FilePicture, Place, list[Any]]]:
+def _frames(entries: list[Any], name: str, place: Place, *, is_demo: bool) -> list[tuple[FilePicture, Place, Any]]:
     numbers = []
     for position, entry in enumerate(entries):
         at = place.at(position)
@@ -76,7 +74,7 @@ def _frames(
         (
             FilePicture(name=name, frame_index=number - first),
             place.at(position, "instances"),
-            parsing.list_field(entry, "instances", place.at(position)),
+            entry.get("instances"),
         )
         for position, (number, entry) in enumerate(zip(numbers, entries, strict=True))
     ]
@@ -129,18 +127,19 @@ def rtmlib_file(content: Any, place: Place, chosen: PointList | None) -> Keypoin
     Raises:
         KeypointFileError: If it is none of them.
     """
-    people: list[FilePerson] = []
-    pictures: dict[FilePicture, None] = {}
+    found = FileContent()
     for picture, at, entry in pictures_of_dump(content, place):
-        pictures[picture] = None
-        people += _rtmlib_people(entry, picture, at, chosen) if entry is not None else []
-    return KeypointFile(format="rtmlib", people=tuple(people), pictures=tuple(pictures))
+        with found.reading(picture):
+            for person in _rtmlib_people(entry, picture, at, chosen) if entry is not None else []:
+                found.add(person)
+    return found.as_file("rtmlib")
 
 
-def pictures_of_dump(content: Any, place: Place) -> list[tuple[FilePicture, Place, Mapping[str, Any] | None]]:
+def pictures_of_dump(content: Any, place: Place) -> list[tuple[FilePicture, Place, Any]]:
     """Pictures of what somebody dumped: one object, a list of them for the frames of a video, or a list below `frames`.
 
-    A frame has the number that it says (`FRAME_FIELDS`), else its position. Null stands for a frame with nobody.
+    A frame has the number that it says (`FRAME_FIELDS`), else its position. Null stands for a frame with nobody; what
+    else is no object is for whoever reads the frame to refuse.
 
     Raises:
         KeypointFileError: If it is none of them.
@@ -152,12 +151,12 @@ def pictures_of_dump(content: Any, place: Place) -> list[tuple[FilePicture, Plac
     if not isinstance(content, list):
         entry = parsing.expect_object(content, place)
         return [(_picture_of_dump(entry, None, {}, place), place, entry)]
+    parsing.check_entries(content, place)
     found = []
     for position, entry in enumerate(content):
         at = place.at(position)
-        if entry is not None:
-            parsing.expect_object(entry, at)
-        found.append((_picture_of_dump(entry or {}, position, size, at), at, entry))
+        told = entry if isinstance(entry, Mapping) else {}
+        found.append((_picture_of_dump(told, position, size, at), at, entry))
     return found
 
 
@@ -192,6 +191,7 @@ def _picture_of_dump(
 def _rtmlib_people(
     entry: Mapping[str, Any], picture: FilePicture, place: Place, chosen: PointList | None
 ) -> list[FilePerson]:
+    parsing.expect_object(entry, place)
     field = "scores" if "scores" in entry else "keypoint_scores"
     if field not in entry:
         raise place.error("has no `scores`")

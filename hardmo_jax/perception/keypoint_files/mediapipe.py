@@ -16,6 +16,7 @@ from hardmo_jax.perception.keypoint_files import parsing
 from hardmo_jax.perception.keypoint_files.instances import pictures_of_dump
 from hardmo_jax.perception.keypoint_files.parsing import CERTAINTIES, Place
 from hardmo_jax.perception.keypoint_files.person import (
+    FileContent,
     FilePerson,
     FilePicture,
     KeypointFile,
@@ -46,12 +47,12 @@ def mediapipe_file(content: Any, place: Place) -> KeypointFile:
     Raises:
         KeypointFileError: If it is not that.
     """
-    people: list[FilePerson] = []
-    pictures: dict[FilePicture, None] = {}
+    found = FileContent()
     for picture, at, entry in pictures_of_dump(content, place):
-        pictures[picture] = None
-        people += _people(entry, picture, at) if entry is not None else []
-    return KeypointFile(format="mediapipe", people=tuple(people), pictures=tuple(pictures))
+        with found.reading(picture):
+            for person in _people(parsing.expect_object(entry, at), picture, at) if entry is not None else []:
+                found.add(person)
+    return found.as_file("mediapipe")
 
 
 def _people(entry: Mapping[str, Any], picture: FilePicture, place: Place) -> list[FilePerson]:
@@ -66,7 +67,7 @@ def _people(entry: Mapping[str, Any], picture: FilePicture, place: Place) -> lis
     for number, body in enumerate(bodies):
         parts = [body, *(found[number] for found in hands.values() if found)]
         person = assemble_person(
-            parts, worlds[number : number + 1], picture=picture, are_shares=True, file_layout=_BODY.name
+            parts, worlds[number : number + 1], picture=picture, shares="of_size", file_layout=_BODY.name
         )
         if person is not None:
             people.append(person)

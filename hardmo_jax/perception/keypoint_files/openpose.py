@@ -14,6 +14,7 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.perception.keypoint_files import parsing
 from hardmo_jax.perception.keypoint_files.parsing import CERTAINTIES, PEAKS, Place
 from hardmo_jax.perception.keypoint_files.person import (
+    FileContent,
     FilePerson,
     FilePicture,
     KeypointFile,
@@ -51,22 +52,22 @@ def openpose_file(content: Any, place: Place, chosen: PointList | None) -> Keypo
         entries = [(place.at(index), entry, index) for index, entry in enumerate(content)]
     else:
         entries = [(place, content, frame_of_name(name))]
-    people: list[FilePerson] = []
-    pictures: list[FilePicture] = []
+    found = FileContent()
     for at, entry, frame_index in entries:
-        entry = parsing.expect_object(entry, at)
+        told = entry if isinstance(entry, Mapping) else {}
         picture = FilePicture(
             name=name,
             frame_index=frame_index if len(entries) > 1 or not isinstance(content, list) else None,
-            width=parsing.parse_count(entry.get("canvas_width"), at.at("canvas_width"), least=1),
-            height=parsing.parse_count(entry.get("canvas_height"), at.at("canvas_height"), least=1),
+            width=parsing.parse_count(told.get("canvas_width"), at.at("canvas_width"), least=1),
+            height=parsing.parse_count(told.get("canvas_height"), at.at("canvas_height"), least=1),
         )
-        pictures.append(picture)
-        people += openpose_people(entry, picture, at, chosen)
-    return KeypointFile(format="openpose", people=tuple(people), pictures=tuple(pictures))
+        with found.reading(picture):
+            for person in _openpose_people(parsing.expect_object(entry, at), picture, at, chosen):
+                found.add(person)
+    return found.as_file("openpose")
 
 
-def openpose_people(
+def _openpose_people(
     content: Mapping[str, Any], picture: FilePicture, place: Place, chosen: PointList | None
 ) -> list[FilePerson]:
     """People of one object with `people`.
@@ -112,7 +113,7 @@ def _openpose_person(
         parts,
         picture=picture,
         track_id=_person_number(entry.get("person_id"), place.at("person_id")),
-        are_shares=_are_shares(parts),
+        shares="of_last_pixel" if _are_shares(parts, place) else None,
         file_layout=parts[0].points.name if parts else "",
     )
 
@@ -124,9 +125,20 @@ def _person_number(value: Any, place: Place) -> int | None:
     return parsing.parse_count(value, place)
 
 
-def _are_shares(parts: list[MeasuredPoints]) -> bool:
-    """Whether coordinates are shares (`--keypoint_scale 3`): then the whole person is within one pixel."""
+def _are_shares(parts: list[MeasuredPoints], place: Place) -> bool:
+    """Whether coordinates are shares (`--keypoint_scale 3`): then the whole person is within one pixel.
+
+    Raises:
+        KeypointFileError: If they run from -1 to 1, which nobody asks OpenPose for to measure in pixels.
+    """
     seen: list[Float[np.ndarray, "N 2"]] = [part.coordinates[part.scores > 0] for part in parts]
     points = np.concatenate(seen) if seen else np.zeros((0, 2))
     points = points[np.isfinite(points).all(axis=1)]
-    return len(points) > 2 and bool(((points >= 0) & (points <= 1)).all() and np.ptp(points) > 0)
+    if len(points) <= 2 or (np.abs(points) > 1).any() or np.ptp(points) == 0:
+        return False
+    if (points < 0).any():
+        raise place.error(
+            "has coordinates from -1 to 1, OpenPose's `--keypoint_scale 4`; run it with `--keypoint_scale 0` (pixels) "
+            "or `--keypoint_scale 3` (0 to 1)"
+        )
+    return True

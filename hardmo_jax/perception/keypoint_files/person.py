@@ -1,14 +1,19 @@
 """People of keypoint files and the pictures they are in, and the step from lists of points to a person."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from hardmo_jax.array_types import Float
+from hardmo_jax.perception.keypoint_files.parsing import KeypointFileError
 from hardmo_jax.perception.keypoint_files.point_lists import LAYOUT, LAYOUT_NAME, PointList
 
+#: Of what coordinates are shares: of MediaPipe's the width and height of the picture, from edge to edge; of OpenPose's
+#: (`--keypoint_scale 3`) the place of the last pixel, width - 1 and height - 1.
+ShareKind = Literal["of_size", "of_last_pixel"]
 #: Averages of two points, which many layouts lack.
 MIDDLE_SOURCES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 
@@ -50,8 +55,8 @@ class FilePerson:
     """Number of the person in a video, where the file tells."""
     annotation_id: int | None = None
     """Number of the annotation in a COCO file."""
-    are_shares: bool = False
-    """Whether 2D coordinates are shares of the picture's width and height; see `in_pixels`."""
+    shares: ShareKind | None = None
+    """Of what 2D coordinates are shares, None for pixels; see `in_pixels`."""
     layout: str = LAYOUT_NAME
     """Name of the keypoint layout."""
     file_layout: str
@@ -69,15 +74,17 @@ class FilePerson:
             width: Of the picture, pixels.
             height: Of the picture, pixels.
         """
-        if not self.are_shares:
+        if self.shares is None:
             return self
-        size = np.array([width, height], np.float32)
+        size, offset = np.array([width, height], np.float32), np.float32(0.5)
+        if self.shares == "of_last_pixel":
+            size, offset = size - 1, np.float32(0)
         is_seen = (self.confidence > 0)[:, None]
         return dataclasses.replace(
             self,
-            keypoints_2d=np.where(is_seen, self.keypoints_2d * size - 0.5, 0).astype(np.float32),
-            bbox=None if self.bbox is None else self.bbox * np.concatenate([size, size]) - np.float32(0.5),
-            are_shares=False,
+            keypoints_2d=np.where(is_seen, self.keypoints_2d * size - offset, 0).astype(np.float32),
+            bbox=None if self.bbox is None else self.bbox * np.concatenate([size, size]) - offset,
+            shares=None,
         )
 
 
@@ -88,9 +95,51 @@ class KeypointFile:
     format: str
     """`openpose`, `coco`, `coco_results`, `alphapose`, `mmpose`, `rtmlib` or `mediapipe`."""
     people: tuple[FilePerson, ...]
-    """People with at least one point, in file order."""
+    """People with at least one point, in file order; none of `bad_pictures`."""
     pictures: tuple[FilePicture, ...]
     """Every picture that the file speaks of, also those with nobody in them, in file order."""
+    bad_pictures: tuple[tuple[FilePicture, str], ...] = ()
+    """Pictures in which something is wrong, with the first such thing as a message of one line; also in `pictures`."""
+
+
+class FileContent:
+    """What was read of a file so far: something wrong in a picture costs its people, not those of others."""
+
+    def __init__(self) -> None:
+        self._pictures: dict[FilePicture, None] = {}
+        self._people: list[FilePerson] = []
+        self._errors: dict[FilePicture, KeypointFileError] = {}
+
+    def speak_of(self, picture: FilePicture) -> None:
+        """One more picture, or the same again."""
+        self._pictures[picture] = None
+
+    @contextlib.contextmanager
+    def reading(self, picture: FilePicture) -> Iterator[None]:
+        """Speak of a picture; what turns out to be wrong in it is kept."""
+        self.speak_of(picture)
+        try:
+            yield
+        except KeypointFileError as error:
+            # Its traceback holds everything that was just read.
+            self._errors.setdefault(picture, error.with_traceback(None))
+
+    def add(self, person: FilePerson | None) -> None:
+        """One more person, if there is one."""
+        if person is not None:
+            self._people.append(person)
+
+    def as_file(self, kind: str) -> KeypointFile:
+        """Everything that is right.
+
+        Raises:
+            KeypointFileError: If something is wrong, and nobody is left: then it is wrong of the whole file.
+        """
+        people = tuple(person for person in self._people if person.picture not in self._errors)
+        if self._errors and not people:
+            raise next(iter(self._errors.values()))
+        bad = tuple((picture, str(error)) for picture, error in self._errors.items())
+        return KeypointFile(format=kind, people=people, pictures=tuple(self._pictures), bad_pictures=bad)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,9 @@ _KNOWN = (
 )
 
 
-def read_keypoint_file(path: str | os.PathLike[str], *, layout: LayoutChoice | None = None) -> KeypointFile:
+def read_keypoint_file(
+    path: str | os.PathLike[str], *, layout: LayoutChoice | None = None, max_bytes: int | None = None
+) -> KeypointFile:
     """Read a keypoint file that another program wrote.
 
     Points are put into the `openpose67` layout by their names; points that a file does not give have confidence 0, and
@@ -38,26 +40,32 @@ def read_keypoint_file(path: str | os.PathLike[str], *, layout: LayoutChoice | N
         path: JSON of OpenPose, COCO, COCO-WholeBody, Halpe, AlphaPose, MMPose, RTMLib or MediaPipe.
         layout: Order of the points, where a file has them in one list and they are others than their number says: the
             name of a layout (`openpose25b`), or the names of the points, with `_` before those that no body has.
+        max_bytes: Largest file that is read, `MAX_BYTES` if nothing is said; `MAX_PICTURE_BYTES` is much for one that
+            holds one picture.
 
     Returns:
-        People with at least one point and all pictures.
+        People with at least one point and all pictures, also those of which something is wrong
+        (`KeypointFile.bad_pictures`), as long as anybody of the file can be read.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        KeypointFileError: If it is none of these, damaged or too large, or there is no such layout.
+        KeypointFileError: If it is none of these, damaged, too large or fuller than any such file is, if nobody in it
+            can be read, or if there is no such layout.
     """
     path = pathlib.Path(path)
     chosen = chosen_points(layout)
-    if path.stat().st_size > parsing.MAX_OPENPOSE_BYTES and _OPENPOSE_HEAD.match(parsing.head_of_file(path)):
+    if path.stat().st_size > parsing.MAX_PICTURE_BYTES and _OPENPOSE_HEAD.match(parsing.head_of_file(path)):
         raise KeypointFileError(
-            f"{path}: {path.stat().st_size} bytes are more than the {parsing.MAX_OPENPOSE_BYTES} allowed for the one "
+            f"{path}: {path.stat().st_size} bytes are more than the {parsing.MAX_PICTURE_BYTES} allowed for the one "
             "picture of an OpenPose file"
         )
-    content = parsing.read_bounded_json(path, parsing.MAX_BYTES)
+    content = parsing.read_bounded_json(path, parsing.MAX_BYTES if max_bytes is None else max_bytes)
     return _without_repeated_tracks(_read(content, Place(path), chosen))
 
 
 def _read(content: Any, place: Place, chosen: PointList | None) -> KeypointFile:
+    if isinstance(content, list):
+        parsing.check_entries(content, place)
     entries = _entries(content)
     if any(map(is_mediapipe, entries)):
         if chosen is not None:

@@ -5,13 +5,14 @@ objects by the names of pictures.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hardmo_jax.perception.keypoint_files import parsing
 from hardmo_jax.perception.keypoint_files.coco import coco_fields, coco_layout_name, is_image_id
 from hardmo_jax.perception.keypoint_files.parsing import ALPHAPOSE_SCORES, PEAKS, Place
 from hardmo_jax.perception.keypoint_files.person import (
+    FileContent,
     FilePerson,
     FilePicture,
     KeypointFile,
@@ -53,32 +54,33 @@ def results_file(content: list[Any], place: Place, chosen: PointList | None) -> 
         names.append(str(entry["image_id"]))
     is_alphapose = any(_is_alphapose(entry) for _, entry in entries)
     frames = _frames_of_names(names) if is_alphapose else {}
-    people: list[FilePerson] = []
+    found = FileContent()
     pictures = {name: FilePicture(name=name, frame_index=frames.get(name)) for name in names}
     for (at, entry), name in zip(entries, names, strict=True):
-        if "keypoints" not in entry:
-            raise at.error("has no `keypoints`; a list of boxes alone says too little")
-        parts = []
-        for field, points, triples in coco_fields(entry, at, chosen):
-            parsing.check_scores(triples[:, 2], ALPHAPOSE_SCORES if is_alphapose else PEAKS, at.at(field))
-            parts.append(MeasuredPoints(points, triples[:, :2], triples[:, 2]))
-        box_field = "box" if "box" in entry else "bbox"
-        person = assemble_person(
-            parts,
-            picture=pictures[name],
-            bbox=parsing.parse_corners(entry.get(box_field), at.at(box_field), has_size=True),
-            score=parsing.parse_score(
-                entry.get("score"), at.at("score"), most=_MAX_ALPHAPOSE_SUM if is_alphapose else 1.0
-            ),
-            track_id=_track_number(entry, at),
-            file_layout=coco_layout_name(parts),
-        )
-        if person is not None:
-            people.append(person)
-    return KeypointFile(
-        format="alphapose" if is_alphapose else "coco_results",
-        people=tuple(people),
-        pictures=tuple(pictures.values()),
+        with found.reading(pictures[name]):
+            found.add(_result_person(entry, pictures[name], at, chosen, is_alphapose=is_alphapose))
+    return found.as_file("alphapose" if is_alphapose else "coco_results")
+
+
+def _result_person(
+    entry: Mapping[str, Any], picture: FilePicture, place: Place, chosen: PointList | None, *, is_alphapose: bool
+) -> FilePerson | None:
+    if "keypoints" not in entry:
+        raise place.error("has no `keypoints`; a list of boxes alone says too little")
+    parts = []
+    for field, points, triples in coco_fields(entry, place, chosen):
+        parsing.check_scores(triples[:, 2], ALPHAPOSE_SCORES if is_alphapose else PEAKS, place.at(field))
+        parts.append(MeasuredPoints(points, triples[:, :2], triples[:, 2]))
+    box_field = "box" if "box" in entry else "bbox"
+    return assemble_person(
+        parts,
+        picture=picture,
+        bbox=parsing.parse_corners(entry.get(box_field), place.at(box_field), has_size=True),
+        score=parsing.parse_score(
+            entry.get("score"), place.at("score"), most=_MAX_ALPHAPOSE_SUM if is_alphapose else 1.0
+        ),
+        track_id=_track_number(entry, place),
+        file_layout=coco_layout_name(parts),
     )
 
 
@@ -116,27 +118,32 @@ def alphapose_file(content: Mapping[str, Any], place: Place, chosen: PointList |
     Raises:
         KeypointFileError: If it is not that.
     """
+    parsing.check_entries(content, place)
     frames = _frames_of_names(content)
-    people: list[FilePerson] = []
-    pictures: list[FilePicture] = []
+    found = FileContent()
     for name, entry in content.items():
-        at = place.at(name)
-        entry = parsing.expect_object(entry, at)
         picture = FilePicture(name=name, frame_index=frames.get(name))
-        pictures.append(picture)
-        field, points_field = ("bodies", "joints") if "bodies" in entry else ("people", "pose_keypoints_2d")
-        for number, body in enumerate(parsing.list_field(entry, field, at)):
-            where = at.at(field, number, points_field)
-            body = parsing.expect_object(body, at.at(field, number))
-            if points_field not in body:
-                raise at.at(field, number).error(f"has no `{points_field}`")
-            triples = parsing.parse_triples(body[points_field], where)
-            if triples is None:
-                continue
-            points = points_of_count(len(triples), _ALPHAPOSE_BY_COUNT, chosen, where)
-            parsing.check_scores(triples[:, 2], ALPHAPOSE_SCORES, where)
-            part = MeasuredPoints(points, triples[:, :2], triples[:, 2])
-            person = assemble_person([part], picture=picture, file_layout=points.name)
-            if person is not None:
-                people.append(person)
-    return KeypointFile(format="alphapose", people=tuple(people), pictures=tuple(pictures))
+        with found.reading(picture):
+            for person in _people_of_picture(
+                parsing.expect_object(entry, place.at(name)), picture, place.at(name), chosen
+            ):
+                found.add(person)
+    return found.as_file("alphapose")
+
+
+def _people_of_picture(
+    entry: Mapping[str, Any], picture: FilePicture, place: Place, chosen: PointList | None
+) -> Iterator[FilePerson | None]:
+    field, points_field = ("bodies", "joints") if "bodies" in entry else ("people", "pose_keypoints_2d")
+    for number, body in enumerate(parsing.list_field(entry, field, place)):
+        at = place.at(field, number)
+        body = parsing.expect_object(body, at)
+        if points_field not in body:
+            raise at.error(f"has no `{points_field}`")
+        triples = parsing.parse_triples(body[points_field], at.at(points_field))
+        if triples is None:
+            continue
+        points = points_of_count(len(triples), _ALPHAPOSE_BY_COUNT, chosen, at.at(points_field))
+        parsing.check_scores(triples[:, 2], ALPHAPOSE_SCORES, at.at(points_field))
+        part = MeasuredPoints(points, triples[:, :2], triples[:, 2])
+        yield assemble_person([part], picture=picture, file_layout=points.name)

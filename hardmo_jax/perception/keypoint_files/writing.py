@@ -160,7 +160,7 @@ def _sized(box: Float[np.ndarray, "4"]) -> list[float]:
 
 
 def _check_pixels(person: FilePerson) -> None:
-    if person.are_shares:
+    if person.shares is not None:
         raise KeypointFileError(
             f"people of {person.image_file!r} have its shares as coordinates; take `in_pixels(width, height)`"
         )

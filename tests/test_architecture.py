@@ -38,6 +38,7 @@ HOMES = {
     "smplx": set(),
     "scipy": {"perception", "metrics", "data", "recovery", "training", "fitting", "hardcase", "pipelines"},
     "rich": set(),
+    "yt_dlp": {"pipelines"},
 }
 FORBIDDEN_NAMES = re.compile(r"^(utils?|misc|common|helpers?|tmp|new_|my_|final)")
 

@@ -1,0 +1,142 @@
+"""The list of what was collected: one row a source, written as soon as it is known.
+
+`collected.jsonl` grows by a line whenever something is known of a source, and the last line of a source counts; so a
+run may be killed at any moment. At the end of a run it is put in the order of the manifest.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import IO, Any, Literal
+
+from hardmo_jax.whole_files import replacing
+
+#: Name of the list in an output folder.
+RECORDS = "collected.jsonl"
+_MOST_LINE = 1 << 20
+
+#: `kept`: there. `duplicate`: a copy of another one. `not_media`: fetched, but no photo or video that can be read.
+#: `refused`: never fetched for the reason given. `failed`: could not be had, and may be another time.
+Status = Literal["kept", "duplicate", "not_media", "refused", "failed"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What is known of a source."""
+
+    source: str
+    """As the manifest has it."""
+    status: Status
+    """See `Status`."""
+    reason: str = ""
+    """Why it is not kept, or what is odd about it."""
+    file: str | None = None
+    """Where it lies, relative to the output folder, or absolute where it is only referred to; None if nowhere."""
+    is_reference: bool = False
+    """Whether the file stays where it was."""
+    final_url: str = ""
+    """Where it came from in the end, without query."""
+    category: str = ""
+    """See `data.categories`."""
+    licence: str = ""
+    """As the manifest says."""
+    site_licence: str = ""
+    """As the page of a video site says."""
+    query: str = ""
+    """How it was found."""
+    title: str = ""
+    """As the manifest says, else the site."""
+    author: str = ""
+    """As the manifest says, else the site."""
+    start_seconds: float | None = None
+    """Where the part that is meant begins."""
+    end_seconds: float | None = None
+    """Where it ends."""
+    bytes: int | None = None
+    """Size of the file."""
+    sha256: str = ""
+    """Of the file, hexadecimal."""
+    perceptual_hash: str = ""
+    """Sixteen hexadecimal digits, see `perception.duplicates.Fingerprint.hash`."""
+    width: int | None = None
+    """Upright, pixels."""
+    height: int | None = None
+    """Upright, pixels."""
+    fps: float | None = None
+    """Frames a second; None for photos."""
+    duration: float | None = None
+    """Seconds; None for photos and where the file does not tell."""
+    fetched: str = ""
+    """When it came, ISO 8601."""
+    duplicate_of: str | None = None
+    """Source of the file that this one is a copy of."""
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Collected)}
+
+
+def read_records(folder: pathlib.Path) -> dict[str, Collected]:
+    """The last row of each source; lines that were cut off or are none of ours are passed over."""
+    path = folder / RECORDS
+    found: dict[str, Collected] = {}
+    if path.is_symlink() or not path.is_file():
+        return found
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        while line := file.readline(_MOST_LINE):
+            row = _row(line)
+            if row is not None:
+                found[row.source] = row
+    return found
+
+
+def _row(line: str) -> Collected | None:
+    try:
+        values = json.loads(line)
+        if not isinstance(values, dict):
+            return None
+        row = Collected(**{key: value for key, value in values.items() if key in _FIELDS})
+    except (ValueError, TypeError, RecursionError):
+        return None
+    texts = (row.source, row.status, row.category, row.sha256)
+    return row if all(isinstance(text, str) for text in texts) and isinstance(row.file, str | None) else None
+
+
+def write_records(folder: pathlib.Path, rows: Iterable[Collected]) -> pathlib.Path:
+    """Put a list in place of the one that is there."""
+    with replacing(folder / RECORDS) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(_line(row))
+    return folder / RECORDS
+
+
+class RecordsWriter:
+    """Appends rows so that each is on the disk before the next is begun."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._path = folder / RECORDS
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> "RecordsWriter":
+        self._file = self._path.open("a", encoding="utf-8", newline="\n")
+        # What a killed run left of a line must not grow into this one's.
+        self._file.write("\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, row: Collected) -> None:
+        """Append a row."""
+        if self._file is None:
+            raise ValueError("rows are added inside of a with block")
+        self._file.write(_line(row))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _line(row: Collected) -> str:
+    values: dict[str, Any] = dataclasses.asdict(row)
+    return json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n"

@@ -22,6 +22,7 @@ from typing import Any
 
 from tools.benchmarks import (
     body,
+    collect,
     compilation,
     contestants,
     fit,
@@ -34,7 +35,7 @@ from tools.benchmarks import (
     track,
 )
 
-SUITES = ("body", "fit", "recover", "track", "compile", "pipeline", "perception")
+SUITES = ("body", "fit", "recover", "track", "compile", "pipeline", "perception", "collect")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -74,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "compile": compilation.plan,
                 "pipeline": lambda: pipeline.plan(options.pipeline_input),
                 "perception": perception.plan,
+                "collect": collect.plan,
             }[suite]()
             cells = [{"suite": suite, **cell} for cell in cells if options.only in ("", cell.get("measure"))]
             rows = [row for cell in cells for row in _measure(cell, models, options.core)]
@@ -125,6 +127,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "compile": compilation.run,
             "pipeline": pipeline.run,
             "perception": perception.run,
+            "collect": collect.run,
         }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))

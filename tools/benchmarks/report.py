@@ -16,6 +16,7 @@ def table(result: dict[str, Any]) -> str:
         "track": _line,
         "pipeline": _line,
         "perception": _line,
+        "collect": _line,
     }[result["suite"]]
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ leave their picture without people, and are told (`warnings`).
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -16,14 +16,15 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.perception import crops, frame_numbers, shots
 from hardmo_jax.perception import track as tracking
 from hardmo_jax.perception.keypoint_files import (
+    MAX_PICTURE_BYTES,
     FilePerson,
     FilePicture,
-    KeypointFile,
     KeypointFileError,
     LayoutChoice,
     find_photo,
     read_keypoint_file,
 )
+from hardmo_jax.perception.keypoint_index import PictureIndex
 from hardmo_jax.perception.people import PersonKeypoints, numbered_on
 from hardmo_jax.perception.video import Frame, natural_key
 
@@ -77,13 +78,13 @@ class FilePeople:
             raise FileNotFoundError(f"{self._path}: no such file or folder of keypoints")
         self._files: dict[str, pathlib.Path] = {}
         self._names_by_frame: tuple[str, dict[int, list[str]]] | None = None
-        self._whole: _Index | None = None
+        self._whole: PictureIndex | None = None
         if self._path.is_dir():
             self._files = _files_of(self._path)
             if not self._files:
                 raise KeypointFileError(f"{self._path}: expected files of keypoints (.json), found none")
         else:
-            self._whole = _Index(read_keypoint_file(self._path, layout=layout))
+            self._whole = PictureIndex(read_keypoint_file(self._path, layout=layout))
             people = self._whole.people
             self._takes_numbers = bool(people) and all(person.track_id is not None for person in people)
 
@@ -185,17 +186,18 @@ class FilePeople:
         """People of a picture as the file has them; None if it speaks of none or cannot be used."""
         if self._whole is not None:
             by_number = self._frames_of_video(frame) if is_video else None
-            return self._checked(self._whole.find(frame, by_number), frame, is_video=is_video)
+            return self._checked(self._whole.find(frame, by_number), frame, self._whole.bad, is_video=is_video)
         path = self._file_of_frame(frame) if is_video else _file_of_photo(self._files, frame)
         if path is None:
             return None
         try:
-            file = read_keypoint_file(path, layout=self._layout)
+            file = read_keypoint_file(path, layout=self._layout, max_bytes=MAX_PICTURE_BYTES)
         except (KeypointFileError, OSError) as error:
             self._unusable.add(frame.position)
             self._warn("files of keypoints that cannot be read", str(error))
             return ()
-        return self._checked((file.pictures, file.people), frame, is_video=is_video)
+        bad = dict(file.bad_pictures)
+        return self._checked((file.pictures, file.people), frame, bad, is_video=is_video)
 
     def _file_of_frame(self, frame: Frame) -> pathlib.Path | None:
         """The file of a frame, by the number at the end of its name."""
@@ -222,12 +224,18 @@ class FilePeople:
         self,
         found: tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None,
         frame: Frame,
+        bad: Mapping[FilePicture, str],
         *,
         is_video: bool,
     ) -> tuple[FilePerson, ...] | None:
-        """People of a picture, unless they were measured in another one."""
+        """People of a picture, unless the file is wrong there or they were measured in another one."""
         if found is None:
             return None
+        wrong = [bad[picture] for picture in found[0] if picture in bad]
+        if wrong:
+            self._unusable.add(frame.position)
+            self._warn("keypoints that cannot be read", wrong[0])
+            return ()
         height, width = frame.image.shape[:2]
         name = _name_of(frame, is_video)
         for picture in found[0]:
@@ -291,74 +299,6 @@ class FilePeople:
         self._warnings.setdefault(kind, []).append(place)
 
 
-class _Index:
-    """Pictures of one file that speaks of many."""
-
-    def __init__(self, file: KeypointFile) -> None:
-        self._format = file.format
-        self._people: dict[FilePicture, list[FilePerson]] = {picture: [] for picture in file.pictures}
-        for person in file.people:
-            self._people.setdefault(person.picture, []).append(person)
-        self._by_name: dict[str, list[FilePicture]] = {}
-        for picture in self._people:
-            if picture.name is not None:
-                self._by_name.setdefault(pathlib.PurePosixPath(picture.name).name, []).append(picture)
-        self._by_key: dict[str, list[FilePicture]] = {}
-
-    @property
-    def pictures(self) -> tuple[FilePicture, ...]:
-        """All, in the order of the file."""
-        return tuple(self._people)
-
-    @property
-    def people(self) -> tuple[FilePerson, ...]:
-        """All of them."""
-        return tuple(person for people in self._people.values() for person in people)
-
-    def frames(self, stem: str, first_frame: int | None) -> tuple[dict[int, list[str]], int]:
-        """Keys of pictures by the frame of a video, and the number of the first; see `frame_numbers`."""
-        numbered = [picture for picture in self._people if picture.frame_index is not None]
-        if not numbered:
-            self._by_key = {}
-            for name, pictures in self._by_name.items():
-                self._by_key.setdefault(pathlib.PurePosixPath(name).stem, []).extend(pictures)
-            return frame_numbers.frames_by_number(self._by_key, stem, first_frame)
-        # Lists of MMPose hold every frame; others leave out those with nobody, so that 1 may well be the second.
-        if first_frame is None and self._format != "mmpose":
-            first_frame = 0
-        first = frame_numbers.first_number([one.frame_index or 0 for one in numbered], (), first_frame)
-        found: dict[int, list[str]] = {}
-        for place, picture in enumerate(numbered):
-            key = str(place)
-            self._by_key[key] = [picture]
-            found.setdefault((picture.frame_index or 0) - first, []).append(key)
-        return found, first
-
-    def find(
-        self, frame: Frame, by_number: dict[int, list[str]] | None
-    ) -> tuple[tuple[FilePicture, ...], tuple[FilePerson, ...]] | None:
-        """Entries of a picture, and the people in them; None without any.
-
-        Args:
-            frame: The picture.
-            by_number: Of a video, what `frames` gave.
-        """
-        if by_number is not None:
-            pictures = [one for key in by_number.get(frame.frame_index, []) for one in self._by_key[key]]
-        else:
-            path = frame.source_path
-            pictures = self._by_name.get(path.name) or self._by_name.get(path.stem) or []
-            if not pictures and path.stem.isdecimal():
-                pictures = self._by_name.get(path.stem.lstrip("0") or "0", [])
-            if len(pictures) > 1:
-                # Of pictures of one name that one in the same folder.
-                depth = {one: _common_end(pathlib.PurePosixPath(one.name or "").parts, path.parts) for one in pictures}
-                pictures = [one for one in pictures if depth[one] == max(depth.values())]
-        if not pictures:
-            return None
-        return tuple(pictures), tuple(person for picture in pictures for person in self._people[picture])
-
-
 def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """JSON files of a folder by the name of the picture that they are called after."""
     found: dict[str, pathlib.Path] = {}
@@ -374,16 +314,6 @@ def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _file_of_photo(files: dict[str, pathlib.Path], frame: Frame) -> pathlib.Path | None:
     return files.get(frame.source_path.stem) or files.get(frame.source_path.name)
-
-
-def _common_end(first: tuple[str, ...], second: tuple[str, ...]) -> int:
-    """Parts at the end of two paths that are the same."""
-    count = 0
-    for one, other in zip(reversed(first), reversed(second), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
 
 
 def _name_of(frame: Frame, is_video: bool) -> str:

@@ -184,7 +184,7 @@ def _boxes(
 
 
 def _name_of_weights(asked: SourceOptions, folder: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    return asked.detector_file or yolo_weights.installed_weights(folder) or "yolo11m-pose.pt"
+    return asked.detector_file or yolo_weights.installed_weights(folder) or "yolo11m.pt"
 
 
 def _keypoint_model(asked: SourceOptions, options: PerceptionOptions) -> OnnxKeypointModel:

@@ -99,6 +99,8 @@ def pictures_of_file(path: str | os.PathLike[str]) -> Iterator[KnownPicture]:
     """
     path = pathlib.Path(path)
     file = read_keypoint_file(path)
+    if file.bad_pictures:
+        raise KeypointFileError(file.bad_pictures[0][1])
     num_found, missing = 0, None
     people_of: dict[FilePicture, list[FilePerson]] = {}
     for person in file.people:

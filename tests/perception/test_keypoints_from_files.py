@@ -222,6 +222,17 @@ def test_a_damaged_file_costs_its_picture_alone(tmp_path):
     assert "expected JSON" in source.warnings[0]
 
 
+def test_an_entry_that_is_wrong_costs_its_picture_alone(tmp_path):
+    good = {"keypoints": np.array(pose(100, count=17)).reshape(-1, 3)[:, :2].tolist(), "keypoint_scores": [0.9] * 17}
+    entries = [{"frame_id": 0, "instances": [good]}, {"frame_id": 1, "instances": [{**good, "keypoint_scores": "no"}]},
+               {"frame_id": 2, "instances": [good]}]  # fmt: skip
+    source = FilePeople(write(tmp_path / "r.json", entries))
+    found = people_of(source, [frame("clip.mp4", index) for index in range(3)], is_video=True)
+    assert [len(people) for people in found] == [1, 0, 1]
+    assert source.unusable == {1}
+    assert "keypoint_scores" in source.warnings[0]
+
+
 def test_layouts_that_are_mixed_are_read_by_name_and_told(tmp_path):
     write(tmp_path / "a.json", openpose(pose()))
     write(tmp_path / "b.json", openpose(pose(count=18)))

@@ -31,13 +31,15 @@ def test_every_make_target_that_is_named_exists():
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
 
 
-def test_config_flags_that_are_named_exist():
-    from configs import normal
+@pytest.mark.parametrize("document", ["README.md", "docs/perception.md"])
+def test_config_flags_that_are_named_exist(document):
+    from configs import collect, normal
 
-    config = normal.get_config()
-    for key in re.findall(r"--config\.([\w.]+)=", README):
-        section, _, name = key.partition(".")
-        assert name in config[section], key
+    for key in re.findall(r"--config\.([\w.]+)=", (ROOT / document).read_text()):
+        section = (collect if key.startswith(("fetch.", "sites.")) else normal).get_config()
+        for name in key.split("."):
+            assert name in section, key
+            section = section[name]
 
 
 def test_fit_example_runs_and_converges():

@@ -25,8 +25,17 @@ OPTIONS = FitOptions(
 FRAMES = 24
 USABLE = {hm.FitStatus.CONVERGED, hm.FitStatus.MAX_STEPS}
 UNHELD = dataclasses.replace(OPTIONS.refine[0], guess=0.01)
-#: The guess has the true shape: it is kept.
-MOTION = MotionOptions(window_frames=32, overlap_frames=8, iterations=5, shape_share=0.0, acceleration_share=1.0)
+#: Steps for the shape and after it together. A program serves all splits of one sum; the shape of the guess, which is
+#: the true one, is kept by most tests, and they take no steps for it.
+STEPS = 16
+
+
+def with_steps(options, iterations, **changes):
+    """Options with so many steps after those for the shape."""
+    return dataclasses.replace(options, iterations=iterations, shape_iterations=STEPS - iterations, **changes)
+
+
+MOTION = with_steps(MotionOptions(window_frames=32, overlap_frames=8, shape_share=0.0, acceleration_share=1.0), 5)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,18 @@ def exact(track):
 
 
 def joint_errors(track, params):
-    return np.linalg.norm(track.points(jax.tree.map(np.asarray, params)) - track.points(), axis=-1)
+    """Errors of the first frames of the track, as many as there are parameters of."""
+    count = len(params.transl)
+    rows = np.minimum(np.arange(FRAMES), count - 1)  # always as many frames: the points are of one program
+    points = track.points(jax.tree.map(lambda leaf: np.asarray(leaf)[rows], params))
+    return np.linalg.norm(points - track.points(), axis=-1)[:count]
+
+
+def first_frames(count, observed, guess):
+    """What was seen of the first frames of a track and guessed of them."""
+    cut = {name: getattr(observed, name)[:count] for name in ("keypoints_2d", "confidence")}
+    params = jax.tree.map(lambda leaf: leaf[:count], guess.params)
+    return dataclasses.replace(observed, **cut), dataclasses.replace(guess, params=params, spread=guess.spread[:count])
 
 
 def jerkiness(points):
@@ -76,7 +96,7 @@ def test_a_wrong_shape_comes_nearer_to_the_truth_and_is_one(track, figure):
     spread[:, first : first + betas.shape[-1]] = 1.0
     params = dataclasses.replace(guess.params, betas=wrong.astype(np.float32))
     guess = dataclasses.replace(guess, params=params, spread=spread)
-    options = dataclasses.replace(MOTION, shape_share=1.0, shape_iterations=4)
+    options = with_steps(MOTION, STEPS - 4, shape_share=1.0)
     found = np.asarray(fitted(track, track.observe(), guess, motion_options=options).params.betas)
     assert np.ptp(found, axis=0).max() == 0
     before, after = (np.square(shape - betas).mean() for shape in (wrong, found))
@@ -88,7 +108,7 @@ def test_a_wrong_shape_comes_nearer_to_the_truth_and_is_one(track, figure):
 
 def test_nobody_seen_leaves_the_shape_to_the_guess(track):
     nobody = track.observe(seen=np.zeros(FRAMES, bool))
-    found = fitted(track, nobody, motion_options=dataclasses.replace(MOTION, shape_share=1.0))
+    found = fitted(track, nobody, motion_options=with_steps(MOTION, STEPS - 2, shape_share=1.0))
     assert (np.asarray(found.status) == hm.FitStatus.NO_EVIDENCE).all()
     np.testing.assert_array_equal(found.params.betas, track.guess().params.betas)
 
@@ -200,7 +220,7 @@ def test_frames_before_and_after_a_cut_do_not_know_each_other(track):
 
 
 def test_long_tracks_in_pieces_are_what_they_are_as_a_whole(track):
-    long = dataclasses.replace(MOTION, iterations=12)
+    long = with_steps(MOTION, 12)
     short = dataclasses.replace(long, window_frames=16, overlap_frames=8)
     whole, pieces = (fitted(track, track.observe(noise=2.0), motion_options=given) for given in (long, short))
     apart = np.linalg.norm(np.asarray(whole.keypoints_3d) - np.asarray(pieces.keypoints_3d), axis=-1)
@@ -212,8 +232,7 @@ def test_long_tracks_in_pieces_are_what_they_are_as_a_whole(track):
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_tracks_of_few_frames(track, frames):
-    short = tracks.make_track(track.body, frames=frames)
-    found = fitted(short, short.observe(), short.guess())
+    found = fitted(track, *first_frames(frames, track.observe(), track.guess()))
     assert found.params.body_pose.shape[0] == frames
     assert set(np.asarray(found.status).tolist()) <= USABLE
 
@@ -261,9 +280,8 @@ def test_a_step_is_that_of_the_dense_equations(track):
         for frame in range(5):
             wide_jacobian[frame][:, frame * size + body_entries] = np.asarray(jacobian)[frame]
         of_points = wide_jacobian.reshape(5, -1, 3, 5 * size)
-        image = np.stack(
-            [np.asarray(ties.product(jnp.asarray(of_points[..., c]), contacts)).ravel() for c in range(5 * size)], -1
-        )
+        product = jax.jit(jax.vmap(lambda column: ties.product(column, contacts), in_axes=-1, out_axes=-1))
+        image = np.asarray(product(jnp.asarray(of_points))).reshape(-1, 5 * size)
         tied = wide_jacobian.reshape(-1, 5 * size).T @ image
         diagonal = np.zeros(5 * size)
         for frame in range(5):
@@ -284,7 +302,7 @@ def test_a_step_is_that_of_the_dense_equations(track):
 
 def test_the_status_says_whether_the_cost_still_fell(track):
     long = fitted(track, track.observe(), motion_options=dataclasses.replace(MOTION, iterations=40))
-    short = fitted(track, track.observe(), motion_options=dataclasses.replace(MOTION, iterations=1))
+    short = fitted(track, track.observe(), motion_options=with_steps(MOTION, 1))
     assert set(np.asarray(long.status).tolist()) == {hm.FitStatus.CONVERGED}
     assert set(np.asarray(short.status).tolist()) == {hm.FitStatus.MAX_STEPS}
     settled = dataclasses.replace(track.guess(), params=jax.tree.map(np.asarray, long.params))
@@ -303,15 +321,15 @@ def test_a_keypoint_that_is_no_number_makes_its_frame_so(track):
 
 def test_frames_that_fill_up_a_piece_change_nothing(track):
     """Seventeen frames are solved as thirty-two; the last one is far off, and would count fifteen times more."""
-    short = tracks.make_track(track.body, frames=17)
-    points = np.array(short.observe().keypoints_2d)
+    seen, guess = first_frames(17, track.observe(), track.guess())
+    points = np.array(seen.keypoints_2d)
     points[-1] += 40.0
-    observed = dataclasses.replace(short.observe(), keypoints_2d=points)
-    exact = fitted(short, observed, short.guess(), motion_options=dataclasses.replace(MOTION, iterations=1))
+    observed = dataclasses.replace(seen, keypoints_2d=points)
+    exact = fitted(track, observed, guess, motion_options=with_steps(MOTION, 1))
     history = np.asarray(exact.loss_history)[0]
     assert history[-1] < 0.9 * history[0]
-    error = joint_errors(short, exact.params).mean(-1)
-    assert error[:14].max() < joint_errors(short, short.guess().params).mean(-1).max()
+    error = joint_errors(track, exact.params).mean(-1)
+    assert error[:14].max() < joint_errors(track, guess.params).mean(-1).max()
 
 
 def test_accelerations_at_the_ends_and_at_cuts_are_those_beside_them():

@@ -58,7 +58,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.frames = config_dict.create(  # of a video
         start_seconds=0.0,
         end_seconds=config_dict.placeholder(float),
-        stride=1,  # every second, third, ... frame or photo
+        stride=1,  # every second, third, ... frame or photo; people are followed from 6 frames a second on
     )
     config.perception = config_dict.create(
         **_source("auto"),
@@ -71,6 +71,8 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         extra_looks=0 if is_smoke else 2,
         turned="when_empty",  # search the picture turned by 90, 180 and 270 degrees too: never, when_empty, always
         max_people=32,  # a picture
+        min_box_score=0.25,  # of detectors of boxes
+        min_score=0.35,  # from which BlazePose believes in somebody
         hands=True,  # look for fingers
         detect_every=10,  # frames of a video between two searches
     )

@@ -45,9 +45,13 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     if summary.advice is not None:
         console.print(summary.advice, soft_wrap=True)
     for warning in summary.warnings:
-        console.print(f"warning: {warning}")
+        console.print(f"warning: {warning}", soft_wrap=True, markup=False)
     if summary.num_unusable:
-        console.print(f"{summary.num_unusable} pictures could not be used; the exit status is 3", soft_wrap=True)
+        console.print(
+            f"{summary.num_unusable} pictures could not be read, or have no keypoints that can be used (see the "
+            "warnings); the exit status is 3",
+            soft_wrap=True,
+        )
     console.print(f"labels and overlays are in {output_dir}", soft_wrap=True)
 
 

@@ -18,17 +18,18 @@ import rich.table
 from absl import flags
 from ml_collections import config_flags
 
-from hardmo_jax.perception import model_files
+from hardmo_jax.perception import calibration, model_files
 from hardmo_jax.pipelines import annotate, known_pictures
 from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration: who is measured.")
 _TRUTH = flags.DEFINE_string("truth", None, "Keypoint file of people whose keypoints are known, beside its photos.")
-_OUTPUT = flags.DEFINE_string("output", "calibration.json", "File of calibrations; other sources in it are kept.")
+_OUTPUT = flags.DEFINE_string("output", "out/calibration.json", "File of calibrations; other sources in it are kept.")
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
 
 #: Confidences at which the table tells the error.
 _SHOWN = (0.3, 0.6, 0.9)
+_NAMES = {"body": "bodies", "foot": "feet", "hand": "hands"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -71,6 +72,13 @@ def _print(measured: known_pictures.MeasuredSource) -> None:
         shares = ["-" if one is None else f"{100 * one:.1f} %" for one in (share, fine[kind][0])]
         table.add_row(kind, str(count), *shares, *expected)
     console.print(table)
+    few = [_NAMES[kind] for kind in coarse if kind not in measured.calibrations]
+    if few:
+        console.print(
+            f"warning: too few known points of {' and '.join(few)} were found to tell what confidences are worth there "
+            f"(at least {calibration.LEAST_POINTS}); give more pictures",
+            soft_wrap=True,
+        )
     console.print(f"kept in {_OUTPUT.value}", soft_wrap=True)
 
 

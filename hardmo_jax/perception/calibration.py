@@ -26,7 +26,7 @@ KINDS = ("body", "foot", "hand")
 #: Bins of confidence, each with as many points.
 _MOST_BINS = 8
 #: Points below which a bin says nothing.
-_LEAST_POINTS = 40
+LEAST_POINTS = 40
 #: Errors are cut here, box sides: a point that is off further is lost, however far.
 _LARGEST_ERROR = 0.5
 _MAX_BYTES = 1 << 20
@@ -109,9 +109,9 @@ def measured(
         own = np.array([one == kind for one in kinds])
         is_known = (confidence[:, own] > 0) & np.isfinite(error[:, own])
         confidences, errors = confidence[:, own][is_known], np.minimum(error[:, own][is_known], _LARGEST_ERROR)
-        if len(errors) < _LEAST_POINTS:
+        if len(errors) < LEAST_POINTS:
             continue
-        bins = np.array_split(np.argsort(confidences, kind="stable"), min(_MOST_BINS, len(errors) // _LEAST_POINTS))
+        bins = np.array_split(np.argsort(confidences, kind="stable"), min(_MOST_BINS, len(errors) // LEAST_POINTS))
         centres = np.array([np.median(confidences[places]) for places in bins])
         medians = np.array([np.median(errors[places]) for places in bins])
         falling = optimize.isotonic_regression(medians, increasing=False).x

@@ -61,6 +61,7 @@ class Estimator(PixelSource):
         options: PerceptionOptions,
         *,
         boxes: BoxDetector | None = None,
+        boxes_name: str | None = None,
         with_hands: bool = True,
         make_tracker: Callable[[], tracking.PeopleTracker] = tracking.Tracker,
     ) -> None:
@@ -70,11 +71,12 @@ class Estimator(PixelSource):
             folder: Of the packaged model files.
             options: How thoroughly to look.
             boxes: Finds people in place of the packaged detector.
+            boxes_name: Its name, as labels say it.
             with_hands: Whether fingers are looked for, if the options want them.
             make_tracker: Makes whoever follows the people of one video.
         """
         self.options = options
-        self.source = "blazepose"
+        self.source = "blazepose" if boxes_name is None else f"blazepose, boxes: {boxes_name}"
         self._boxes = boxes
         self._make_tracker = make_tracker
         self._detect = detect_blazepose.PersonDetector(folder, num_threads=options.num_threads)

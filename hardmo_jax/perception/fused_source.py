@@ -165,7 +165,11 @@ class FusedSource:
                 body if other is None else self._with_parts(body, other, kind, (name, other.source or part.source))
                 for body, other, name in zip(bodies, found, names, strict=True)
             ]
-        return bodies
+        # Whoever got nothing of the others is told to be the first one's alone.
+        return [
+            body if body.source is not None else dataclasses.replace(body, source=name)
+            for body, name in zip(bodies, names, strict=True)
+        ]
 
     def _with_parts(
         self, body: PersonKeypoints, other: PersonKeypoints, kind: PartKind, sources: tuple[str, str]

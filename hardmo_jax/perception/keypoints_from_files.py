@@ -8,7 +8,7 @@ leave their picture without people, and are told (`warnings`).
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class FilePeople:
         self,
         path: str | os.PathLike[str],
         *,
+        only: Sequence[pathlib.Path] | None = None,
         layout: LayoutChoice | None = None,
         first_frame: int | None = None,
         make_tracker: Callable[[], tracking.PeopleTracker] = tracking.Tracker,
@@ -56,6 +57,7 @@ class FilePeople:
         Args:
             path: JSON file, or a folder of them (subfolders are read too): one a picture, called as it, as OpenPose and
                 MMPose write them.
+            only: Files of the folder that count; None takes all.
             layout: Of the points, see `keypoint_files.read_keypoint_file`.
             first_frame: Number that the files give the first frame of a video; None tells by them, see `frame_numbers`.
             make_tracker: Makes whoever follows people whom the files give no numbers.
@@ -80,10 +82,13 @@ class FilePeople:
         self._names_by_frame: tuple[str, dict[int, list[str]]] | None = None
         self._whole: PictureIndex | None = None
         if self._path.is_dir():
-            self._files = _files_of(self._path)
+            self._files = _files_of(self._path, only)
             if not self._files:
                 raise KeypointFileError(f"{self._path}: expected files of keypoints (.json), found none")
-        else:
+            if len(self._files) == 1 and only is None:
+                # One file for all pictures, as `tools.export` leaves it in a folder.
+                self._path = next(iter(self._files.values()))
+        if self._path.is_file():
             self._whole = PictureIndex(read_keypoint_file(self._path, layout=layout))
             people = self._whole.people
             self._takes_numbers = bool(people) and all(person.track_id is not None for person in people)
@@ -299,12 +304,14 @@ class FilePeople:
         self._warnings.setdefault(kind, []).append(place)
 
 
-def _files_of(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """JSON files of a folder by the name of the picture that they are called after."""
+def _files_of(folder: pathlib.Path, only: Sequence[pathlib.Path] | None) -> dict[str, pathlib.Path]:
+    """JSON files of a folder by the name of the picture that they are called after; what a run of ours left is none."""
     found: dict[str, pathlib.Path] = {}
     for path in sorted(folder.rglob("*.json"), key=lambda path: natural_key(path.as_posix())):
         name = path.stem.removesuffix("_keypoints")
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or path.name == "run.json" or not path.is_file():
+            continue
+        if only is not None and path not in only:
             continue
         if name in found:
             raise KeypointFileError(f"{folder}: two files for one picture: {found[name].name} and {path.name}")

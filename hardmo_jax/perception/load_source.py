@@ -60,8 +60,10 @@ def load_source(
         # Files are named by what they hold, which shows when they are read.
         if lacking and not any(one.startswith("file:") for one in lacking):
             raise SourceError(
-                f"{options.calibration}: says nothing of {kind}s by {' and '.join(lacking)}; it knows "
-                f"{', '.join(known)}; measure with `python -m tools.calibrate`"
+                f"{options.calibration}: says nothing of {'feet' if kind == 'foot' else 'hands'} by "
+                f"{' and '.join(dict.fromkeys(lacking))}; it knows "
+                f"{'; '.join(f'{name} ({chr(44).join(kinds)})' for name, kinds in known.items())}; measure with "
+                "`python -m tools.calibrate` on pictures in which more of them are known"
             )
     return FusedSource(bodies, parts, options=options.fusion, calibrations=known)
 
@@ -80,7 +82,8 @@ def own_files(
     for asked in (*([options] if with_bodies else []), options.feet_from, options.hands_from):
         if asked.keypoints_file is not None:
             found[pathlib.Path(asked.keypoints_file)] = None
-        if asked.detector != "same" and detector_of(asked, folder) == "yolo":
+        finds_people = asked.detector != "same" or asked.detector_file is not None
+        if finds_people and detector_of(asked, folder) == "yolo":
             found[yolo_weights.find_weights(_name_of_weights(asked, folder), folder)] = None
         elif asked.detector_file is not None:
             found[pathlib.Path(asked.detector_file)] = None
@@ -134,15 +137,15 @@ def _one_source(folder: str | os.PathLike[str], asked: SourceOptions, options: P
     if wants == "auto":
         wants = "blazepose" if asked.keypoints_file is None else "onnx"
     if wants == "blazepose":
-        return Estimator(folder, options, boxes=boxes, make_tracker=make_tracker)
+        name = None if boxes is None else _name_of_boxes(folder, detector, asked)
+        return Estimator(folder, options, boxes=boxes, boxes_name=name, make_tracker=make_tracker)
     if wants == "detector":
         if boxes is None or not boxes.gives_points:
             raise SourceError(
                 "keypoints of the detector itself need a YOLO-pose, as in --config.perception.detector=yolo "
                 "--config.perception.detector_file=yolo11m-pose.pt"
             )
-        file = _name_of_weights(asked, folder) if detector == "yolo" else asked.detector_file
-        name = f"{detector}:{pathlib.Path(file or '').name}"
+        name = f"{detector}:{_name_of_boxes(folder, detector, asked)}"
         return TopDownEstimator(
             boxes, None, options, name=name, hands=_hands(folder, options), make_tracker=make_tracker
         )
@@ -158,7 +161,7 @@ def _one_source(folder: str | os.PathLike[str], asked: SourceOptions, options: P
 
 
 def _part_source(folder: str | os.PathLike[str], asked: PartSourceOptions, options: PerceptionOptions) -> PartSource:
-    if asked.detector == "same":
+    if asked.detector == "same" and asked.detector_file is None:
         if asked.keypoints_file is None:
             raise SourceError(
                 "feet or hands from another source in the same boxes need a model, as in "
@@ -185,6 +188,10 @@ def _boxes(
 
 def _name_of_weights(asked: SourceOptions, folder: str | os.PathLike[str]) -> str | os.PathLike[str]:
     return asked.detector_file or yolo_weights.installed_weights(folder) or "yolo11m.pt"
+
+
+def _name_of_boxes(folder: str | os.PathLike[str], detector: str, asked: SourceOptions) -> str:
+    return pathlib.Path((_name_of_weights(asked, folder) if detector == "yolo" else asked.detector_file) or "").name
 
 
 def _keypoint_model(asked: SourceOptions, options: PerceptionOptions) -> OnnxKeypointModel:

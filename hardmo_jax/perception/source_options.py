@@ -50,9 +50,9 @@ class SourceOptions:
             raise ValueError(f"`keypoints` must be one of {', '.join(get_args(KeypointMaker))}, got {self.keypoints!r}")
         if self.detector == "onnx" and self.detector_file is None:
             raise ValueError(f"the detector `onnx` needs a `detector_file`, as in {_EXAMPLE}")
-        if self.detector in ("blazepose", "files", "same") and self.detector_file is not None:
+        if self.detector in ("blazepose", "files") and self.detector_file is not None:
             raise ValueError(f"`detector_file` is for the detectors `onnx` and `yolo`, and not for {self.detector!r}")
-        if self.detector == "auto" and self.detector_file is not None and self.suffix_of_detector is None:
+        if self.detector in ("auto", "same") and self.detector_file is not None and self.suffix_of_detector is None:
             raise ValueError(
                 f"`detector_file` must end in .onnx or .pt, got {self.detector_file!r}; else say `detector`, too"
             )
@@ -109,7 +109,7 @@ class PartSourceOptions(SourceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.detector == "same" and self.keypoints not in ("auto", "onnx"):
+        if self.detector == "same" and self.detector_file is None and self.keypoints not in ("auto", "onnx"):
             raise ValueError(
                 f"keypoints by {self.keypoints!r} need a `detector` of their own here, as in "
                 "--config.perception.hands_from.detector=blazepose"
@@ -122,7 +122,7 @@ class PartSourceOptions(SourceOptions):
     @property
     def is_asked(self) -> bool:
         """Whether feet or hands come from elsewhere than the body."""
-        return self.detector != "same" or self.keypoints_file is not None
+        return self.detector != "same" or self.detector_file is not None or self.keypoints_file is not None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -131,6 +131,8 @@ class Media:
         """Mean frames per second; None for photos and for videos that do not tell."""
         self.truncated = False
         """Whether `frames` met a video that ends before its own header says."""
+        self.num_left_out = 0
+        """Photos of a folder that are passed over since the others have keypoints and they have none."""
         self._video = video
         self._max_pixels = max_pixels
         self._choice = choice or FrameChoice()
@@ -220,14 +222,20 @@ class Media:
         """
         if self.kind != "video" and (choice.start_seconds > 0 or choice.end_seconds is not None):
             raise MediaError(f"{self.path}: photos have no times; start and end are for videos")
-        return Media(
-            path=self.path, kind=self.kind, paths=self.paths, max_pixels=self._max_pixels, video=self._video,
-            choice=choice,
-        )  # fmt: skip
+        return self._like_this(kind=self.kind, paths=self.paths, choice=choice)
 
     def with_photos(self, photos: tuple[pathlib.Path, ...]) -> "Media":
         """The photos that keypoint files speak of, as a folder of them."""
-        return Media(path=self.path, kind="folder", paths=photos, max_pixels=self._max_pixels)
+        return self._like_this(kind="folder", paths=photos, choice=self._choice)
+
+    def _like_this(self, *, kind: MediaKind, paths: tuple[pathlib.Path, ...], choice: FrameChoice) -> "Media":
+        """The same with other frames; what was odd about the files stays told."""
+        media = Media(
+            path=self.path, kind=kind, paths=paths, max_pixels=self._max_pixels, video=self._video, choice=choice
+        )
+        media._warnings = list(self._warnings)
+        media.num_left_out = self.num_left_out
+        return media
 
     def _photo_frames(self, positions: range, on_error: str) -> Iterator[Frame]:
         for position in positions:
@@ -419,6 +427,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
         # OpenPose's files beside its pictures: what was measured already is not measured again.
         media = Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels)
         if len(paths) < len(by_kind["image"]):
+            media.num_left_out = len(by_kind["image"]) - len(paths)
             media._warn(
                 f"{folder.name}: {len(by_kind['image']) - len(paths)} photos without a file of keypoints are left out; "
                 "put them into a folder of their own"
@@ -432,7 +441,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
         if by_kind["keypoints"]:
             media._warn(
                 f"{folder.name}: {len(by_kind['keypoints'])} .json files beside the photos are not read, as they are "
-                "not called like a photo (`photo_keypoints.json`); pass a file of keypoints itself"
+                "not called like a photo (`photo_keypoints.json`, `photo.json`); pass a file of keypoints itself"
             )
         return media
     if by_kind["keypoints"]:
@@ -450,13 +459,12 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
 
 
 def _of_pictures(files: list[pathlib.Path], pictures: list[pathlib.Path]) -> tuple[pathlib.Path, ...]:
-    """The files of keypoints that OpenPose would have written of the pictures beside them."""
+    """The files of keypoints that are called after the pictures beside them.
+
+    OpenPose calls them `photo_keypoints.json`, MMPose `photo.json`.
+    """
     names = {(picture.parent, picture.stem) for picture in pictures}
-    return tuple(
-        path
-        for path in files
-        if path.stem.endswith("_keypoints") and (path.parent, path.stem.removesuffix("_keypoints")) in names
-    )
+    return tuple(path for path in files if (path.parent, path.stem.removesuffix("_keypoints")) in names)
 
 
 def _files_below(folder: pathlib.Path) -> list[pathlib.Path]:

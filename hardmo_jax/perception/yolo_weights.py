@@ -52,7 +52,7 @@ def find_weights(
         "(b) let ultralytics download it by `--config.perception.allow_download=True` "
         f"and a plain name such as {path.name if is_bare else 'yolo11n-pose.pt'}; "
         "(c) use a detector without such weights: `--config.perception.detector=blazepose`, "
-        "or a file of your own by `--config.perception.detector=onnx`"
+        "or an ONNX file of your own by `--config.perception.detector_file=PATH.onnx`"
     )
 
 

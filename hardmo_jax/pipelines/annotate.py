@@ -206,7 +206,7 @@ def annotate(
                 f"{source} holds keypoints, so nobody is looked for in its photos; pass the photos as --input to have "
                 "a detector look at them"
             )
-        files = FilePeople(media.path, layout=layout_choice(options.perception.keypoints_layout))
+        files = FilePeople(media.path, only=media.paths, layout=layout_choice(options.perception.keypoints_layout))
         media = media.with_photos(files.photos())
     media = media.chosen(options.frames)
     people_source = load_source.load_source(model_folder, options.perception, bodies=files)
@@ -320,7 +320,7 @@ def _annotate_into(
     advice = advice_if_nobody(people_source.source, options.perception)
     if left_out.num_people:
         advice = f"{left_out.phrase}; --config.quality.drop=() keeps them"
-    num_unusable = num_unread + len(people_source.unusable)
+    num_unusable = num_unread + media.num_left_out + len(people_source.unusable)
     summary = _summarise(pictures, sightings, rows, record, tuple(warnings), camera, advice, left_out, num_unusable)
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled,

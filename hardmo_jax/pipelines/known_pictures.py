@@ -194,6 +194,8 @@ def calibrate_source(
         FileNotFoundError, ImportError: As `load_source.load_source`.
     """
     report = progress or (lambda stage, done, total: None)
+    if pathlib.Path(truth).is_dir():
+        raise KeypointFileError(f"{truth}: expected a keypoint file beside its photos, got a folder")
     kept = calibration.read_calibrations(output) if output.exists() else {}
     source = load_source.load_source(model_folder, options)
 

@@ -137,5 +137,5 @@ def test_the_same_is_no_change(side):
     told = [[person(base)]]
     fused = FusedSource(Told("b", told), {"hand": OtherPeople(Told("h", told))}, options=FusionOptions())
     ((found,),) = fused.people_of(iter(frames(1)), is_video=False)
-    assert found.source is None
-    assert found is told[0][0]
+    assert found.source == "b", "and not the other one's"
+    assert found.keypoints_2d is told[0][0].keypoints_2d

@@ -306,3 +306,15 @@ def test_names_of_points_may_be_given(tmp_path):
     assert (person.confidence > 0).sum() == 2
     assert layout_choice("coco17") == "coco17"
     assert layout_choice(None) is None
+
+
+def test_one_file_in_a_folder_may_speak_of_all_pictures(tmp_path):
+    """As `tools.export` leaves it, beside what it says of its run."""
+    images = [{"id": index, "file_name": f"{name}.jpg"} for index, name in enumerate("ab")]
+    annotations = [{"id": index, "image_id": index, "keypoints": pose(100 + index, confidence=2, count=17)}
+                   for index in range(2)]  # fmt: skip
+    write(tmp_path / "coco_wholebody.json", {"images": images, "annotations": annotations})
+    write(tmp_path / "run.json", {})
+    source = FilePeople(tmp_path)
+    assert [len(people) for people in people_of(source, [frame("a.jpg"), frame("b.jpg")])] == [1, 1]
+    assert source.warnings == ()

@@ -42,6 +42,7 @@ def test_parts_need_a_source_of_their_own():
     assert not PartSourceOptions().is_asked
     assert PartSourceOptions(keypoints_file="a.onnx").is_asked
     assert PartSourceOptions(detector="blazepose").is_asked
+    assert PartSourceOptions(detector_file="a.onnx").is_asked
 
 
 def test_hands_by_another_model_have_its_calibration():

@@ -619,3 +619,17 @@ def test_a_folder_of_videos_is_its_videos(tmp_path):
     assert video.videos_of_folder(tmp_path / "b.mp4") == [tmp_path / "b.mp4"]
     (tmp_path / "c.jpg").write_bytes(b"x")
     assert video.videos_of_folder(tmp_path) == [tmp_path]
+
+
+def test_files_called_like_photos_are_their_keypoints_and_photos_without_are_counted(tmp_path):
+    for name in ("a", "b", "lonely"):
+        write_photo(tmp_path / f"{name}.png")
+    (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "b_keypoints.json").write_text("[]")
+    (tmp_path / "other.json").write_text("[]")
+    media = video.open_media(tmp_path)
+    assert (media.kind, [path.name for path in media.paths]) == ("keypoints", ["a.json", "b_keypoints.json"])
+    chosen = media.with_photos((tmp_path / "a.png", tmp_path / "b.png")).chosen(video.FrameChoice(stride=2))
+    assert [frame.source_path.name for frame in chosen.frames()] == ["a.png"]
+    assert chosen.num_left_out == 1
+    assert any("1 photos without a file of keypoints" in line for line in chosen.warnings)

@@ -41,7 +41,7 @@ def test_boxes_of_rtmdet_and_points_of_blazepose(folder):
     (row,) = store.read_labels(folder / "out" / "labels.parquet").rows
     assert row.is_usable
     assert row.error_by_part["body"] < 0.02
-    assert row.keypoint_source == "blazepose"
+    assert row.keypoint_source == f"blazepose, boxes: {RTMDET.name}"
     assert RTMDET.name in json.dumps(json.loads((folder / "out" / "run.json").read_text()))
 
 
@@ -73,7 +73,7 @@ def test_what_could_not_be_used_is_told_by_the_exit_status(folder):
         folder, "--config.perception.detector=files", f"--config.perception.keypoints_file={folder / 'json'}"
     )
     assert done.returncode == 3, done.stderr
-    assert "2 pictures could not be used; the exit status is 3" in done.stdout
+    assert "2 pictures could not be read, or have no keypoints" in done.stdout
     assert "unread_keypoints.json: expected JSON" in done.stdout.replace("\n", "")
     (row,) = store.read_labels(folder / "out" / "labels.parquet").rows
     assert row.source_path == PHOTO.name

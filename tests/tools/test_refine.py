@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.pipelines import refine
 from hardmo_jax.pipelines.label_rows import LabelBodyError
 from hardmo_jax.pipelines.refine import RefineOptions
+from hardmo_jax.pipelines.score_labels import score_labels
 from tests.pipelines import refined_people
 from tests.tools.command_line import ROOT, run_each
 
@@ -38,13 +40,16 @@ def error_of(done):
     return lines[0]
 
 
-def make_store(folder):
-    """Photos in plain colours and a store of the people in them, as `tools.annotate` leaves it."""
-    labels, _ = refined_people.planted_labels(32)
+def make_store(folder, labels=None):
+    """Photos in plain colours and a store of the people in them, as `tools.annotate` leaves it: without scores.
+
+    Tests that need no scoring bring labels that have been scored (`scored`).
+    """
+    labels = refined_people.planted_labels(32)[0][:PEOPLE] if labels is None else labels
     (folder / "in" / "photos").mkdir(parents=True)
     (folder / "labels").mkdir()
     rows = []
-    for place, row in enumerate(labels[:PEOPLE]):
+    for place, row in enumerate(labels):
         path = folder / "in" / row.source_path.replace(".jpg", ".png")
         cv2.imwrite(str(path), np.full((row.image_height, row.image_width, 3), 20 * (place % 10), np.uint8))
         rows.append(
@@ -53,9 +58,14 @@ def make_store(folder):
             )
         )
     store.write_labels(folder / "labels" / "labels.parquet", rows)
+    write_run(folder)
+    return rows
+
+
+def write_run(folder):
+    """What `tools.annotate` says of the labels in a folder, and of where their pictures are."""
     run = {"command": ["tools/annotate.py", f"--input={folder / 'in'}"]}
     (folder / "labels" / "run.json").write_text(json.dumps(run))
-    return rows
 
 
 def options(subset="hand", **changes):
@@ -65,6 +75,12 @@ def options(subset="hand", **changes):
 
 def files_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """The labels of `make_store`, scored: all that takes long in most runs."""
+    return score_labels(refined_people.planted_labels(32)[0][:PEOPLE], refined_people.open_body())
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +94,15 @@ def refined(tmp_path_factory):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder, rows, done
+
+
+@pytest.fixture
+def finished(refined, tmp_path):
+    """A copy of that store and its folder, here `out`: hands are refined, nothing is left to be solved."""
+    for name, copied in (("in", "in"), ("labels", "labels"), ("hand", "out")):
+        shutil.copytree(refined[0] / name, tmp_path / copied)
+    write_run(tmp_path)
+    return tmp_path
 
 
 def test_subset_folder_has_labels_close_ups_a_sheet_and_a_record(refined, figure):
@@ -158,8 +183,8 @@ def test_wrong_and_missing_subsets_are_told_with_the_valid_ones(tmp_path):
     assert "no such label file" in nothing
 
 
-def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path):
-    make_store(tmp_path)
+def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path, scored):
+    make_store(tmp_path, scored)
     before = files_of(tmp_path)
     summary = refine.refine(tmp_path / "labels", tmp_path / "out", options=options("foot"), dry_run=True)
     assert summary.counts[0].refined > 0
@@ -168,37 +193,32 @@ def test_dry_run_writes_the_sheet_and_nothing_else(tmp_path):
     assert {name: data for name, data in after.items() if name in before} == before
 
 
-def test_subset_folder_is_no_store(tmp_path):
-    make_store(tmp_path)
-    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
+def test_subset_folder_is_no_store(finished):
     with pytest.raises(refine.RefineError, match=r"is the subset of .*labels\.parquet.* give --input="):
-        refine.refine(tmp_path / "out", tmp_path / "other", options=options("hand"))
+        refine.refine(finished / "out", finished / "other", options=options("hand"))
 
 
-def test_replacing_the_subset_of_other_labels_is_said_and_old_leftovers_go(tmp_path):
-    make_store(tmp_path)
-    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
-    (tmp_path / "labels").rename(tmp_path / "labels2")
-    old, new = tmp_path / ".refine-old", tmp_path / ".refine-new"
+def test_replacing_the_subset_of_other_labels_is_said_and_old_leftovers_go(finished):
+    (finished / "labels").rename(finished / "labels2")
+    old, new = finished / ".refine-old", finished / ".refine-new"
     old.mkdir()
     new.mkdir()
     os.utime(old, (0, 0))
-    summary = refine.refine(tmp_path / "labels2", tmp_path / "out", options=options("hand"))
+    summary = refine.refine(finished / "labels2", finished / "out", options=options("hand"))
     assert any("held the subset of" in warning for warning in summary.warnings)
     assert not old.exists()
     assert new.exists()
 
 
-def test_dry_run_leaves_the_sheet_of_a_finished_run(tmp_path):
-    make_store(tmp_path)
-    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
-    sheet = (tmp_path / "out" / "sheet.png").read_bytes()
-    refine.refine(tmp_path / "labels", tmp_path / "out", options=options("foot"), dry_run=True)
-    assert (tmp_path / "out" / "sheet.png").read_bytes() == sheet
+def test_dry_run_leaves_the_sheet_of_a_finished_run(finished):
+    sheet = (finished / "out" / "sheet.png").read_bytes()
+    other = dataclasses.replace(options().close_ups, most_on_sheet=1)
+    refine.refine(finished / "labels", finished / "out", options=options(close_ups=other), dry_run=True)
+    assert (finished / "out" / "sheet.png").read_bytes() == sheet != (finished / "out" / "dry_run.png").read_bytes()
 
 
-def test_labels_that_somebody_changed_meanwhile_are_not_overwritten(tmp_path):
-    rows = make_store(tmp_path)
+def test_labels_that_somebody_changed_meanwhile_are_not_overwritten(tmp_path, scored):
+    rows = make_store(tmp_path, scored)
     path = tmp_path / "labels" / "labels.parquet"
 
     def review(stage, done, total):
@@ -211,21 +231,28 @@ def test_labels_that_somebody_changed_meanwhile_are_not_overwritten(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_categories_of_strangers_break_nothing(tmp_path):
+def test_categories_of_strangers_break_nothing(finished):
     """A category called as a side is counted apart, and markup, long names and wide letters are letters."""
-    rows = make_store(tmp_path)
-    path = tmp_path / "labels" / "labels.parquet"
-    photo = tmp_path / "in" / rows[0].source_path
+    path = finished / "labels" / "labels.parquet"
+    rows = store.read_labels(path).rows
+    ids = sorted({row.label_id for row in rows})
+    renamed = next(row for row in rows if row.label_version == 2)
+    photo = finished / "in" / renamed.source_path
     wide = photo.with_name("\U0001f57a" * 50 + ".png")
     photo.rename(wide)
-    changed = [dataclasses.replace(row, category="left" if place % 2 else "[/red]") for place, row in enumerate(rows)]
-    changed[0] = dataclasses.replace(changed[0], source_path=f"photos/{wide.name}", label_id="")
+    changed = []
+    for row in rows:
+        row = dataclasses.replace(row, category="left" if ids.index(row.label_id) % 2 else "[/red]")
+        if row.label_id == renamed.label_id:
+            row = dataclasses.replace(row, source_path=f"photos/{wide.name}", label_id="")
+        changed.append(row)
     store.write_labels(path, changed)
-    done = run_tool("--subset=hand", f"--input={tmp_path / 'labels'}", f"--output_dir={tmp_path / 'out'}")
+    done = run_tool("--subset=hand", f"--input={finished / 'labels'}", f"--output_dir={finished / 'out'}")
     assert done.returncode == 0, done.stderr
     assert "[/red]" in done.stdout
-    counts = json.loads((tmp_path / "out" / "run.json").read_text())["results"]["counts"]
+    counts = json.loads((finished / "out" / "run.json").read_text())["results"]["counts"]
     total = counts[0]["wrong"]
+    assert total > 0
     assert sum(count["wrong"] for count in counts[1:]) == 2 * total, "once by side, once by category"
 
 
@@ -277,26 +304,26 @@ def test_folders_that_hold_other_things_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("trouble", ["gone", "changed", "outside", "unknown"])
-def test_pictures_that_are_not_there_leave_close_ups_on_paper(tmp_path, trouble):
-    rows = make_store(tmp_path)
-    path = tmp_path / "labels" / "labels.parquet"
-    for photo in (tmp_path / "in" / "photos").iterdir():
+def test_pictures_that_are_not_there_leave_close_ups_on_paper(finished, trouble):
+    path = finished / "labels" / "labels.parquet"
+    for photo in (finished / "in" / "photos").iterdir():
         if trouble == "gone":
             photo.unlink()
         elif trouble == "changed":
             cv2.imwrite(str(photo), np.zeros((9, 9, 3), np.uint8))
     if trouble == "outside":
+        rows = store.read_labels(path).rows
         outside = [dataclasses.replace(row, source_path=f"../{row.source_path}", label_id="") for row in rows]
         store.write_labels(path, outside)
     if trouble == "unknown":
-        (tmp_path / "labels" / "run.json").unlink()
-    summary = refine.refine(path, tmp_path / "out", options=options())
+        (finished / "labels" / "run.json").unlink()
+    summary = refine.refine(path, finished / "on_paper", options=options())
     assert any("on paper" in warning for warning in summary.warnings)
-    assert (tmp_path / "out" / "sheet.png").exists()
+    assert (finished / "on_paper" / "sheet.png").exists()
 
 
-def test_stopped_run_leaves_the_store_and_the_earlier_folder(tmp_path, monkeypatch):
-    make_store(tmp_path)
+def test_stopped_run_leaves_the_store_and_the_earlier_folder(tmp_path, scored, monkeypatch):
+    make_store(tmp_path, scored)
     before = files_of(tmp_path)
 
     def stopped(*_, **__):

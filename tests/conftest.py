@@ -12,6 +12,10 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_parallel_codegen_split_count=1",
 )
+# Matrices here are small, and the test processes share the cores: threads of NumPy's and SciPy's linear algebra that
+# wait for each other made an inverse of 1 ms cost 50 to 130 ms. Processes of xdist and of tools inherit it; into this
+# one a plugin may have loaded numpy already.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import numpy as np

@@ -51,7 +51,10 @@ def main(argv: Sequence[str]) -> int:
         options = dataclasses.replace(options, limit_frames=_LIMIT.value)
     chosen = {"start_seconds": _START.value, "end_seconds": _END.value, "stride": _STRIDE.value}
     given = {name: value for name, value in chosen.items() if value is not None}
-    options = dataclasses.replace(options, frames=dataclasses.replace(options.frames, **given))
+    try:
+        options = dataclasses.replace(options, frames=dataclasses.replace(options.frames, **given))
+    except ValueError as error:
+        return _cli.fail(str(error))
     sources = [path for source in _INPUT.value for path in video.videos_of_folder(pathlib.Path(source))]
     models = _MODELS.value or model_files.default_model_folder()
     if len(sources) > 1:

@@ -1,6 +1,7 @@
 """Every source of people and keypoints from its file to labels, on a real photo of one skier."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -189,6 +190,43 @@ def _model_of_one_answer(path, person, image, bbox):
     return handmade_onnx.constant(path, answers, size=(192, 256))
 
 
+def test_yolox_boxes_and_points_of_blazepose(truth, photo, tmp_path, perception_models):
+    """A grid that says of one cell that the skier is there: 640 x 425 pixels lie unscaled in its 640 x 640."""
+    values = np.zeros((1, 8400, 85), np.float32)
+    cell = 80 * 80 + 40 * 40 + 6 * 20 + 12
+    x, y, width, height = 281, 45, 219, 347
+    middle = (x + width / 2) / 32 - 12, (y + height / 2) / 32 - 6
+    values[0, cell, :6] = *middle, np.log(width / 32), np.log(height / 32), 0.9, 0.9
+    detector = handmade_onnx.constant(tmp_path / "yolox.onnx", {"output": values})
+    _, (row,) = labels(photo, tmp_path, models=perception_models, detector_file=str(detector))
+    assert row.keypoint_source == "blazepose, boxes: yolox.onnx"
+    body = np.array([layouts.part_of(point) == "body" for point in LAYOUT.points]) & (truth.confidence > 0.5)
+    side = float(np.max(row.bbox[2:] - row.bbox[:2]))
+    apart = np.linalg.norm(row.keypoints_2d - truth.keypoints_2d, axis=-1)[body] / side
+    assert np.median(apart) < 0.03
+    assert row.is_usable
+
+
+def test_a_model_of_heatmaps(truth, photo, tmp_path):
+    image = next(iter(video.open_media(photo).frames())).image
+    (box,) = OnnxPersonDetector(RTMDET)(image, min_score=0.3)
+    path = tmp_path / "vitpose.onnx"
+    probe = keypoints_onnx.OnnxKeypointModel(handmade_onnx.heatmaps(path, count=133))
+    to_image = probe._cut(image, box.bbox, np.empty((3, 256, 192), np.float32))
+    rows = in_layout(truth, "coco_wholebody133")
+    cells = (rows[:, :2] - to_image[:, 2]) / to_image[0, 0] * [47 / 191, 63 / 255]
+    y, x = np.mgrid[:64, :48]
+    apart = (x - cells[:, 0, None, None]) ** 2 + (y - cells[:, 1, None, None]) ** 2
+    maps = (rows[:, 2, None, None] * np.exp(-apart / 8)).astype(np.float32)[None]
+    handmade_onnx.constant(path, {"heatmaps": maps}, size=(192, 256))
+    _, (row,) = labels(photo, tmp_path, detector_file=str(RTMDET), keypoints_file=str(path))
+    seen = (row.keypoint_confidence > 0.3) & (truth.confidence > 0.3)
+    assert seen.sum() > 30
+    np.testing.assert_allclose(row.keypoints_2d[seen], truth.keypoints_2d[seen], atol=1.0)
+    assert row.is_usable
+    assert row.error_by_part["body"] < 0.03
+
+
 def test_points_of_yolo_pose_weights(photo, tmp_path):
     """Weights with a known answer: a person wherever a cell is red, on a photo with one red cell."""
     pytest.importorskip("ultralytics")
@@ -271,7 +309,10 @@ def test_files_of_a_video_in_place_of_a_detector(tmp_path, truth):
             container.mux(packet)
     for index in (0, 1, 2, 4, 5):
         write_openpose(tmp_path / "json", f"clip_{index:012d}", [truth])
-    summary, rows = labels(tmp_path / "clip.mp4", tmp_path, detector="files", keypoints_file=str(tmp_path / "json"))
+    tracker = "bytetrack" if importlib.util.find_spec("ultralytics") else "overlap"
+    summary, rows = labels(
+        tmp_path / "clip.mp4", tmp_path, detector="files", keypoints_file=str(tmp_path / "json"), tracker=tracker
+    )
     assert [row.frame_index for row in rows] == list(range(6))
     assert {row.track_id for row in rows} == {0}
     assert rows[3].keypoint_source == "none, filled in"

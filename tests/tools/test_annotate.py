@@ -429,7 +429,6 @@ MISTAKES = [
         ("--config=configs/normal.py", "--config.motion.lock_spread=x"),
         "--config.motion.lock_spread: expected a number, got 'x'",
     ),
-    (("--config=configs/normal.py", "--input=a.mp4", "--input=b.mp4"), "none of the inputs could be labelled"),
     (("--config=configs/normal.py", "--input=a.mp4", "--start=3", "--end=2"), "`end_seconds` must be larger"),
     (("--config=configs/normal.py", "--input=a.mp4", "--stride=0"), "--stride"),
     (

@@ -312,7 +312,7 @@ def test_weights_are_found_by_path_and_by_name(tmp_path):
         yolo_weights.find_weights("yolo11x.pt", tmp_path / "models")
     for part in (
         f"(a) put the file at {tmp_path / 'models' / 'yolo11x.pt'}", "--config.perception.detector_file=PATH",
-        "(b)", "--config.perception.allow_download=True", "(c)", "detector=blazepose", "detector=onnx",
+        "(b)", "--config.perception.allow_download=True", "(c)", "detector=blazepose", "detector_file=PATH.onnx",
     ):  # fmt: skip
         assert part in str(error.value)
     with pytest.raises(FileNotFoundError, match=r"no YOLO weights at sub/yolo11x\.pt"):

@@ -17,7 +17,7 @@ from hardmo_jax.perception.assembled_people import clip_box
 from hardmo_jax.perception.keypoint_files import MIDDLE_SOURCES
 from hardmo_jax.perception.keypoints_onnx import BoxKeypoints, OnnxKeypointModel
 from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints, PixelSource
-from hardmo_jax.perception.person_boxes import BoxDetector, PersonBox
+from hardmo_jax.perception.person_boxes import BoxDetector, PersonBox, grown_box
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.skeleton.layouts import KeypointLayout
@@ -201,6 +201,5 @@ def with_fingers(
 
 def _grown(person: PersonKeypoints) -> PersonBox:
     """The box of a person in the next frame."""
-    margin = _BOX_MARGIN * float((person.bbox[2:] - person.bbox[:2]).max())
-    bbox = person.bbox + margin * np.array([-1, -1, 1, 1], np.float32)
-    return PersonBox(bbox=bbox.astype(np.float32), score=1.0 if person.score is None else person.score)
+    bbox = grown_box(person.bbox, _BOX_MARGIN)
+    return PersonBox(bbox=bbox, score=1.0 if person.score is None else person.score)

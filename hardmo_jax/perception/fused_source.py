@@ -7,13 +7,12 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from hardmo_jax.array_types import Float
 from hardmo_jax.perception import estimate_top_down, fuse
 from hardmo_jax.perception.calibration import Calibrations, known_of
 from hardmo_jax.perception.fuse import FusionOptions, Seen
 from hardmo_jax.perception.keypoints_onnx import OnnxKeypointModel
 from hardmo_jax.perception.people import LAYOUT_NAME, PeopleSource, PersonKeypoints
-from hardmo_jax.perception.person_boxes import PersonBox
+from hardmo_jax.perception.person_boxes import PersonBox, grown_box
 from hardmo_jax.perception.video import Frame
 from hardmo_jax.skeleton import layouts
 
@@ -78,7 +77,7 @@ class SamePeople:
         self, frame: Frame, bodies: list[PersonKeypoints], own: list[PersonKeypoints], most_apart: float
     ) -> list[PersonKeypoints | None]:
         """See `PartSource`."""
-        boxes = [PersonBox(bbox=_grown(person.bbox), score=1.0) for person in bodies]
+        boxes = [PersonBox(bbox=grown_box(person.bbox, _BOX_MARGIN), score=1.0) for person in bodies]
         found: list[PersonKeypoints | None] = []
         looks = estimate_top_down.points_in_boxes(frame.image, boxes, self._keypoints)
         for person, look in zip(bodies, looks, strict=True):
@@ -205,8 +204,3 @@ def _drained(queue: "collections.deque[Frame]") -> Iterator[Frame]:
 
 def _seen(person: PersonKeypoints) -> Seen:
     return Seen(keypoints_2d=person.keypoints_2d, confidence=person.confidence)
-
-
-def _grown(bbox: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
-    margin = _BOX_MARGIN * fuse.box_side(bbox)
-    return (bbox + margin * np.array([-1, -1, 1, 1])).astype(np.float32)

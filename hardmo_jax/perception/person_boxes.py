@@ -43,6 +43,12 @@ class PersonBox:
         )
 
 
+def grown_box(bbox: Float[np.ndarray, "4"], share: float) -> Float[np.ndarray, "4"]:
+    """A box that is larger at each end by a share of its longer side."""
+    margin = share * float(np.max(bbox[2:] - bbox[:2]))
+    return (bbox + margin * np.array([-1, -1, 1, 1])).astype(np.float32)
+
+
 @runtime_checkable
 class BoxDetector(Protocol):
     """Whoever finds people in a picture."""

@@ -5,6 +5,7 @@ import numpy as np
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception import crops, keypoints_blazepose, keypoints_hand
 from hardmo_jax.perception.found_bodies import FoundBody
+from hardmo_jax.perception.keypoint_files import MIDDLE_SOURCES
 from hardmo_jax.perception.people import LAYOUT_NAME, PersonKeypoints
 from hardmo_jax.skeleton import layouts
 
@@ -15,8 +16,6 @@ _BODY = keypoints_blazepose.LAYOUT
 _BODY_SOURCES = {point: point for point in _LAYOUT.points if point in _BODY.points} | {
     f"{side}_big_toe": f"{side}_foot_index" for side in layouts.SIDES
 }
-#: Averages of two points.
-_MIDDLE_SOURCES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 #: Hand points that the body model knows roughly: the wrist, and the knuckles nearest to the palm.
 _ROUGH_HAND_SOURCES = {
     "hand_root": "wrist",
@@ -42,14 +41,14 @@ def assembled(
     confidence = np.zeros(len(_LAYOUT), np.float32)
     confidence_3d = np.zeros(len(_LAYOUT), np.float32)
     landmarks = body.landmarks
-    hips = [_BODY.index(point) for point in _MIDDLE_SOURCES["mid_hip"]]
+    hips = [_BODY.index(point) for point in MIDDLE_SOURCES["mid_hip"]]
     world = landmarks.keypoints_3d - landmarks.keypoints_3d[hips].mean(axis=0)
 
     for point, source in _BODY_SOURCES.items():
         at, of = _LAYOUT.index(point), _BODY.index(source)
         keypoints_2d[at], keypoints_3d[at] = landmarks.keypoints_2d[of], world[of]
         confidence[at], confidence_3d[at] = body.confidence[of], body.confidence_3d[of]
-    for point, sources in _MIDDLE_SOURCES.items():
+    for point, sources in MIDDLE_SOURCES.items():
         at, of = _LAYOUT.index(point), [_BODY.index(source) for source in sources]
         keypoints_2d[at], keypoints_3d[at] = landmarks.keypoints_2d[of].mean(axis=0), world[of].mean(axis=0)
         confidence[at], confidence_3d[at] = body.confidence[of].min(), body.confidence_3d[of].min()

@@ -25,8 +25,9 @@ from hardmo_jax.perception.keypoint_files import (
     read_keypoint_file,
 )
 from hardmo_jax.perception.keypoint_index import PictureIndex
+from hardmo_jax.perception.media_files import natural_key
 from hardmo_jax.perception.people import PersonKeypoints, numbered_on
-from hardmo_jax.perception.video import Frame, natural_key
+from hardmo_jax.perception.video import Frame
 
 #: Confidence from which points make the box of a person.
 _TRUSTED = 0.3

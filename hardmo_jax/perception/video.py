@@ -14,7 +14,6 @@ import hashlib
 import math
 import os
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -23,15 +22,11 @@ from jaxtyping import UInt8
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import photos, video_stream
+from hardmo_jax.perception.frame_choice import FrameChoice
+from hardmo_jax.perception.media_files import KEYPOINT_SUFFIXES, VIDEO_SUFFIXES, files_below, of_pictures
 from hardmo_jax.perception.photos import IMAGE_SUFFIXES, MAX_PIXELS, MediaError
 
 MediaKind = Literal["image", "folder", "video", "keypoints"]
-
-VIDEO_SUFFIXES = (
-    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp",
-    ".gif",
-)  # fmt: skip
-KEYPOINT_SUFFIXES = (".json",)
 
 _MAX_WARNINGS = 100
 _UNSUPPORTED = {
@@ -64,26 +59,6 @@ class Frame:
     """See `photos.PhotoHeader`; None for frames of a video, which note no lens."""
     starts_shot: bool = False
     """Whether the video cuts to another shot here, see `shots.with_shots`."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FrameChoice:
-    """Which frames of a video are looked at, or which photos of a folder."""
-
-    start_seconds: float = 0.0
-    """Frames of a video before this time are passed over."""
-    end_seconds: float | None = None
-    """And those from this time on."""
-    stride: int = 1
-    """Of those that are left every second, third, ... is looked at."""
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.start_seconds < math.inf) or self.stride < 1:
-            raise ValueError(
-                f"a choice of frames needs `start_seconds` of 0 or more and `stride` of 1 or more, got {self}"
-            )
-        if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
-            raise ValueError(f"`end_seconds` must be larger than `start_seconds`, got {self}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -395,24 +370,8 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     return Media(path=path, kind="image", paths=(path,), max_pixels=max_pixels)
 
 
-def videos_of_folder(path: pathlib.Path) -> list[pathlib.Path]:
-    """The videos of a folder that holds no photos, in natural order; anything else is itself."""
-    if not path.is_dir():
-        return [path]
-    files = _files_below(path)
-    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
-        return [path]
-    return [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES] or [path]
-
-
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorting key by which `frame2` comes before `frame10`, whatever the case of letters."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)
-
-
 def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
-    names = _files_below(folder)
+    names = files_below(folder)
     by_kind: dict[str, list[pathlib.Path]] = {"image": [], "video": [], "keypoints": []}
     for entry in names:
         suffix = entry.suffix.lower()
@@ -423,7 +382,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
         ):
             if suffix in suffixes:
                 by_kind[kind].append(entry)
-    if by_kind["image"] and (paths := _of_pictures(by_kind["keypoints"], by_kind["image"])):
+    if by_kind["image"] and (paths := of_pictures(by_kind["keypoints"], by_kind["image"])):
         # OpenPose's files beside its pictures: what was measured already is not measured again.
         media = Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels)
         if len(paths) < len(by_kind["image"]):
@@ -456,25 +415,6 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
     raise MediaError(
         f"{folder}: expected photos ({' '.join(IMAGE_SUFFIXES)}), found {found} in this folder and its subfolders"
     )
-
-
-def _of_pictures(files: list[pathlib.Path], pictures: list[pathlib.Path]) -> tuple[pathlib.Path, ...]:
-    """The files of keypoints that are called after the pictures beside them.
-
-    OpenPose calls them `photo_keypoints.json`, MMPose `photo.json`.
-    """
-    names = {(picture.parent, picture.stem) for picture in pictures}
-    return tuple(path for path in files if (path.parent, path.stem.removesuffix("_keypoints")) in names)
-
-
-def _files_below(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Files of a folder and its subfolders in natural order; hidden ones and linked folders are passed over."""
-    found = []
-    for place, subfolders, names in os.walk(folder, followlinks=False):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [pathlib.Path(place) / name for name in names if not name.startswith(".")]
-    files = [path for path in found if path.is_file()]
-    return sorted(files, key=lambda path: [(natural_key(part), part) for part in path.relative_to(folder).parts])
 
 
 def _missing(path: pathlib.Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hardmo_jax.labels import provenance
-from hardmo_jax.perception import load_source, video
+from hardmo_jax.perception import load_source, media_files, video
 from hardmo_jax.pipelines.annotate import AnnotateOptions, AnnotateSummary, Progress, annotate
 
 _MOST_BYTES = 64 << 20
@@ -61,7 +61,7 @@ def annotate_many(
     Yields:
         What became of each, in order.
     """
-    whole = [path for source in sources for path in video.videos_of_folder(pathlib.Path(source))]
+    whole = [path for source in sources for path in media_files.videos_of_folder(pathlib.Path(source))]
     for place, (source, name) in enumerate(zip(whole, folder_names(whole), strict=True)):
         output = pathlib.Path(output_folder) / name
         begun(place, len(whole), source)

@@ -9,7 +9,8 @@ import zlib
 import numpy as np
 import pytest
 
-from hardmo_jax.perception import video
+from hardmo_jax.perception import media_files, video
+from hardmo_jax.perception.frame_choice import FrameChoice
 
 DATA = pathlib.Path(os.environ.get("HARDMO_DATA", pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -298,7 +299,7 @@ def test_other_json_files_beside_photos_are_named_and_not_read(tmp_path):
     ],
 )
 def test_natural_order(names, ordered):
-    assert sorted(names, key=video.natural_key) == ordered
+    assert sorted(names, key=media_files.natural_key) == ordered
 
 
 def test_photos_of_subfolders_are_found_and_hidden_ones_are_not(tmp_path):
@@ -577,7 +578,7 @@ def test_real_video_is_read_whole(name, size, count, fps):
 
 
 def _positions(media, **choice):
-    return [frame.position for frame in media.chosen(video.FrameChoice(**choice)).frames()]
+    return [frame.position for frame in media.chosen(FrameChoice(**choice)).frames()]
 
 
 def test_frames_are_chosen_by_time_and_stride(tmp_path):
@@ -591,10 +592,10 @@ def test_frames_are_chosen_by_time_and_stride(tmp_path):
     assert _positions(media, end_seconds=99.0, stride=10) == [0, 10, 20]
     for choice in ({}, {"start_seconds": 1.0}, {"start_seconds": 0.5, "end_seconds": 1.0}, {"stride": 4},
                    {"start_seconds": 1.0, "stride": 4}):  # fmt: skip
-        chosen = media.chosen(video.FrameChoice(**choice))
+        chosen = media.chosen(FrameChoice(**choice))
         # By the mean rate that the file tells.
         assert abs(chosen.frame_count - len(list(chosen.frames()))) <= 1, choice
-    chosen = media.chosen(video.FrameChoice(start_seconds=1.0))
+    chosen = media.chosen(FrameChoice(start_seconds=1.0))
     assert [frame.position for frame in chosen.frames(stop=3)] == [10, 11, 12], "the first three of those"
     assert next(iter(chosen.frames())).time_seconds == pytest.approx(1.0)
 
@@ -606,19 +607,19 @@ def test_times_beyond_the_end_and_of_photos_are_refused(tmp_path):
         _positions(video.open_media(path), start_seconds=5.0)
     write_photo(tmp_path / "a.png")
     with pytest.raises(video.MediaError, match="photos have no times"):
-        video.open_media(tmp_path / "a.png").chosen(video.FrameChoice(end_seconds=2.0))
+        video.open_media(tmp_path / "a.png").chosen(FrameChoice(end_seconds=2.0))
     for fields in ({"start_seconds": -1.0}, {"stride": 0}, {"start_seconds": 2.0, "end_seconds": 1.0}):
         with pytest.raises(ValueError, match="seconds"):
-            video.FrameChoice(**fields)
+            FrameChoice(**fields)
 
 
 def test_a_folder_of_videos_is_its_videos(tmp_path):
     for name in ("b.mp4", "a10.mp4", "a9.mov"):
         (tmp_path / name).write_bytes(b"x")
-    assert [path.name for path in video.videos_of_folder(tmp_path)] == ["a9.mov", "a10.mp4", "b.mp4"]
-    assert video.videos_of_folder(tmp_path / "b.mp4") == [tmp_path / "b.mp4"]
+    assert [path.name for path in media_files.videos_of_folder(tmp_path)] == ["a9.mov", "a10.mp4", "b.mp4"]
+    assert media_files.videos_of_folder(tmp_path / "b.mp4") == [tmp_path / "b.mp4"]
     (tmp_path / "c.jpg").write_bytes(b"x")
-    assert video.videos_of_folder(tmp_path) == [tmp_path]
+    assert media_files.videos_of_folder(tmp_path) == [tmp_path]
 
 
 def test_files_called_like_photos_are_their_keypoints_and_photos_without_are_counted(tmp_path):
@@ -629,7 +630,7 @@ def test_files_called_like_photos_are_their_keypoints_and_photos_without_are_cou
     (tmp_path / "other.json").write_text("[]")
     media = video.open_media(tmp_path)
     assert (media.kind, [path.name for path in media.paths]) == ("keypoints", ["a.json", "b_keypoints.json"])
-    chosen = media.with_photos((tmp_path / "a.png", tmp_path / "b.png")).chosen(video.FrameChoice(stride=2))
+    chosen = media.with_photos((tmp_path / "a.png", tmp_path / "b.png")).chosen(FrameChoice(stride=2))
     assert [frame.source_path.name for frame in chosen.frames()] == ["a.png"]
     assert chosen.num_left_out == 1
     assert any("1 photos without a file of keypoints" in line for line in chosen.warnings)

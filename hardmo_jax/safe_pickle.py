@@ -15,7 +15,8 @@ expression comes out as an `UnreadChumpy` marker. Python 2 text is read as latin
 OrderedDict as a dict.
 
 `loads_described` reads pickles of other programs' objects in the same way: such an object comes out as a
-`Described`, which says what the file says about it and is nothing else.
+`Described`, which says what the file says about it and is nothing else. With `is_lenient`, for checkpoints of
+training programs, such objects may also contain themselves, hold entries like a dict or list, and be keys.
 """
 
 import dataclasses
@@ -107,6 +108,8 @@ class UnreadChumpy:
 
 PERSISTENT_ID = "persistent id"
 """Name of the `Described` of something that the file leaves to whoever reads it."""
+WITHIN_ITSELF = "a value that it is within"
+"""Name of the `Described` that stands where a described object, or what it is made of, contains itself."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,6 +122,8 @@ class Described:
     """What it would be called with."""
     state: Any = None
     """What would become its attributes, usually a dict."""
+    entries: dict[Any, Any] | list[Any] | None = None
+    """What it would hold if it is like a dict or a list."""
 
 
 def load(
@@ -182,6 +187,7 @@ def loads_described(
     calls: frozenset[str],
     source: str = "pickle",
     advice: str,
+    is_lenient: bool = False,
     max_opcodes: int = MAX_OPCODES,
 ) -> Any:
     """Read a pickle of another program's objects from bytes without making any of them.
@@ -192,6 +198,8 @@ def loads_described(
         calls: Full names of what may also be described as called.
         source: Name to use in messages.
         advice: What messages of refusal end with.
+        is_lenient: Whether all that may be named may be called, hold entries, contain itself and be a key, all in
+            description.
         max_opcodes: Largest number of pickle instructions that is followed.
 
     Returns:
@@ -201,9 +209,47 @@ def loads_described(
         UnsafePickleError: If the pickle names anything else or exceeds a cap.
         CorruptPickleError: If the data is empty, cut off, damaged, or not a pickle.
     """
-    machine = _DescribingMachine(bytes(data), source, max_opcodes)
+    machine = (_LenientMachine if is_lenient else _DescribingMachine)(bytes(data), source, max_opcodes)
     machine.names, machine.calls, machine.advice = names, calls, advice
     return machine.run()
+
+
+def loads_described_parts(
+    data: bytes,
+    count: int,
+    *,
+    names: re.Pattern[str],
+    calls: frozenset[str],
+    source: str = "pickle",
+    advice: str,
+    is_lenient: bool = False,
+) -> tuple[list[Any], int]:
+    """Read the first pickles of data in which several follow each other, and something else follows them.
+
+    Args:
+        data: The pickles and whatever comes after them.
+        count: How many to read.
+        names: As for `loads_described`, and so are the others.
+        calls: See there.
+        source: See there.
+        advice: See there.
+        is_lenient: See there.
+
+    Returns:
+        Their values, and the place in `data` where the last one ends.
+
+    Raises:
+        UnsafePickleError: As `loads_described`.
+        CorruptPickleError: As `loads_described`.
+    """
+    values, position = [], 0
+    for _ in range(count):
+        machine = (_LenientMachine if is_lenient else _DescribingMachine)(bytes(data), source, MAX_OPCODES)
+        machine.names, machine.calls, machine.advice = names, calls, advice
+        machine.position, machine.is_followed = position, True
+        values.append(machine.run())
+        position = machine.position
+    return values, position
 
 
 def read_capped(path: str | os.PathLike[str], *, max_file_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -377,6 +423,7 @@ class _Machine:
     def __init__(self, data: bytes, source: str, max_opcodes: int) -> None:
         self.data, self.source, self.max_opcodes = data, source, max_opcodes
         self.position = 0
+        self.is_followed = False
         self.stack: list[Any] = []
         self.outer_stacks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -432,7 +479,7 @@ class _Machine:
         value = self.pop()
         if self.stack or self.outer_stacks:
             raise self.corrupt("values are left over at its end")
-        if self.position != len(self.data):
+        if self.position != len(self.data) and not self.is_followed:
             raise self.unsafe(f"{len(self.data) - self.position} bytes follow the end of the pickle")
         return self.finish(value, 0)[0]
 
@@ -800,7 +847,7 @@ class _Machine:
         if id(node) in self.finished:
             return self.finished[id(node)]
         if id(node) in self.in_progress:
-            raise self.unsafe("a value that contains itself")
+            return self.finish_within_itself(), 1
         self.in_progress.add(id(node))
         value, count = self.finish_new(node, depth)
         if count > _MAX_EXPANDED_VALUES:
@@ -808,6 +855,9 @@ class _Machine:
         self.in_progress.discard(id(node))
         self.finished[id(node)] = value, count
         return value, count
+
+    def finish_within_itself(self) -> Any:
+        raise self.unsafe("a value that contains itself")
 
     def finish_new(self, node: Any, depth: int) -> tuple[Any, int]:
         if type(node) is list or type(node) is tuple:
@@ -1006,10 +1056,11 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
 class _Object:
     """An object of another program under construction, which stays a description."""
 
-    __slots__ = ("arguments", "name", "state")
+    __slots__ = ("arguments", "entries", "name", "state")
 
     def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
         self.name, self.arguments, self.state = name, arguments, None
+        self.entries: dict[Any, Any] | list[Any] | None = None
 
 
 class _DescribingMachine(_Machine):
@@ -1037,12 +1088,15 @@ class _DescribingMachine(_Machine):
 
     def op_reduce(self) -> None:
         arguments, recipe = self.pop(), self.pop()
-        if type(recipe) is _Recipe and recipe.name in self.calls and type(arguments) is tuple:
+        if type(recipe) is _Recipe and self.is_callable(recipe) and type(arguments) is tuple:
             self.push(_Object(recipe.name, arguments))
             return
         self.push(recipe)
         self.push(arguments)
         super().op_reduce()
+
+    def is_callable(self, recipe: _Recipe) -> bool:
+        return recipe.name in self.calls
 
     def op_build(self) -> None:
         state, target = self.pop(), self.top()
@@ -1062,7 +1116,47 @@ class _DescribingMachine(_Machine):
             return super().finish_new(node, depth)
         arguments, count = self.finish(node.arguments, depth + 1)
         state, more = self.finish(node.state, depth + 1)
-        return Described(name=node.name, arguments=arguments, state=state), 1 + count + more
+        entries, most = self.finish(node.entries, depth + 1)
+        found = Described(name=node.name, arguments=arguments, state=state, entries=entries)
+        return found, 1 + count + more + most
+
+
+class _LenientMachine(_DescribingMachine):
+    """Interprets a checkpoint of a training program, whose objects are of more kinds; all stay descriptions."""
+
+    def new_instance(self, recipe: Any, arguments: Any) -> Any:
+        if type(recipe) is _Recipe and recipe.kind == "described" and type(arguments) is tuple:
+            return _Object(recipe.name, arguments)
+        return super().new_instance(recipe, arguments)
+
+    def is_callable(self, recipe: _Recipe) -> bool:
+        return recipe.kind == "described"
+
+    def extend(self, items: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not _Object or isinstance(target.entries, dict):
+            super().extend(items)
+            return
+        target.entries = [] if target.entries is None else target.entries
+        target.entries.extend(items)
+
+    def update(self, items: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not _Object or isinstance(target.entries, list):
+            super().update(items)
+            return
+        target.entries = {} if target.entries is None else target.entries
+        self.fill_dict(target.entries, items)
+
+    def check_key(self, key: Any) -> Any:
+        if type(key) is _Recipe:  # older programs list callbacks by their class
+            return f"class {key.name}"
+        if type(key) is tuple and all(type(part) in _KEY_TYPES for part in key):
+            return tuple(self.check_key(part) for part in key)
+        return super().check_key(key)
+
+    def finish_within_itself(self) -> Any:
+        return Described(name=WITHIN_ITSELF)
 
 
 _DESCRIBING_INSTRUCTIONS: dict[int, Callable[[Any], None]] = {

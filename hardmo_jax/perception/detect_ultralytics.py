@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from hardmo_jax.array_types import Float
 from hardmo_jax.perception import yolo_checkpoint
 from hardmo_jax.perception.person_boxes import PersonBox, best_boxes, fit_letterbox, person_class
-from hardmo_jax.perception.torch_file import TorchFileError
+from hardmo_jax.torch_file import TorchFileError
 
 Kind = Literal["boxes", "pose"]
 _COCO_POINTS = [17, 3]

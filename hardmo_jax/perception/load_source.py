@@ -42,7 +42,7 @@ def load_source(
         FileNotFoundError: If a model file, weights or a file of keypoints is missing.
         ImportError: If a package that the source needs is not installed.
         hardmo_jax.perception.onnx_model.OnnxModelError: If an ONNX file is no model of its kind.
-        hardmo_jax.perception.torch_file.TorchFileError: If weights are none, or not safe to read.
+        hardmo_jax.torch_file.TorchFileError: If weights are none, or not safe to read.
         hardmo_jax.perception.keypoint_files.KeypointFileError: If a file of keypoints is none.
         SourceError: If detector and keypoints do not go together.
     """

@@ -13,14 +13,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hardmo_jax.perception.torch_file import TorchFile, TorchFileError
+from hardmo_jax import torch_file
 from hardmo_jax.perception.ultralytics_import import import_ultralytics
 from hardmo_jax.safe_pickle import Described
+from hardmo_jax.torch_file import TorchFile, TorchFileError, Vocabulary
 
 Task = Literal["detect", "pose", "segment"]
 USE_ONNX = (
     "if you trust it, write it as ONNX where you trained it (`yolo export model=x.pt format=onnx`) and use "
     "`--config.perception.detector=onnx --config.perception.detector_file=x.onnx`"
+)
+#: The largest YOLO has 0.3 GB, four times as much with the state of its training.
+MAX_BYTES = 2 << 30
+#: What stands in checkpoints of YOLO.
+_VOCABULARY = Vocabulary(
+    names=re.compile(
+        r"(torch\.nn\.modules|ultralytics)(\.[A-Za-z]\w*)+"
+        r"|torch\.(Size|[A-Z]\w*Storage|(u?int|float|bfloat|complex)[0-9]+|half|double|long|bool)",
+        re.ASCII,
+    ),
+    # A head of older files keeps a method of its class, which is written down as a call of `getattr`.
+    calls=torch_file.TENSOR_CALLS
+    | {"__builtin__.getattr", "builtins.getattr"}
+    | {f"pathlib{part}.{system}Path" for part in ("", "._local") for system in ("Posix", "Windows", "PurePosix")},
 )
 _TASKS: dict[str, Task] = {"DetectionModel": "detect", "PoseModel": "pose", "SegmentationModel": "segment"}
 _MODEL_CLASSES: dict[Task, str] = {task: name for name, task in _TASKS.items()}
@@ -70,6 +85,20 @@ class YoloCheckpoint:
     """Whether the file chose the head whose boxes are each of another person, where its layers have one (YOLO26)."""
 
 
+def open_checkpoint(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> TorchFile:
+    """Open a file that may name what checkpoints of YOLO name, and nothing else.
+
+    Args:
+        path: The `.pt` file.
+        max_bytes: Largest file that is read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TorchFileError: If it is no file of torch, too large, or names anything else.
+    """
+    return TorchFile(path, vocabulary=_VOCABULARY, advice=USE_ONNX, max_bytes=max_bytes)
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> YoloCheckpoint:
     """Read weights.
 
@@ -80,7 +109,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> YoloCheckpoint:
         FileNotFoundError: If there is no such file.
         TorchFileError: If it asks for more than YOLO needs, or is no YOLO of boxes, points or outlines.
     """
-    with TorchFile(path, advice=USE_ONNX) as file:
+    with open_checkpoint(path) as file:
         root = file.root
         model = (root.get("ema") or root.get("model")) if isinstance(root, dict) else None
         task = _TASKS.get(model.name.rpartition(".")[2]) if isinstance(model, Described) else None

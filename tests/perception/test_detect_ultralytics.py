@@ -13,7 +13,8 @@ import pytest
 from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.perception import ultralytics_import, yolo_weights
 from hardmo_jax.perception.detect_ultralytics import UltralyticsDetector
-from hardmo_jax.perception.torch_file import TorchFile, TorchFileError
+from hardmo_jax.perception.yolo_checkpoint import open_checkpoint
+from hardmo_jax.torch_file import TorchFileError
 
 if not ultralytics_import.has_ultralytics():
     pytest.skip("needs ultralytics, the extra `yolo` (AGPL-3.0)", allow_module_level=True)
@@ -201,7 +202,7 @@ def test_files_that_are_no_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         UltralyticsDetector(tmp_path / "missing.pt")
     with pytest.raises(TorchFileError, match="the most that is read"):
-        TorchFile(tmp_path / "whole.pt", advice="", max_bytes=100)
+        open_checkpoint(tmp_path / "whole.pt", max_bytes=100)
 
 
 def _archive(folder, data, *, name="data.pkl", compression=zipfile.ZIP_STORED):
@@ -218,7 +219,7 @@ def test_tensors_come_out_as_torch_has_them(tmp_path):
         "parameter": torch.nn.Parameter(numbers),
     }  # fmt: skip
     torch.save(tensors, tmp_path / "t.pt")
-    with TorchFile(tmp_path / "t.pt", advice="") as file:
+    with open_checkpoint(tmp_path / "t.pt") as file:
         for name, tensor in tensors.items():
             np.testing.assert_array_equal(file.array(file.root[name], max_values=24), tensor.detach().float().numpy())
         with pytest.raises(TorchFileError, match="at most 5 values"):
@@ -237,7 +238,10 @@ def test_a_tensor_cannot_reach_beyond_its_bytes(tmp_path):
         file.writestr("t/data.pkl", changed)
         file.writestr("t/data/0", np.arange(6, dtype="<f4").tobytes())
     assert len(raw) > 0
-    with TorchFile(tmp_path / "t.pt", advice="") as file, pytest.raises(TorchFileError, match="beyond its numbers"):
+    with (
+        open_checkpoint(tmp_path / "t.pt") as file,
+        pytest.raises(TorchFileError, match="beyond its numbers"),
+    ):
         file.array(file.root["t"], max_values=1000)
 
 
@@ -270,6 +274,7 @@ for name in ("getaddrinfo", "gethostbyname", "gethostbyaddr", "create_connection
     setattr(socket, name, recorded(name))
 import numpy as np
 from hardmo_jax.perception.detect_ultralytics import UltralyticsDetector
+from hardmo_jax.perception.yolo_checkpoint import open_checkpoint
 image = np.zeros((96, 128, 3), np.uint8)
 image[16:32, 48:64, 0] = 255
 people = UltralyticsDetector(sys.argv[1])(image, min_score=0.3)

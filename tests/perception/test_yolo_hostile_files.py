@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from hardmo_jax.perception.torch_file import TorchFile, TorchFileError
-from hardmo_jax.perception.yolo_checkpoint import read_checkpoint
+from hardmo_jax.perception.yolo_checkpoint import open_checkpoint, read_checkpoint
+from hardmo_jax.torch_file import TorchFileError
 from tests.perception import handmade_torch
 from tests.perception.handmade_torch import Made, Storage, tensor
 
@@ -100,7 +100,7 @@ def test_tensors_that_read_the_file_over_and_over_are_refused(tmp_path):
     numbers = np.zeros(1 << 16, "<f4")
     values = [tensor(Storage(str(place % 2), numbers.size), place, (1,), (1,)) for place in range(40)]
     path = handmade_torch.save(tmp_path / "m.pt", values, {"0": numbers, "1": numbers})
-    with TorchFile(path, advice="") as file:
+    with open_checkpoint(path) as file:
         file.array(file.root[0], max_values=1)
         with pytest.raises(TorchFileError, match="several times the bytes"):
             [file.array(value, max_values=1) for value in file.root]

@@ -18,13 +18,27 @@ _WINDOW = 2
 _LEAST_FRAMES = 2 * _WINDOW + 1
 #: Nominal: detectors count in times.
 _FRAMES_PER_SECOND = 25.0
+#: Steps before a jump from which it stands out; those of the shot before do not count.
+_MEMORY = 8
+#: A pixel that no motion explains is lighter or darker by more than this, of 255.
+_UNEXPLAINED = 20
+#: A jump leaves this share of the picture unexplained, which is so many times the mean and the largest share of the
+#: steps around it. Of 22 cuts within one room the least are 6.2 %, 4.6 and 2.3 times; of 900 steps of dancers, in three
+#: videos and five made clips, every second and third frame too, none is 2.9 and 1.9 times.
+_LEAST_SHARE, _OF_MEAN, _OF_LARGEST = 0.03, 3.6, 2.1
+#: A flash ends where less than this share of it is unexplained by what was before.
+_OF_FLASH = 0.5
+#: Frames that differ by less are one frame that is shown twice, mean of 255.
+_SAME = 0.02
 
 
 def with_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
     """The same frames, each with whether a shot begins at it (`starts_shot`).
 
     Cuts are those of PySceneDetect's adaptive detector: a change of colours that stands out from those of the frames
-    around it, so that fast motion and pans are none. Fades are no cuts. Two frames are held back.
+    around it, so that fast motion and pans are none. So are jumps within one place, to other people or another time:
+    what motion does not explain (optical flow, Farneback, SCIA 2003) stands out as much. Fades and flashes of one or two
+    frames are no cuts. Two frames are held back.
 
     Args:
         frames: Of a video, in order.
@@ -33,16 +47,86 @@ def with_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
     from scenedetect.detectors import AdaptiveDetector
 
     detector = AdaptiveDetector(window_width=_WINDOW, min_scene_len=_LEAST_FRAMES)
+    jumps = _Jumps()
     kept: collections.deque[tuple[int, Frame]] = collections.deque()
     cuts: set[int] = set()
     for number, frame in enumerate(frames):
         kept.append((number, frame))
-        found = detector.process_frame(FrameTimecode(number, fps=_FRAMES_PER_SECOND), _small(frame.image))
-        cuts.update(cut.frame_num for cut in found)
+        small, at = _small(frame.image), number - _WINDOW
+        found = bool(detector.process_frame(FrameTimecode(number, fps=_FRAMES_PER_SECOND), small))
+        found |= jumps.step(small)
+        if found and not jumps.is_flash() and not any(at - cut < _LEAST_FRAMES for cut in cuts):
+            jumps.forget()
+            cuts.add(at)
         if len(kept) > _WINDOW:
             yield _marked(*kept.popleft(), cuts)
     while kept:
         yield _marked(*kept.popleft(), cuts)
+
+
+class _Jumps:
+    """Looks for frames to which no motion leads from the one before them, `_WINDOW` frames after they were shown."""
+
+    def __init__(self) -> None:
+        self._frames: collections.deque[UInt8[np.ndarray, "h w"]] = collections.deque(maxlen=_WINDOW + 2)
+        """The frame before the one that is judged, that one, and those behind it; grey."""
+        self._shares: collections.deque[float | None] = collections.deque(maxlen=_WINDOW + 1)
+        """What is unexplained of the steps to the last of them; None where it is the same frame again."""
+        self._before: collections.deque[float] = collections.deque(maxlen=_MEMORY)
+        """The same of steps of this shot before them."""
+
+    def step(self, image: UInt8[np.ndarray, "h w 3"]) -> bool:
+        """Whether there is a jump to the frame of `_WINDOW` frames ago.
+
+        Args:
+            image: Small, blue first.
+        """
+        import cv2
+
+        if len(self._shares) > _WINDOW and self._shares[0] is not None:
+            self._before.append(self._shares[0])
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        if self._frames:
+            self._shares.append(_unexplained(self._frames[-1], grey))
+        self._frames.append(grey)
+        if len(self._shares) <= _WINDOW or self._shares[0] is None:
+            return False
+        share, *behind = self._shares
+        around = [*self._before, *(other for other in behind if other is not None)]
+        # By one step nothing stands out, nor by frames that are shown several times.
+        if share is None or len(around) < _WINDOW:
+            return False
+        return share >= max(_LEAST_SHARE, _OF_MEAN * float(np.mean(around)), _OF_LARGEST * max(around))
+
+    def is_flash(self) -> bool:
+        """Whether what is behind the frame that is judged goes on from what was before it."""
+        if len(self._frames) < _WINDOW + 2:
+            return False
+        before, judged, *behind = self._frames
+        share = _unexplained(before, judged) or 0.0
+        return any((_unexplained(before, later) or 0.0) < _OF_FLASH * share for later in behind)
+
+    def forget(self) -> None:
+        """Begin a new shot at the frame that is judged."""
+        self._before.clear()
+        self._shares[0] = None
+
+
+def _unexplained(before: UInt8[np.ndarray, "h w"], now: UInt8[np.ndarray, "h w"]) -> float | None:
+    """Share of a picture that does not come from the one before by motion; None if it is the same one."""
+    import cv2
+
+    if before.shape != now.shape:
+        # A video may change its size.
+        return 1.0
+    if float(cv2.absdiff(before, now).mean()) < _SAME:
+        return None
+    flow = cv2.calcOpticalFlowFarneback(now, before, np.zeros((*now.shape, 2), np.float32), 0.5, 4, 15, 3, 5, 1.1, 0)
+    rows, columns = np.indices(now.shape, np.float32)
+    moved = cv2.remap(
+        before, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return float((cv2.absdiff(moved, now) > _UNEXPLAINED).mean())
 
 
 def in_shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:

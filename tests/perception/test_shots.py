@@ -34,7 +34,7 @@ def moving(rng, count, pan=0):
     images = []
     for at in range(count):
         image = np.roll(base, pan * at, axis=1).copy()
-        x = 5 + 4 * at % 120
+        x = 5 + 3 * at % 120
         image[30:70, x : x + 25] = 240
         images.append(np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8))
     return images
@@ -76,6 +76,50 @@ def test_cut_of_the_demo_is_found():
     media = open_media(demo_clip.ASSETS / demo_clip.CLIP)
     cuts = [frame.position for frame in shots.with_shots(media.frames(start=60)) if frame.starts_shot]
     assert cuts == [demo_clip.CUT]
+
+
+# ---- jumps within one place ------------------------------------------------------------------------------------
+
+
+def walkers(rng, room, places, count, pace=2):
+    """People of flat colours who walk before one room."""
+    colours = rng.integers(0, 255, (len(places), 2, 3))
+    images = []
+    for at in range(count):
+        image = room.copy()
+        for place, (shirt, trousers) in zip(places, colours, strict=True):
+            x = place + pace * at
+            image[30:60, x : x + 16], image[60:85, x : x + 16] = shirt, trousers
+        images.append(np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8))
+    return images
+
+
+def test_other_people_in_the_same_room_are_another_shot(rng):
+    room = scene(rng, (120, 160))
+    shots_of_room = [walkers(rng, room, places, 15) for places in ((10, 60), (30, 100), (5, 80))]
+    assert cuts_of([image for shot in shots_of_room for image in shot]) == [15, 30]
+
+
+def test_a_jump_in_time_is_a_cut_and_a_start_is_none(rng):
+    room = scene(rng, (120, 160))
+    walk = walkers(rng, room, (5, 40), 50)
+    assert cuts_of(walk) == []
+    assert cuts_of(walk[:12] + walk[36:]) == [12]
+    # Stands, and then walks.
+    assert cuts_of(walkers(rng, room, (5, 40), 12, pace=0) + walkers(rng, room, (5, 40), 1)) == []
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_frames_that_are_shown_several_times_are_no_jumps(rng, times):
+    room = scene(rng, (120, 160))
+    walk = walkers(rng, room, (5, 40), 12, pace=6)
+    assert cuts_of([image for image in walk for _ in range(times)]) == []
+
+
+def test_a_flash_is_no_cut(rng):
+    walk = walkers(rng, scene(rng, (120, 160)), (5, 40), 30)
+    walk[14] = np.clip(walk[14] * 0.4 + 150, 0, 255).astype(np.uint8)
+    assert cuts_of(walk) == []
 
 
 class _Everybody(PixelSource):

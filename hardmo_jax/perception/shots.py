@@ -37,8 +37,8 @@ def with_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
 
     Cuts are those of PySceneDetect's adaptive detector: a change of colours that stands out from those of the frames
     around it, so that fast motion and pans are none. So are jumps within one place, to other people or another time:
-    what motion does not explain (optical flow, Farneback, SCIA 2003) stands out as much. Fades and flashes of one or two
-    frames are no cuts. Two frames are held back.
+    what motion does not explain (optical flow, Farneback, SCIA 2003) stands out as much. Fades and flashes of one or
+    two frames are no cuts. Two frames are held back.
 
     Args:
         frames: Of a video, in order.

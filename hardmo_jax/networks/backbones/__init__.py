@@ -1,0 +1,1 @@
+"""Pictures to features: the parts of regressors that several of them share."""

@@ -1,0 +1,120 @@
+"""The residual network of fifty layers as torchvision builds it: features of a picture.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, in the variant of PyTorch: the stride of a block
+is in its 3 x 3 convolution, not in the first one ("ResNet v1.5").
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.networks.backbones.batch_norm import BatchNorm
+from hardmo_jax.networks.compute_policy import ComputePolicy
+
+#: Channels out of a block by channels within.
+EXPANSION = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResnetOptions:
+    """Size of the network; the default is ResNet-50."""
+
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    """Of each stage. The first stage has the height and width of a quarter of the picture, every further one half."""
+    width: int = 64
+    """Channels of the first convolution, and within the blocks of the first stage."""
+
+    def __post_init__(self) -> None:
+        if not self.blocks or min(self.blocks) < 1 or self.width < 1:
+            raise ValueError(f"every stage must have a block and a channel, got {self.blocks} and {self.width}")
+
+    @property
+    def features(self) -> int:
+        """Numbers of a feature vector."""
+        return EXPANSION * self.width * 2 ** (len(self.blocks) - 1)
+
+
+class Resnet(nnx.Module):
+    """The network; see the module."""
+
+    def __init__(self, options: ResnetOptions, *, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
+        self.conv1 = _convolution(3, options.width, 7, 2, policy, rngs)
+        self.bn1 = BatchNorm(options.width)
+        channels = options.width
+        for stage, count in enumerate(options.blocks):
+            inner = options.width * 2**stage
+            blocks = []
+            for place in range(count):
+                stride = 2 if stage > 0 and place == 0 else 1
+                blocks.append(_Bottleneck(channels, inner, stride, policy, rngs))
+                channels = EXPANSION * inner
+            setattr(self, f"layer{stage + 1}", nnx.List(blocks))
+        self.stages = len(options.blocks)
+
+    def __call__(
+        self, images: Float[AnyArray, "batch H W 3"], *, is_training: bool = False
+    ) -> Float[Array, "batch h w C"]:
+        """Feature maps of pictures.
+
+        Args:
+            images: Normalised RGB; 224 x 224 gives 7 x 7 features.
+            is_training: Whether batches are normalised by themselves, see `BatchNorm`.
+        """
+        values = nnx.relu(self.bn1(self.conv1(images), is_training=is_training))
+        values = lax.reduce_window(
+            values,
+            jnp.array(-jnp.inf, values.dtype),
+            lax.max,
+            (1, 3, 3, 1),
+            (1, 2, 2, 1),
+            ((0, 0), (1, 1), (1, 1), (0, 0)),
+        )
+        for stage in range(self.stages):
+            for block in getattr(self, f"layer{stage + 1}"):
+                values = block(values, is_training=is_training)
+        return values.astype(jnp.result_type(self.conv1.kernel[...]))
+
+
+class _Bottleneck(nnx.Module):
+    """Three convolutions beside a straight way, which has one of its own where the size changes."""
+
+    def __init__(self, channels: int, inner: int, stride: int, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
+        outer = EXPANSION * inner
+        self.conv1 = _convolution(channels, inner, 1, 1, policy, rngs)
+        self.bn1 = BatchNorm(inner)
+        self.conv2 = _convolution(inner, inner, 3, stride, policy, rngs)
+        self.bn2 = BatchNorm(inner)
+        self.conv3 = _convolution(inner, outer, 1, 1, policy, rngs)
+        self.bn3 = BatchNorm(outer)
+        self.downsample: Any = None
+        if stride != 1 or channels != outer:
+            self.downsample = nnx.List([_convolution(channels, outer, 1, stride, policy, rngs), BatchNorm(outer)])
+
+    def __call__(self, values: Float[Array, "batch H W C"], *, is_training: bool) -> Float[Array, "batch h w D"]:
+        straight = values
+        if self.downsample is not None:
+            convolution, norm = self.downsample[0], self.downsample[1]
+            straight = norm(convolution(values), is_training=is_training)
+        values = nnx.relu(self.bn1(self.conv1(values), is_training=is_training))
+        values = nnx.relu(self.bn2(self.conv2(values), is_training=is_training))
+        return nnx.relu(straight + self.bn3(self.conv3(values), is_training=is_training))
+
+
+def _convolution(
+    channels: int, outputs: int, side: int, stride: int, policy: ComputePolicy, rngs: nnx.Rngs
+) -> nnx.Conv:
+    return nnx.Conv(
+        channels,
+        outputs,
+        (side, side),
+        strides=stride,
+        padding=side // 2,
+        use_bias=False,
+        dtype=policy.backbone_dtype,
+        precision=policy.products,
+        rngs=rngs,
+    )

@@ -1,0 +1,1 @@
+"""Features to body parameters: what sets regressors with the same backbone apart."""

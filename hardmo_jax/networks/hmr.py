@@ -1,0 +1,64 @@
+"""HMR as public PyTorch code means it: the network of SPIN, a ResNet-50 and a head with feedback.
+
+Kanazawa et al., "End-to-end Recovery of Human Shape and Pose", CVPR 2018; Kolotouros et al., "Learning to Reconstruct
+3D Human Pose and Shape via Model-fitting in the Loop", ICCV 2019. The weights of 2018 are of TensorFlow and of another
+network (ResNet v2, axis-angle), which is not built here. HMR trained with HardMo is this network.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import nnx
+
+from hardmo_jax.array_types import AnyArray, Array, Float
+from hardmo_jax.networks import regressor_output
+from hardmo_jax.networks.backbones.resnet import Resnet, ResnetOptions
+from hardmo_jax.networks.compute_policy import ComputePolicy
+from hardmo_jax.networks.heads.iterative import IterativeHead, IterativeOptions
+from hardmo_jax.networks.regressor_output import RegressorOutput, Rot6dLayout
+
+#: Sides of the square crop, pixels.
+IMAGE_SIZE = 224
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HmrOptions:
+    """Size of the network; the default is the published one."""
+
+    backbone: ResnetOptions = ResnetOptions()
+    head: IterativeOptions = IterativeOptions()
+    rot6d_layout: Rot6dLayout = "spin"
+
+    def __post_init__(self) -> None:
+        if self.backbone.features != self.head.features:
+            raise ValueError(f"the head reads {self.head.features} features, the backbone has {self.backbone.features}")
+
+
+class Hmr(nnx.Module):
+    """The network; see the module."""
+
+    def __init__(self, options: HmrOptions, *, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
+        self.layout: Rot6dLayout = options.rot6d_layout
+        self.backbone = Resnet(options.backbone, policy=policy, rngs=rngs)
+        self.head = IterativeHead(options.head, policy=policy, rngs=rngs)
+
+    def __call__(self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False) -> RegressorOutput:
+        """Bodies in crops.
+
+        Args:
+            images: Square crops of 224 pixels, RGB, normalised by mean and spread of ImageNet.
+            is_training: Whether batches are normalised by themselves, and remembered.
+
+        Raises:
+            ValueError: If the crops are of another size.
+        """
+        pooled = self.features(images, is_training=is_training)
+        return regressor_output.output_of_rot6d(*self.head(pooled), self.layout)
+
+    def features(
+        self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False
+    ) -> Float[Array, "batch F"]:
+        """What the backbone sees in crops, averaged over the picture."""
+        if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
+            raise ValueError(f"`images` must be (batch, 224, 224, 3), got {tuple(images.shape)}")
+        return jnp.mean(self.backbone(images, is_training=is_training), (1, 2))

@@ -1,0 +1,240 @@
+"""What a regressor saw in crops, as starts of fits before the camera of the picture.
+
+Networks of HMR's kind answer for a crop, in a camera of their own with a long lens, and with the body they were
+trained on. Three things lie between that and a start here. The weak camera becomes a place before the camera of the
+picture, of whatever focal length (`geometry.crop_cameras`). The person is turned by the angle at which that camera
+sees them beside its axis, as the crop was looked at straight. And rotations go to the joints of the same name of
+the body that is fitted, which may have fingers, and another shape space.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
+from hardmo_jax.fitting import priors, variables
+from hardmo_jax.fitting.guess import Guess
+from hardmo_jax.geometry import crop_cameras, rotations
+from hardmo_jax.geometry.cameras import MIN_DEPTH, Camera
+from hardmo_jax.geometry.crop_cameras import CropBox
+from hardmo_jax.networks.lifter_input import looking_at
+from hardmo_jax.networks.regressor_output import RegressorOutput
+from hardmo_jax.observations import ObservationError
+from hardmo_jax.recovery.lift import has_known_shape
+from hardmo_jax.skeleton import joint_limits, layouts
+
+#: Family of bodies that networks answer with, by the number of joints besides the root, and where their root rests
+#: (metres, to the centimetre): rotations leave it there, and the network's translation comes on top.
+_NETWORK_BODIES = {23: ("smpl", (0.0, -0.22, 0.03)), 21: ("smplx", (0.0, -0.35, 0.01))}
+#: Scales that networks give lie between 0.3 and 1.3 or so; below this the answer means nothing.
+_LEAST_SCALE = 0.05
+#: Of somebody in the middle of the box, of whom nothing else is known: HMR's mean camera.
+_USUAL_WEAK_CAMERA = np.array([0.9, 0.0, 0.0])
+#: Facing the camera, upright.
+_USUAL_ORIENT = np.diag([1.0, -1.0, -1.0])
+#: Kinds of joints at the ends of limbs.
+_ENDS = ("ankle", "foot", "wrist", "hand")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RegressorTrust:
+    """How wrong a regressor is taken to be: standard deviations.
+
+    Not measured on the public weights, which nobody may ship: read off published errors (7 cm a joint on 3DPW), and
+    wide where such networks are known to be weak. Fits are drawn to the start by these, see `fitting.guess`.
+    """
+
+    root: float = 0.2
+    """Of the orientation, radians."""
+    pose: float = 0.25
+    """Of each rotation of the body, radians."""
+    ends: float = 0.5
+    """The same of ankles, feet, wrists and hands."""
+    fingers: float = 0.5
+    """The same of joints that the network does not have."""
+    shape: float = 0.7
+    """Of betas that the network gives."""
+
+    def __post_init__(self) -> None:
+        if not all(value > 0 for value in dataclasses.astuple(self)):
+            raise ValueError(f"spreads must be positive, got {self}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RegressorStart:
+    """Starts of N people."""
+
+    guess: Guess
+    """One row a person, camera frame of the picture."""
+    is_usable: Bool[np.ndarray, "N"]
+    """Whether the network said anything about the person. Where it did not (numbers that are none, no size), the row
+    holds the usual pose in the middle of the box, facing the camera, to which a fit is hardly drawn."""
+
+
+def start_from_regressor(
+    body: BodyModel,
+    output: RegressorOutput,
+    box: CropBox,
+    camera: Camera,
+    *,
+    sees_picture: bool = False,
+    trust: RegressorTrust | None = None,
+) -> RegressorStart:
+    """Starts of people from what a network says of their crops.
+
+    Args:
+        body: That is fitted; SMPL, SMPL-H or SMPL-X.
+        output: Of N crops, one answer each (of networks that draw samples, one of them).
+        box: Of the crops, pixels of the picture.
+        camera: Of the picture, one for all or one a person.
+        sees_picture: Whether the network answers before the camera of the picture already, as CLIFF does, so that
+            the person is not turned.
+        trust: None takes the default.
+
+    Returns:
+        Guesses for `hm.fit`, and whose are any good.
+
+    Raises:
+        ObservationError: If the body has no joints besides hands.
+        ValueError: If the output is not one answer for each box, or of an unknown body.
+
+    Notes:
+        Betas are taken over only by the body that the network was trained with: SMPL for 23 joints, SMPL-X for 21,
+        neutral. Betas of the open body, of SMPL-H and of the other genders mean other shapes, and start at the mean.
+        The person then has the size of the picture at the mean's height: the distance is off by the ratio of
+        heights, which the fit mends (the translation has no pull). Joints that the network lacks (fingers, jaw, eyes)
+        have their usual pose; those that the body lacks (SMPL's hands in SMPL-H) are left out.
+    """
+    trust = trust or RegressorTrust()
+    count, family, rest_root = _check(body, output, box)
+    is_usable = usable_people(output)
+    takes_shape = body.family == family and body.gender == "neutral" and not has_known_shape(body)
+    params, axes = _as_params(
+        body, _replaced(output, is_usable), box, camera, rest_root, takes_shape=takes_shape, turns=not sees_picture
+    )
+    usual = np.asarray(priors.pose_prior(body.joint_names).mean)
+    pose = np.asarray(params.full_pose()).copy()
+    pose[~is_usable, 1:] = usual
+    betas = np.where(is_usable[:, None], np.asarray(params.betas), 0)
+    dtype = body.joint_template.dtype
+    params = BodyParams.from_full_pose(
+        body, pose.astype(dtype), betas=betas.astype(dtype), transl=np.asarray(params.transl, dtype)
+    )
+    told = _spread(body, output.body_pose.shape[-3], trust, takes_shape=takes_shape)
+    untold = np.where(_is_always_kept(body), told, np.inf)
+    spread = np.where(is_usable[:, None], told, untold).astype(dtype)
+    guess = Guess(
+        params=jax.tree.map(np.asarray, params),
+        spread=spread.reshape(count, -1),
+        precision=np.eye(len(told)),
+        axes=np.asarray(axes, dtype),
+    )
+    return RegressorStart(guess=guess, is_usable=is_usable)
+
+
+def usable_people(output: RegressorOutput) -> Bool[np.ndarray, "N"]:
+    """Of whom a network said something: all of its numbers are numbers, and the person has a size."""
+    is_usable = np.asarray(output.weak_camera)[:, 0] >= _LEAST_SCALE
+    for values in (output.weak_camera, output.betas, output.global_orient, output.body_pose):
+        values = np.asarray(values)
+        is_usable &= np.isfinite(values).reshape(len(values), -1).all(-1)
+    return is_usable
+
+
+def _check(body: BodyModel, output: RegressorOutput, box: CropBox) -> tuple[int, str, tuple[float, float, float]]:
+    """Number of people, and family and resting root of the body that the network answers with."""
+    if "left_hip" not in body.joint_names:
+        raise ObservationError(f"{body.name} is a single hand; regressors see whole bodies")
+    shape, boxes = tuple(output.weak_camera.shape), tuple(np.shape(box.size))
+    if len(shape) != 2 or boxes != shape[:1]:
+        raise ValueError(
+            f"one answer for each box is needed: weak cameras of shape {shape} do not go with boxes of shape {boxes}; "
+            "of several samples choose one first"
+        )
+    joints = output.body_pose.shape[-3]
+    if joints not in _NETWORK_BODIES:
+        raise ValueError(f"networks answer with 23 joints (SMPL) or 21 (SMPL-X) besides the root, got {joints}")
+    return shape[0], *_NETWORK_BODIES[joints]
+
+
+def _replaced(output: RegressorOutput, is_usable: Bool[np.ndarray, "N"]) -> RegressorOutput:
+    """The output with somebody usual in the middle of the box where there is nothing."""
+
+    def instead(values: AnyArray, usual: np.ndarray) -> np.ndarray:
+        values = np.asarray(values)
+        return np.where(is_usable.reshape(-1, *[1] * (values.ndim - 1)), values, usual.astype(values.dtype))
+
+    return RegressorOutput(
+        global_orient=instead(output.global_orient, _USUAL_ORIENT),
+        body_pose=instead(output.body_pose, np.eye(3)),
+        betas=instead(output.betas, np.zeros(1)),
+        weak_camera=instead(output.weak_camera, _USUAL_WEAK_CAMERA),
+    )
+
+
+def _as_params(
+    body: BodyModel,
+    output: RegressorOutput,
+    box: CropBox,
+    camera: Camera,
+    rest_root: tuple[float, float, float],
+    *,
+    takes_shape: bool,
+    turns: bool,
+) -> tuple[BodyParams, Float[Array, "N 3 3"]]:
+    """Parameters before the camera of the picture, and the rotation from its axes to the network's."""
+    weak_camera = jnp.asarray(output.weak_camera)
+    count, dtype = len(weak_camera), weak_camera.dtype
+    betas = jnp.zeros((count, body.num_betas), dtype)
+    if takes_shape:
+        known = min(body.num_betas, output.betas.shape[-1])
+        betas = betas.at[:, :known].set(jnp.asarray(output.betas)[:, :known])
+    own_root = body.joint_template[0] + jnp.matmul(
+        betas, body.joint_shape_basis[: body.num_betas, 0], precision=lax.Precision.HIGHEST
+    )
+    # The network's translation is that of its own body. The same body takes it as it is; another one is moved to
+    # where that body's root would be.
+    shift = 0 if takes_shape else jnp.asarray(rest_root, dtype) - own_root
+    transl = crop_cameras.full_transl(weak_camera, box, camera) + shift
+    pelvis = transl + own_root
+    axes = looking_at(pelvis[:, :2] / jnp.maximum(pelvis[:, 2:], MIN_DEPTH))
+    if not turns:
+        axes = jnp.broadcast_to(jnp.eye(3, dtype=dtype), axes.shape)
+    orient = rotations.compose(jnp.swapaxes(axes, -1, -2), jnp.asarray(output.global_orient))
+    matrices = jnp.concatenate([orient[:, None], jnp.asarray(output.body_pose)], 1)
+    given = dict(zip(layouts.SMPL_JOINTS, jnp.moveaxis(rotations.matrix_to_axis_angle(matrices), 1, 0), strict=False))
+    usual = dict(zip(body.joint_names[1:], priors.pose_prior(body.joint_names).mean, strict=True))
+    pose = jnp.stack(
+        [
+            given[joint] if joint in given else jnp.broadcast_to(jnp.asarray(usual[joint], dtype), (count, 3))
+            for joint in body.joint_names
+        ],
+        1,
+    )
+    return BodyParams.from_full_pose(body, pose, betas=betas, transl=transl), axes
+
+
+def _spread(body: BodyModel, joints: int, trust: RegressorTrust, *, takes_shape: bool) -> Float[np.ndarray, "P"]:
+    """Standard deviation of the error of each entry of the body's vector."""
+    given = set(layouts.SMPL_JOINTS[1 : 1 + joints])
+    pose = [
+        trust.fingers
+        if joint not in given
+        else trust.ends
+        if joint_limits.joint_kind(joint)[1] in _ENDS
+        else trust.pose
+        for joint in body.joint_names[1:]
+    ]
+    # The translation follows from the keypoints. Betas that nobody knows are the mean's, as by a prior.
+    shape = [trust.shape if takes_shape else 1.0] * body.num_betas
+    return np.array([*[np.inf] * 3, *[trust.root] * 3, *shape, *np.repeat(pose, 3)])
+
+
+def _is_always_kept(body: BodyModel) -> Bool[np.ndarray, "P"]:
+    """Entries that have a pull of their own whatever the network says: the fit from a guess leaves their priors out."""
+    return variables.Layout.of(body).group_mask(("betas", "hand_pose"))

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     for reason, count in counts.items():
         print(f"left out {count} {'entry' if count == 1 else 'entries'}: {reason}")
     print(f"wrote {output} in {seconds:.1f} s; SHA-256 of the checkpoint: {record.source_sha256}")
-    print(f"use it with regressor_file.load_regressor({str(output)!r})")
+    print(f"use it with regressor_file.load_converted({str(output)!r})")
     return 0
 
 

@@ -58,7 +58,7 @@ class RegressorRecord:
     format_version: int = FORMAT_VERSION
 
 
-def save_regressor(
+def save_converted(
     folder: pathlib.Path,
     record: RegressorRecord,
     weights: Mapping[str, np.ndarray],
@@ -83,7 +83,7 @@ def read_record(folder: str | os.PathLike[str]) -> RegressorRecord:
     """What a regressor is, without its weights.
 
     Args:
-        folder: That `save_regressor` wrote.
+        folder: That `save_converted` wrote.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -114,7 +114,7 @@ def read_record(folder: str | os.PathLike[str]) -> RegressorRecord:
     return record
 
 
-def load_regressor(
+def load_converted(
     folder: str | os.PathLike[str], model: str | None = None, *, policy: ComputePolicy | None = None
 ) -> tuple[Regressor, RegressorRecord]:
     """A converted regressor, in float32, and what it is.

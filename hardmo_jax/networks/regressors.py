@@ -74,7 +74,7 @@ class Regressor:
 
     def module(self) -> nnx.Module:
         """The network as an object, whose parts can be called on their own."""
-        return nnx.merge(structure(self.name, self.options, self.policy), self.weights)
+        return nnx.merge(regressor_structure(self.name, self.options, self.policy), self.weights)
 
 
 @jax.jit
@@ -96,7 +96,7 @@ def untrained(name: str, options: Any, *, seed: int = 0, policy: ComputePolicy |
 
 
 @functools.lru_cache(maxsize=16)
-def structure(name: str, options: Any, policy: ComputePolicy) -> Any:
+def regressor_structure(name: str, options: Any, policy: ComputePolicy) -> Any:
     """A network without its arrays."""
     return _blank(name, options, policy)[0]
 

@@ -61,7 +61,7 @@ def convert_checkpoint(
     output_folders.sweep_leftovers(output.parent, _SCRATCH)
     scratch = output.parent / f"{_SCRATCH}{secrets.token_hex(8)}"
     try:
-        regressor_file.save_regressor(scratch, record, imported.weights, imported.discriminator)
+        regressor_file.save_converted(scratch, record, imported.weights, imported.discriminator)
         if output.exists():
             # Folders cannot be exchanged in one step; the old one waits under a name that is swept later.
             os.replace(output, output.parent / f"{scratch.name}-old")

@@ -90,9 +90,11 @@ class _Bottleneck(nnx.Module):
         self.bn2 = BatchNorm(inner)
         self.conv3 = _convolution(inner, outer, 1, 1, policy, rngs)
         self.bn3 = BatchNorm(outer)
-        self.downsample: Any = None
         if stride != 1 or channels != outer:
-            self.downsample = nnx.List([_convolution(channels, outer, 1, stride, policy, rngs), BatchNorm(outer)])
+            way: Any = nnx.List([_convolution(channels, outer, 1, stride, policy, rngs), BatchNorm(outer)])
+        else:
+            way = None
+        self.downsample = way
 
     def __call__(self, values: Float[Array, "batch H W C"], *, is_training: bool) -> Float[Array, "batch h w D"]:
         straight = values

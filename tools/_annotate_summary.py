@@ -1,11 +1,16 @@
 """What `tools.annotate` says at the end of a run."""
 
+from collections.abc import Sequence
+
 import rich.console
 import rich.table
 
 from hardmo_jax.perception.camera_motion import STANCE_SECONDS
-from hardmo_jax.pipelines import annotate as pipeline
+from hardmo_jax.pipelines import annotate_summary as pipeline
 from hardmo_jax.pipelines.box_quality import counted_reasons
+
+#: Stages that are at work for a smaller share of the time are not told of.
+_LEAST_SHARE = 0.005
 
 
 def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
@@ -36,10 +41,9 @@ def print_summary(summary: pipeline.AnnotateSummary, output_dir: str) -> None:
     console.print(table)
     if summary.cameras:
         console.print("camera: " + ", ".join(map(_phrase, summary.cameras)), soft_wrap=True)
-    if summary.camera_motion is not None:
-        console.print(_camera_phrase(summary.camera_motion), soft_wrap=True)
-    seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in summary.seconds_by_stage.items())
-    console.print(seconds)
+    if summary.camera_motion:
+        console.print(_cameras_phrase(summary.camera_motion), soft_wrap=True)
+    _print_rates(console, summary)
     for phrase in summary.worst:
         console.print(f"look at: {phrase}", soft_wrap=True)
     if summary.advice is not None:
@@ -60,6 +64,38 @@ def _phrase(use: pipeline.CameraUse) -> str:
     low, high = (f"{angle:.0f}" for angle in use.vertical_field_of_view_degrees)
     pictures = f"{use.num_pictures} picture{'' if use.num_pictures == 1 else 's'}"
     return f"{pictures} {use.source} (vertical field of view {low if low == high else f'{low} to {high}'} degrees)"
+
+
+def _print_rates(console: rich.console.Console, summary: pipeline.AnnotateSummary) -> None:
+    """How fast each stage was at work, and all of them beside each other."""
+    table = rich.table.Table(title="stages, which work beside each other", title_justify="left")
+    for name in ("stage", "at work", "frames/s"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    # What takes no time is no stage to think about.
+    shown = [rate for rate in summary.stages if rate.seconds >= _LEAST_SHARE * summary.seconds]
+    for rate in shown:
+        table.add_row(rate.stage, f"{rate.seconds:.1f} s", f"{rate.frames_per_second:.3g}")
+    if not shown:
+        return
+    slowest = min(shown, key=lambda rate: rate.frames_per_second)
+    whole = summary.num_pictures / summary.seconds
+    table.add_section()
+    table.add_row("all", f"{summary.seconds:.1f} s", f"{whole:.3g}")
+    console.print(table)
+    console.print(
+        f"the slowest stage is {slowest.stage}; the whole went at {whole / slowest.frames_per_second:.2f} of its rate"
+    )
+
+
+def _cameras_phrase(cameras: Sequence[pipeline.CameraUsed]) -> str:
+    """What was found of the camera of each shot, and what follows from it."""
+    if len(cameras) == 1:
+        return _camera_phrase(cameras[0])
+    num_fixed = sum(camera.is_fixed for camera in cameras)
+    return (
+        f"camera stands still in {num_fixed} of {len(cameras)} shots, where feet are held where they stand; in the "
+        "others they are not, and no floor is reported (run.json tells of each shot)"
+    )
 
 
 def _camera_phrase(used: pipeline.CameraUsed) -> str:

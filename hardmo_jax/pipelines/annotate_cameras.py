@@ -3,13 +3,12 @@
 import collections
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.labels import provenance
-from hardmo_jax.perception import photos, video
+from hardmo_jax.perception import photos
 from hardmo_jax.pipelines.sightings import Picture, Sighting, to_observations
 from hardmo_jax.recovery import focal_length
 
@@ -54,33 +53,37 @@ class CameraUse:
 
 
 def with_cameras(
-    media: video.Media,
     pictures: list[Picture],
     sightings: list[Sighting],
     body: BodyModel,
     options: CameraOptions,
-    record: provenance.RunRecord,
+    *,
+    is_video: bool,
+    record: dict[str, Any],
     warnings: list[str],
 ) -> tuple[list[Picture], list[Sighting]]:
-    """Pictures, and people in them, with the camera that everything after this takes from the picture."""
+    """Pictures, and people in them, with the camera that everything after this takes from the picture.
+
+    Args:
+        pictures: Photos, or frames of one shot.
+        sightings: People in them.
+        body: That `solve` looks for.
+        options: Where cameras come from.
+        is_video: Whether the pictures have one camera.
+        record: Gets what was solved.
+        warnings: Gets what is told the user.
+    """
     source: str = options.source
-    if source == "solve" and media.kind != "video":
+    if source == "solve" and not is_video:
         warnings.append(
             "one photo does not tell its focal length, so `camera.source` 'solve' is for videos; 'auto' was taken"
         )
         source = "auto"
     if source == "solve":
-        with record.stage("camera"):
-            angle = _solved_field_of_view(sightings, body, record, warnings)
+        angle = _solved_field_of_view(sightings, body, record, warnings)
         chosen = {picture.position: (angle, "diagonal" if angle is None else "solved") for picture in pictures}
     else:
         chosen = {picture.position: _noted_field_of_view(picture, options, source) for picture in pictures}
-    num_without = sum(found == "diagonal" for _, found in chosen.values())
-    if source == "exif" and num_without:
-        warnings.append(
-            f"{num_without} of {len(pictures)} pictures have no EXIF focal length that can be used; their focal length "
-            "is assumed to be the diagonal"
-        )
 
     def with_camera(picture: Picture) -> Picture:
         angle, found = chosen[picture.position]
@@ -102,7 +105,7 @@ def _noted_field_of_view(picture: Picture, options: CameraOptions, source: str) 
 
 
 def _solved_field_of_view(
-    sightings: list[Sighting], body: BodyModel, record: provenance.RunRecord, warnings: list[str]
+    sightings: list[Sighting], body: BodyModel, record: dict[str, Any], warnings: list[str]
 ) -> float | None:
     """Angle across the diagonal that the people of a video tell; None if they do not. They have the diagonal so far."""
     if not sightings:
@@ -113,17 +116,14 @@ def _solved_field_of_view(
     solved = focal_length.solve_focal_length(
         body, to_observations(sightings), groups=np.array([numbers[moment] for moment in moments])
     )
-    record.add(
-        "solved_focal_length",
-        {
-            "is_determined": solved.is_determined,
-            "reason": solved.reason,
-            "estimate_over_diagonal": solved.estimate,
-            "log_spread": solved.log_spread if math.isfinite(solved.log_spread) else None,
-            "distance": solved.distance if math.isfinite(solved.distance) else None,
-            "num_people": solved.num_people,
-        },
-    )
+    record["solved_focal_length"] = {
+        "is_determined": solved.is_determined,
+        "reason": solved.reason,
+        "estimate_over_diagonal": solved.estimate,
+        "log_spread": solved.log_spread if math.isfinite(solved.log_spread) else None,
+        "distance": solved.distance if math.isfinite(solved.distance) else None,
+        "num_people": solved.num_people,
+    }
     if not solved.is_determined:
         warnings.append(f"the focal length is assumed to be the diagonal: {solved.reason}")
         return None
@@ -133,6 +133,17 @@ def _solved_field_of_view(
 def _diagonal_angle(share: float) -> float:
     """Degrees that a focal length of this share of the diagonal sees across it."""
     return math.degrees(2 * math.atan(0.5 / share))
+
+
+def exif_warning(pictures: list[Picture], options: CameraOptions) -> str | None:
+    """What is said of photos that note no lens, where that was to tell their cameras; None if all do."""
+    num_without = sum(picture.camera_source == "diagonal" for picture in pictures)
+    if options.source != "exif" or not num_without:
+        return None
+    return (
+        f"{num_without} of {len(pictures)} pictures have no EXIF focal length that can be used; their focal length is "
+        "assumed to be the diagonal"
+    )
 
 
 def camera_uses(pictures: list[Picture]) -> tuple[CameraUse, ...]:

@@ -1,26 +1,32 @@
 """Fitted meshes over the pictures that they are of: a PNG a photo, or one video."""
 
 import collections
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Generator
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
 
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.labels import schema
 from hardmo_jax.perception import video
+from hardmo_jax.perception.read_ahead import read_ahead
 from hardmo_jax.pipelines.sightings import Picture, Sighting
+from hardmo_jax.pipelines.stage_rates import WAITING, StageClock
 from hardmo_jax.rendering import raster
 from hardmo_jax.viz import overlay
 
 Progress = Callable[[str, int, int | None], None]
 #: Bodies posed at once when drawing.
 _DRAWING_BATCH = 8
+#: Frames that are decoded before they are drawn on.
+_FRAMES_AHEAD = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,75 +49,111 @@ class OutputOptions:
     """Licence of the pictures; written to every label."""
 
 
-def draw_overlays(
-    media: video.Media,
-    pictures: list[Picture],
-    sightings: list[Sighting],
-    result: FitResult | None,
-    body: BodyModel,
-    renderer: raster.Renderer,
-    options: OutputOptions,
-    output: pathlib.Path,
-    report: Progress,
-    *,
-    limit_frames: int | None,
-) -> None:
-    """Meshes over the pictures: a PNG a photo, or one video.
+class OverlayDrawer:
+    """Draws take after take: a PNG a photo, or one video. Used as a context manager, in one thread."""
 
-    Args:
-        media: What was labelled.
-        pictures: Its frames or photos.
-        sightings: People in them.
-        result: Their fits; None if there is nobody.
-        body: The fitted body.
-        renderer: Draws meshes.
-        options: What is drawn.
-        output: Gets `overlay.mp4`, or the folder `overlay`.
-        report: Told the stage, what is done, and of how much.
-        limit_frames: Frames looked at.
-    """
-    style = overlay.OverlayStyle(side_by_side=options.side_by_side, show_keypoints=options.show_keypoints)
-    faces = np.asarray(body.faces)
-    pose_body = jax.jit(lambda model, params: model(params).vertices)
-    of_picture: dict[int, list[int]] = {}
-    for index, sighting in enumerate(sightings):
-        of_picture.setdefault(sighting.picture.position, []).append(index)
-    known = {picture.position: picture for picture in pictures}
+    def __init__(
+        self,
+        media: video.Media,
+        body: BodyModel,
+        renderer: raster.Renderer,
+        options: OutputOptions,
+        output: pathlib.Path,
+        *,
+        limit_frames: int | None,
+        clock: StageClock,
+        report: Progress,
+    ) -> None:
+        """Set up; nothing is read or written yet.
 
-    def drawn(image: np.ndarray, position: int) -> np.ndarray:
-        picture = known[position]
-        ids = of_picture.get(position, [])
-        vertices = _vertices(pose_body, body, result, ids) if result is not None else []
-        people = [
-            _overlay_person(sightings[index], FitStatus(int(result.status[index])), posed, faces)
-            for index, posed in zip(ids, vertices, strict=True)
-            if result is not None
-        ]
+        Args:
+            media: What is labelled; it is decoded once more, in a thread of its own.
+            body: The fitted body.
+            renderer: Draws meshes.
+            options: What is drawn.
+            output: Gets `overlay.mp4`, or the folder `overlay`.
+            limit_frames: Frames looked at.
+            clock: Told how long drawing takes.
+            report: Told the stage, what is done, and of how much.
+        """
+        self._media = media
+        self._body = body
+        self._renderer = renderer
+        self._output = output
+        self._limit_frames = limit_frames
+        self._clock = clock
+        self._report = report
+        self._style = overlay.OverlayStyle(side_by_side=options.side_by_side, show_keypoints=options.show_keypoints)
+        self._faces = np.asarray(body.faces)
+        self._pose_body = jax.jit(lambda model, params: model(params).vertices)
+        self._done = 0
+        self._stems: collections.Counter[str] = collections.Counter(path.stem for path in media.paths)
+        self._open = contextlib.ExitStack()
+        self._writer: overlay.VideoOverlayWriter | None = None
+        self._frames: Generator[video.Frame] | None = None
+
+    def __enter__(self) -> "OverlayDrawer":
+        if self._media.kind == "video":
+            self._writer = overlay.VideoOverlayWriter(
+                self._output / "overlay.mp4", self._media.fps or 25.0, max_side=self._style.max_side * 2
+            )
+            self._open.enter_context(self._writer)
+            frames = self._clock.timed("decode again", self._media.frames(stop=self._limit_frames))
+            self._frames = self._clock.timed(WAITING, read_ahead(frames, _FRAMES_AHEAD))
+            self._open.callback(self._frames.close)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        with self._clock.at("draw"):
+            self._open.__exit__(kind, error, trace)
+
+    def draw(self, pictures: list[Picture], sightings: list[Sighting], result: FitResult | None) -> None:
+        """Draw the people of a take; takes come in order.
+
+        Args:
+            pictures: Frames or photos.
+            sightings: People in them.
+            result: Their fits; None if there is nobody.
+        """
+        of_picture: dict[int, list[int]] = {}
+        for index, sighting in enumerate(sightings):
+            of_picture.setdefault(sighting.picture.position, []).append(index)
+        for picture in pictures:
+            with self._clock.at("draw"):
+                image = self._image(picture)
+                drawn = self._drawn(image, picture, sightings, result, of_picture.get(picture.position, []))
+                if self._writer is not None:
+                    self._writer.add(drawn, time_seconds=picture.time_seconds)
+                else:
+                    path = self._output / "overlay" / f"{_stem(picture, self._stems)}.png"
+                    path.parent.mkdir(exist_ok=True)
+                    overlay.write_png(path, drawn)
+            self._done += 1
+            self._report("draw", self._done, None)
+
+    def _image(self, picture: Picture) -> UInt8[np.ndarray, "H W 3"]:
+        if self._frames is None:
+            return next(iter(video.open_media(picture.source_path).frames())).image
+        return next(frame for frame in self._frames if frame.position == picture.position).image
+
+    def _drawn(
+        self, image: np.ndarray, picture: Picture, sightings: list[Sighting], result: FitResult | None, ids: list[int]
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """A picture with its people."""
+        people = []
+        if result is not None:
+            people = [
+                _overlay_person(sightings[index], FitStatus(int(result.status[index])), posed, self._faces)
+                for index, posed in zip(ids, _vertices(self._pose_body, self._body, result, ids), strict=True)
+            ]
         return overlay.draw_overlay(
             image,
             people,
             focal_length=np.asarray(picture.camera.focal_length),
             principal_point=np.asarray(picture.camera.principal_point),
-            renderer=renderer,
-            style=style,
+            renderer=self._renderer,
+            style=self._style,
         )
-
-    report("draw", 0, len(pictures))
-    if media.kind == "video":
-        path = output / "overlay.mp4"
-        with overlay.VideoOverlayWriter(path, media.fps or 25.0, max_side=style.max_side * 2) as writer:
-            for done, frame in enumerate(media.frames(stop=limit_frames), start=1):
-                if frame.position in known:
-                    writer.add(drawn(frame.image, frame.position), time_seconds=frame.time_seconds)
-                report("draw", done, len(pictures))
-        return
-    shared_stems = collections.Counter(picture.source_path.stem for picture in pictures)
-    for done, picture in enumerate(pictures, start=1):
-        image = next(iter(video.open_media(picture.source_path).frames())).image
-        path = output / "overlay" / f"{_stem(picture, shared_stems)}.png"
-        path.parent.mkdir(exist_ok=True)
-        overlay.write_png(path, drawn(image, picture.position))
-        report("draw", done, len(pictures))
 
 
 def _stem(picture: Picture, shared_stems: collections.Counter[str]) -> str:

@@ -1,7 +1,7 @@
 """People of a video, track by track: all frames of one person together, and frames in between in which it was lost.
 
 A track is cut where its keypoints jump or time does: what follows is another scene or another person, whatever the
-tracker says. What is left of less than `_SHORTEST` frames is fitted frame by frame.
+tracker says. What is left of less than `SHORTEST` frames is fitted frame by frame.
 """
 
 import dataclasses
@@ -37,7 +37,8 @@ from hardmo_jax.skeleton import layouts
 
 Progress = Callable[[str, int, int | None], None]
 
-_SHORTEST = 5
+#: Frames of the shortest track that is fitted over time.
+SHORTEST = 5
 #: A median jump of the keypoints from a frame to the next beyond this, in box sides, is a cut: hands and feet of
 #: dancers are faster, but not half of all points. Longer gaps allow more, up to the second number.
 _JUMP, _LONGEST_JUMP = 0.3, 0.8
@@ -113,6 +114,7 @@ def fit_tracks(
     pictures: list[Picture],
     sightings: list[Sighting],
     *,
+    frames_per_second: float | None = None,
     start: StartOptions,
     options: VideoFitOptions,
     motion: MotionOptions,
@@ -125,13 +127,14 @@ def fit_tracks(
         body: Model with landmarks.
         pictures: Frames of the video, in order.
         sightings: People in them, one or more.
+        frames_per_second: None takes the usual step from a frame to the next.
         start: Of frames that are fitted by themselves.
         options: Weights, and whether the camera is fixed.
         motion: How frames are tied together.
         report: Told the stage, what is done, and of how much.
         camera_path: Where the background of each frame is; without it `auto` takes a fixed camera.
     """
-    rate = frame_rate(pictures)
+    rate = frame_rate(pictures) if frames_per_second is None else frames_per_second
     camera = _camera_used(options, camera_path, rate)
     is_locked = camera.is_fixed and bool(np.isfinite(motion.lock_spread))
     warnings: list[str] = []
@@ -147,7 +150,7 @@ def fit_tracks(
     speeds: list[np.ndarray] = []
     for track in _tracks(sightings):
         for piece in cut_track(track):
-            if len(piece) >= _SHORTEST and not warnings:
+            if len(piece) >= SHORTEST and not warnings:
                 filled = _without_gaps(piece, pictures)
                 recovered = recover_motion(
                     body,

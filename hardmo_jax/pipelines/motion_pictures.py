@@ -21,7 +21,7 @@ from hardmo_jax.perception import video
 from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
 from hardmo_jax.pipelines.perceiving import lasting_people, perceive
-from hardmo_jax.pipelines.sightings import LAYOUT, Sighting, as_read, to_observations
+from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting, as_read, to_observations
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import recover_motion, weights_of_frames
@@ -66,19 +66,24 @@ def clip_of_video(
     """
     if media.kind != "video":
         raise video.MediaError(f"{media.path}: only videos are drawn over time, this is of kind {media.kind!r}")
-    pictures, sightings, camera_path = perceive(media, estimator, watch_camera=True)
-    sightings = lasting_people(sightings, len(pictures), [])
-    if not sightings:
+    pictures: list[Picture] = []
+    ways: list[dict[int, list[OverlayPerson]]] = [{}, {}]
+    grounds: list[Ground | None] = []
+    for take in perceive(media, estimator, watch_camera=True):
+        pictures += take.pictures
+        sightings, _ = lasting_people(take.sightings, len(take.pictures))
+        if not sightings:
+            continue
+        single = lift_and_fit(body, to_observations(sightings), start=options.start, options=options.fit)
+        together = fit_tracks(
+            body, take.pictures, sightings, start=options.start, options=options.fit, motion=options.motion,
+            report=lambda *_: None, camera_path=take.camera_path,
+        )  # fmt: skip
+        ways[0] |= _people_of_frames(body, single.result, as_read(sightings, np.asarray(single.keypoint_order)))
+        ways[1] |= _people_of_frames(body, together.result, together.sightings)
+        grounds.append(together.ground)
+    if not grounds:
         return None
-    single = lift_and_fit(body, to_observations(sightings), start=options.start, options=options.fit)
-    together = fit_tracks(
-        body, pictures, sightings, start=options.start, options=options.fit, motion=options.motion,
-        report=lambda *_: None, camera_path=camera_path,
-    )  # fmt: skip
-    ways = [
-        _people_of_frames(body, single.result, as_read(sightings, np.asarray(single.keypoint_order))),
-        _people_of_frames(body, together.result, together.sightings),
-    ]
     view = pictures[0].camera
     return MotionClip(
         name=media.path.stem,
@@ -96,7 +101,8 @@ def clip_of_video(
         image_size=(pictures[0].width, pictures[0].height),
         focal_length=np.asarray(view.focal_length, np.float64),
         principal_point=np.asarray(view.principal_point, np.float64),
-        **_floor(together.ground),
+        # Each shot has a floor of its own; a clip is drawn on one.
+        **_floor(grounds[0] if len(grounds) == 1 else None),
     )
 
 

@@ -1,16 +1,36 @@
 """Pictures of photos and videos looked at: who is in them, and how the camera of a video moves."""
 
-from collections.abc import Callable, Iterator
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from hardmo_jax.perception import shots, track, video
 from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
-from hardmo_jax.perception.people import PeopleSource
+from hardmo_jax.perception.people import PeopleSource, PersonKeypoints
 from hardmo_jax.perception.quality import QualityOptions, box_qualities
+from hardmo_jax.perception.read_ahead import read_ahead
 from hardmo_jax.pipelines.sightings import Picture, Sighting
+from hardmo_jax.pipelines.stage_rates import WAITING, StageClock
 
 Progress = Callable[[str, int, int | None], None]
+#: Frames that are decoded before they are looked at.
+_FRAMES_AHEAD = 4
+#: People of photos that are fitted together.
+PEOPLE_OF_A_TAKE = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Take:
+    """Pictures that are labelled together: one shot of a video, or some of many photos."""
+
+    pictures: list[Picture]
+    """In order."""
+    sightings: list[Sighting]
+    """People in them, in the same order."""
+    camera_path: CameraPath | None
+    """How the background moves, if it was looked at."""
 
 
 def perceive(
@@ -20,9 +40,10 @@ def perceive(
     watch_camera: bool,
     quality: QualityOptions | None = None,
     limit_frames: int | None = None,
+    clock: StageClock | None = None,
     report: Progress = lambda stage, done, total: None,
-) -> tuple[list[Picture], list[Sighting], CameraPath | None]:
-    """Look at every picture.
+) -> Iterator[Take]:
+    """Look at every picture; they are decoded in a thread of their own.
 
     Args:
         media: Photos or a video.
@@ -30,80 +51,111 @@ def perceive(
         watch_camera: Look at the background of a video too.
         quality: When there is a reason to doubt how well somebody is seen.
         limit_frames: Pictures at most.
+        clock: Told how long reading (`decode`) and looking (`perceive`) take.
         report: Told the stage, what is done, and of how much.
 
-    Returns:
-        Pictures, people in them, and how the background moves, if it was looked at.
+    Yields:
+        The shots of a video one after the other, each as soon as it has ended; of photos some at a time.
     """
-    pictures: list[Picture] = []
-    watch = CameraWatch() if watch_camera else None
-    shown: np.ndarray | None = None
+    is_video = media.kind == "video"
+    clock = clock or StageClock()
     total = media.frame_count
     if limit_frames is not None:
         total = limit_frames if total is None else min(total, limit_frames)
+    frames = media.frames(stop=limit_frames, on_error="skip" if media.kind == "folder" else "raise")
+    frames = clock.timed("decode", shots.with_shots(frames) if is_video else frames)
+    frames = clock.timed(WAITING, read_ahead(frames, _FRAMES_AHEAD))
+    shown: collections.deque[tuple[Picture, np.ndarray]] = collections.deque()
 
     def looked_at() -> Iterator[video.Frame]:
-        nonlocal shown
-        frames = media.frames(stop=limit_frames, on_error="skip" if media.kind == "folder" else "raise")
-        for frame in shots.with_shots(frames) if media.kind == "video" else frames:
-            height, width = frame.image.shape[:2]
-            pictures.append(
-                Picture(
-                    position=frame.position,
-                    source_path=frame.source_path,
-                    source_sha256=frame.source_sha256,
-                    frame_index=frame.frame_index,
-                    time_seconds=frame.time_seconds,
-                    width=width,
-                    height=height,
-                    focal_length_35mm=frame.focal_length_35mm,
-                    starts_shot=frame.starts_shot,
-                )
-            )
-            shown = frame.image
+        for frame in frames:
+            shown.append((_picture(frame), frame.image))
             yield frame
 
     report("perceive", 0, total)
-    sightings = []
-    for people in people_source.people_of(looked_at(), is_video=media.kind == "video"):
-        report("perceive", len(pictures), total)
-        if watch is not None and shown is not None:
-            watch.step(shown, [person.bbox for person in people])
-        # From left to right: the number of a person must not hang on scores, which every option moves.
-        ordered = sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))
-        qualities = box_qualities(
-            ordered, width=pictures[-1].width, height=pictures[-1].height, image=shown, options=quality
+    pictures: list[Picture] = []
+    sightings: list[Sighting] = []
+    watch: CameraWatch | None = None
+    done = 0
+    try:
+        for people in clock.timed("perceive", people_source.people_of(looked_at(), is_video=is_video)):
+            picture, image = shown.popleft()
+            is_full = not is_video and len(sightings) + len(people) > PEOPLE_OF_A_TAKE
+            if pictures and (picture.starts_shot or is_full):
+                yield Take(pictures=pictures, sightings=sightings, camera_path=None if watch is None else watch.path)
+                pictures, sightings, watch = [], [], None
+            with clock.at("perceive"):
+                if watch_camera:
+                    watch = watch or CameraWatch()
+                    watch.step(image, [person.bbox for person in people])
+                sightings += _sightings(picture, image, people, people_source.source, quality)
+            pictures.append(picture)
+            done += 1
+            report("perceive", done, total)
+    finally:
+        frames.close()
+    if pictures:
+        yield Take(pictures=pictures, sightings=sightings, camera_path=None if watch is None else watch.path)
+
+
+def _picture(frame: video.Frame) -> Picture:
+    height, width = frame.image.shape[:2]
+    return Picture(
+        position=frame.position,
+        source_path=frame.source_path,
+        source_sha256=frame.source_sha256,
+        frame_index=frame.frame_index,
+        time_seconds=frame.time_seconds,
+        width=width,
+        height=height,
+        focal_length_35mm=frame.focal_length_35mm,
+        starts_shot=frame.starts_shot,
+    )
+
+
+def _sightings(
+    picture: Picture,
+    image: np.ndarray,
+    people: Sequence[PersonKeypoints],
+    source: str,
+    quality: QualityOptions | None,
+) -> list[Sighting]:
+    """People of one picture with how well each is seen."""
+    # From left to right: the number of a person must not hang on scores, which every option moves.
+    ordered = sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))
+    qualities = box_qualities(ordered, width=picture.width, height=picture.height, image=image, options=quality)
+    return [
+        Sighting(
+            picture=picture,
+            track_id=number if person.track_id is None else person.track_id,
+            keypoints_2d=person.keypoints_2d,
+            confidence=person.confidence,
+            keypoints_3d=person.keypoints_3d,
+            confidence_3d=person.confidence_3d,
+            bbox=person.bbox,
+            score=person.score,
+            source=person.source or source,
+            quality=own,
         )
-        for number, (person, own) in enumerate(zip(ordered, qualities, strict=True)):
-            sightings.append(
-                Sighting(
-                    picture=pictures[-1],
-                    track_id=number if person.track_id is None else person.track_id,
-                    keypoints_2d=person.keypoints_2d,
-                    confidence=person.confidence,
-                    keypoints_3d=person.keypoints_3d,
-                    confidence_3d=person.confidence_3d,
-                    bbox=person.bbox,
-                    score=person.score,
-                    source=person.source or people_source.source,
-                    quality=own,
-                )
-            )
-    return pictures, sightings, None if watch is None else watch.path
+        for number, (person, own) in enumerate(zip(ordered, qualities, strict=True))
+    ]
 
 
-def lasting_people(sightings: list[Sighting], num_frames: int, warnings: list[str]) -> list[Sighting]:
-    """People of a video without what was taken for one for a moment, which is told."""
+def lasting_people(sightings: list[Sighting], num_frames: int) -> tuple[list[Sighting], list[Sighting]]:
+    """People of a shot, and what was taken for one for a moment only."""
     confidences: dict[int, list[np.ndarray]] = {}
     for sighting in sightings:
         confidences.setdefault(sighting.track_id, []).append(sighting.confidence)
     kept = track.lasting_tracks(confidences, num_frames)
-    dropped = [one for one in sightings if one.track_id not in kept]
-    if dropped:
-        frames = sorted({one.picture.frame_index for one in dropped})
-        named = ", ".join(map(str, frames[:5])) + (" and others" if frames[5:] else "")
-        warnings.append(
-            f"{len(confidences) - len(kept)} unsure finds of less than {track.TrackOptions().min_doubtful_length} "
-            f"frames are not labelled (frame {named})"
-        )
-    return [one for one in sightings if one.track_id in kept]
+    return [one for one in sightings if one.track_id in kept], [one for one in sightings if one.track_id not in kept]
+
+
+def unsure_warning(dropped: Sequence[Sighting]) -> str:
+    """What is said of those who were seen for a moment only."""
+    frames = sorted({one.picture.frame_index for one in dropped})
+    named = ", ".join(map(str, frames[:5])) + (" and others" if frames[5:] else "")
+    count = len({one.track_id for one in dropped})
+    return (
+        f"{count} unsure finds of less than {track.TrackOptions().min_doubtful_length} frames are not labelled "
+        f"(frame {named})"
+    )

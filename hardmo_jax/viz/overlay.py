@@ -5,6 +5,7 @@ result happens here. Left is drawn cool, right warm, the middle white; the perso
 """
 
 import colorsys
+import concurrent.futures
 import dataclasses
 import fractions
 import itertools
@@ -397,6 +398,8 @@ class VideoOverlayWriter:
         self._container: Any = None
         self._stream: Any = None
         self._replacing: Any = None
+        self._encoder = concurrent.futures.ThreadPoolExecutor(1, "encode")
+        self._encoding: concurrent.futures.Future[None] | None = None
 
     def __enter__(self) -> "VideoOverlayWriter":
         self._replacing = provenance.replacing(self.path)
@@ -408,7 +411,9 @@ class VideoOverlayWriter:
             if kind is None and self.num_frames == 0:
                 raise ValueError(f"{self.path}: no frame was added, so there is no video to write")
             if kind is None:
+                self._finish_frame()
                 self._mux(self._stream.encode(None))
+            self._encoder.shutdown()
             if self._container is not None:
                 self._container.close()
         except BaseException as failure:
@@ -438,9 +443,20 @@ class VideoOverlayWriter:
         frame = av.VideoFrame.from_ndarray(self._fitted(picture), format="rgb24")
         frame.pts = tick
         frame.time_base = fractions.Fraction(1, _TICKS_PER_SECOND)
-        self._mux(self._stream.encode(frame))
+        # One frame is encoded while the next one is drawn.
+        self._finish_frame()
+        self._encoding = self._encoder.submit(self._encode, frame)
         self._last_tick = tick
         self.num_frames += 1
+
+    def _encode(self, frame: Any) -> None:
+        self._mux(self._stream.encode(frame))
+
+    def _finish_frame(self) -> None:
+        """Wait for the frame that is being encoded, and raise what went wrong with it."""
+        if self._encoding is not None:
+            encoding, self._encoding = self._encoding, None
+            encoding.result()
 
     def _tick(self, time_seconds: float | None) -> int:
         if time_seconds is None:

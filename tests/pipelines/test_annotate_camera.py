@@ -168,7 +168,7 @@ def test_video_has_one_solved_lens_or_the_diagonal(
     for row in rows:
         np.testing.assert_allclose(row.focal_length, expected, rtol=1e-5)
     np.testing.assert_allclose(drawn_focal_lengths, expected, rtol=1e-5)
-    assert record["solved_focal_length"]["is_determined"] == is_determined
+    assert record["shots"][0]["solved_focal_length"]["is_determined"] == is_determined
     # Two frames of one second are one look at a person, not two.
     assert is_determined or any("too few" in warning for warning in summary.warnings)
 

@@ -12,11 +12,18 @@ from hardmo_jax.body import landmarks
 from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras
-from hardmo_jax.labels import provenance
 from hardmo_jax.perception import camera_motion, video, video_stream
 from hardmo_jax.perception.quality import BoxQuality
 from hardmo_jax.perception.source_options import PerceptionOptions
-from hardmo_jax.pipelines import annotate, annotate_tracks, labels_of_fits, perceiving, sightings
+from hardmo_jax.pipelines import (
+    annotate,
+    annotate_summary,
+    annotate_takes,
+    annotate_tracks,
+    labels_of_fits,
+    perceiving,
+    sightings,
+)
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.box_quality import LeftOut
@@ -199,8 +206,7 @@ def summary(body, with_gap):
     rows = labels_of_fits.to_labels(
         with_gap.sightings, result, None, body, media, OutputOptions(), origin={}, frames_per_second=RATE
     )
-    record = provenance.RunRecord(config={}, command=())
-    return annotate._summarise([picture(at) for at in range(FRAMES)], with_gap.sightings, rows, record, ())
+    return annotate_summary.summarise([picture(at) for at in range(FRAMES)], rows)
 
 
 def test_frames_that_were_filled_in_are_not_people_who_were_seen(summary):
@@ -266,10 +272,14 @@ def test_rate_of_labels_is_that_of_the_fit():
     )
     media = video.Media(path=clip, kind="video", paths=(clip,), max_pixels=1, video=header)
     pictures = [picture(at, at / RATE + 2.0 * (at > 5)) for at in range(9)]
-    assert annotate._rate_of_labels(media, pictures) == pytest.approx(RATE)
-    assert annotate._rate_of_labels(media, pictures[:1]) == 7.12, "one frame has no step"
+    assert annotate_takes.rate_of_labels(media, pictures, 1) == pytest.approx(RATE)
+    assert annotate_takes.rate_of_labels(media, pictures[:1], 1) == 7.12, "one frame has no step"
+    assert annotate_takes.rate_of_labels(media, pictures[:1], 2) == 3.56
+    rounded = [picture(at, round(at / 7.12, 2)) for at in range(9)]
+    assert frame_rate(rounded) != 7.12
+    assert annotate_takes.rate_of_labels(media, rounded, 1) == 7.12, "times that are rounded do not tell it better"
     photo = video.Media(path=clip, kind="image", paths=(clip,), max_pixels=1)
-    assert annotate._rate_of_labels(photo, pictures) is None
+    assert annotate_takes.rate_of_labels(photo, pictures, 1) is None
 
 
 def test_order_is_by_frame_then_by_person_and_one_shape_is_one_track(with_gap):
@@ -317,13 +327,11 @@ def test_options_for_jobs_are_those_of_a_fit():
 
 def test_unsure_moments_are_not_labelled_and_told(walk):
     ghost = dataclasses.replace(walk[5], track_id=8, confidence=0.4 * walk[5].confidence)
-    warnings = []
-    assert perceiving.lasting_people([*walk, ghost], FRAMES, warnings) == walk
-    assert len(warnings) == 1
-    assert "1 unsure" in warnings[0]
-    assert "frame 5" in warnings[0]
-    assert perceiving.lasting_people([ghost], 1, warnings) == [ghost], "one frame has tracks of one frame"
-    assert len(warnings) == 1
+    assert perceiving.lasting_people([*walk, ghost], FRAMES) == (walk, [ghost])
+    warning = perceiving.unsure_warning([ghost])
+    assert "1 unsure" in warning
+    assert "frame 5" in warning
+    assert perceiving.lasting_people([ghost], 1) == ([ghost], []), "one frame has tracks of one frame"
 
 
 # ---- cameras that move ------------------------------------------------------------------------------------------
@@ -447,7 +455,7 @@ def test_a_background_that_does_not_tell_is_warned_of(body, stance, sure):
     ],
 )
 def test_the_table_says_what_was_found_of_the_camera(summary, used, phrase, capsys):
-    print_summary(dataclasses.replace(summary, camera_motion=used), "out")
+    print_summary(dataclasses.replace(summary, camera_motion=(used,)), "out")
     assert phrase in capsys.readouterr().out
 
 

@@ -87,7 +87,7 @@ def test_outputs_are_a_picture_and_a_record(annotated, photo):
     record = json.loads((output / "run.json").read_text())
     assert record["config"]["fit"]["solver"] == "levenberg_marquardt"
     assert record["results"]["quality"] == {"reasons": {}, "left_out": {"num_people": 0, "by_reason": {}}}
-    assert set(record["seconds"]) >= {"perceive", "fit", "label", "draw", "total"}
+    assert set(record["seconds"]) >= {"decode", "perceive", "fit", "label", "draw", "write", "total"}
     assert len(record["results"]["sources"][photo.name]) == 64
     assert {path.name for path in output.iterdir()} == {"labels.parquet", "overlay", "run.json"}
 

@@ -1,0 +1,207 @@
+"""Labels of one take, a shot of a video or some photos: who of it is kept, its camera, the fit, the scores."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting.result import FitResult
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.perception import video
+from hardmo_jax.pipelines.annotate_cameras import with_cameras
+from hardmo_jax.pipelines.annotate_options import AnnotateOptions
+from hardmo_jax.pipelines.annotate_tracks import CameraUsed, camera_record, fit_tracks, frame_rate, ground_record
+from hardmo_jax.pipelines.box_quality import LeftOut, without_badly_seen
+from hardmo_jax.pipelines.label_rows import origin_columns
+from hardmo_jax.pipelines.labels_of_fits import to_labels
+from hardmo_jax.pipelines.perceiving import PEOPLE_OF_A_TAKE, Take, lasting_people
+from hardmo_jax.pipelines.score_labels import score_labels
+from hardmo_jax.pipelines.sightings import (
+    Picture,
+    Sighting,
+    as_read,
+    to_observations,
+    with_evidence,
+    without_unweighted_parts,
+)
+from hardmo_jax.pipelines.stage_rates import StageClock
+from hardmo_jax.recovery.ground import Ground
+from hardmo_jax.recovery.lift_and_fit import Hypotheses, lift_and_fit
+
+Progress = Callable[[str, int, int | None], None]
+#: The mean rate that a container tells is taken where the usual step from frame to frame is as near to its own: steps
+#: are rounded to milliseconds in some, and a video of variable rate has a mean that no two frames have.
+_SAME_RATE = 0.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelledTake:
+    """What became of a take."""
+
+    pictures: list[Picture]
+    """With their cameras."""
+    sightings: list[Sighting]
+    """Who was fitted, by frame, then by track; with those that were filled in."""
+    result: FitResult | None
+    """In the same order; None if nobody was."""
+    rows: list[LabelRow]
+    """In the same order."""
+    unsure: list[Sighting]
+    """Who was seen for a moment only, and is not labelled."""
+    left_out: LeftOut
+    """Who is seen too badly."""
+    camera: CameraUsed | None
+    """How the camera stands, if frames were fitted together."""
+    warnings: tuple[str, ...]
+    """What may be wrong."""
+    record: dict[str, Any]
+    """What `run.json` says of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """Fits of the people of a take."""
+
+    sightings: list[Sighting]
+    result: FitResult | None = None
+    hypotheses: Hypotheses | None = None
+    ground: Ground | None = None
+    camera: CameraUsed | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def label_take(
+    take: Take,
+    *,
+    media: video.Media,
+    body: BodyModel,
+    options: AnnotateOptions,
+    clock: StageClock,
+    report: Progress,
+) -> LabelledTake:
+    """Label everybody of a take.
+
+    Args:
+        take: What perception found.
+        media: It is of.
+        body: That is fitted.
+        options: Of the job.
+        clock: Told how long the stages `fit`, `label` and `score` take.
+        report: Told the stage, what is done, and of how much.
+
+    Raises:
+        ObservationError: If frames cannot be fitted together by the options.
+    """
+    warnings: list[str] = []
+    record: dict[str, Any] = {}
+    sightings, unsure = take.sightings, []
+    if media.kind == "video":
+        sightings, unsure = lasting_people(sightings, len(take.pictures))
+    sightings, left_out = without_badly_seen(sightings, options.quality.drop)
+    with clock.at("camera"):
+        pictures, sightings = with_cameras(
+            take.pictures, sightings, body, options.camera, is_video=media.kind == "video", record=record,
+            warnings=warnings,
+        )  # fmt: skip
+    rate = rate_of_labels(media, pictures, options.frames.stride)
+    with clock.at("fit"):
+        if not sightings:
+            fitted = _Fitted(sightings=[])
+        elif is_over_time(media, options):
+            fitted = _fit_shot(body, pictures, sightings, take, rate or 25.0, options, report)
+        else:
+            fitted = _fit_alone(body, sightings, options, report)
+    warnings += fitted.warnings
+    if fitted.camera is not None:
+        record["camera_motion"] = camera_record(fitted.camera)
+    if fitted.ground is not None:
+        record["ground"] = ground_record(fitted.ground)
+    rows: list[LabelRow] = []
+    with clock.at("label"):
+        if fitted.result is not None:
+            rows = to_labels(
+                fitted.sightings, fitted.result, fitted.hypotheses, body, media, options.output,
+                origin=origin_columns(options), ground=fitted.ground, frames_per_second=rate,
+            )  # fmt: skip
+    if rows and options.output.part_scores:
+        with clock.at("score"):
+            rows = score_labels(rows, body, progress=report)
+    return LabelledTake(
+        pictures=pictures,
+        sightings=fitted.sightings,
+        result=fitted.result,
+        rows=rows,
+        unsure=unsure,
+        left_out=left_out,
+        camera=fitted.camera,
+        warnings=tuple(warnings),
+        record=record,
+    )
+
+
+def is_over_time(media: video.Media, options: AnnotateOptions) -> bool:
+    """Whether frames of a person are fitted together."""
+    return media.kind == "video" and options.fit.temporal and options.start.kind == "lifter"
+
+
+def rate_of_labels(media: video.Media, pictures: list[Picture], stride: int) -> float | None:
+    """Frames a second of what is looked at; None for photos, and for a lone frame of a video that tells none."""
+    if media.kind != "video":
+        return None
+    mean = None if media.fps is None else media.fps / stride
+    if len(pictures) < 2:
+        return mean
+    usual = frame_rate(pictures)
+    return mean if mean is not None and abs(usual / mean - 1) < _SAME_RATE else usual
+
+
+def _fit_shot(
+    body: BodyModel,
+    pictures: list[Picture],
+    sightings: list[Sighting],
+    take: Take,
+    frames_per_second: float,
+    options: AnnotateOptions,
+    report: Progress,
+) -> _Fitted:
+    """All frames of each person together."""
+    tracks = fit_tracks(
+        body, pictures, sightings, frames_per_second=frames_per_second, start=options.start, options=options.fit,
+        motion=options.motion, report=report, camera_path=take.camera_path,
+    )  # fmt: skip
+    return _Fitted(
+        sightings=tracks.sightings,
+        result=tracks.result,
+        ground=tracks.ground,
+        camera=tracks.camera,
+        warnings=tracks.warnings,
+    )
+
+
+def _fit_alone(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> _Fitted:
+    """Everybody by themselves, some at a time so that progress can be told."""
+    most = min(options.fit.max_batch, PEOPLE_OF_A_TAKE)
+    # Pieces of one size: another size would be another program to compile.
+    size = math.ceil(len(sightings) / math.ceil(len(sightings) / most))
+    report("fit", 0, len(sightings))
+    pieces = []
+    for first in range(0, len(sightings), size):
+        some = to_observations(sightings[first : first + size])
+        observations = without_unweighted_parts(some, options.fit.part_weights)
+        pieces.append(
+            jax.tree.map(np.asarray, lift_and_fit(body, observations, start=options.start, options=options.fit))
+        )
+        report("fit", min(first + size, len(sightings)), len(sightings))
+    recovered = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+    read = as_read(sightings, recovered.keypoint_order)
+    read = with_evidence(
+        read,
+        frames_per_second=None,
+        longest_gap_seconds=options.motion.longest_gap_seconds,
+        part_weights=options.fit.part_weights,
+    )
+    return _Fitted(sightings=read, result=recovered.result, hypotheses=recovered.hypotheses)

@@ -57,7 +57,8 @@ def affine_from_box(center: Float[np.ndarray, "2"], size: float | int, crop_size
 
     half, middle = np.float32(size) * np.float32(0.5), np.float32(0.5 * crop_size)
     corners = np.array([[0, 0], [0, 1], [1, 0]], np.float32)
-    return cv2.getAffineTransform(np.asarray(center, np.float32) + half * corners, middle + middle * corners)
+    points = (np.asarray(center, np.float64) + half * corners).astype(np.float32)
+    return cv2.getAffineTransform(points, middle + middle * corners)
 
 
 def _warped(

@@ -309,6 +309,14 @@ def _fill_record(
              for take in finished],
         )  # fmt: skip
     record.add("sources", {relative_source(media, picture): picture.source_sha256 for picture in pictures})
+    record.add(
+        "rates",
+        {
+            "seconds": summary.seconds,
+            "frames_per_second": summary.num_pictures / summary.seconds,
+            "stages": {rate.stage: rate.frames_per_second for rate in summary.stages},
+        },
+    )
     record.add("cameras", [dataclasses.asdict(use) for use in summary.cameras])
     counts = {"people": summary.num_people, "filled": summary.num_filled, "unfilled": summary.num_unfilled,
               "unusable": summary.num_unusable}  # fmt: skip

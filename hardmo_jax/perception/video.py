@@ -262,6 +262,7 @@ class Media:
                 continue
             number += 1
             if stop is not None and number >= stop:
+                self._tell_damage(reader)
                 return
             if number < start or (number - start) % stride:
                 continue
@@ -279,14 +280,17 @@ class Media:
             raise MediaError(
                 f"{self.path}: no frame from {self._choice.start_seconds:g} s on; the video ends at {last_time:.2f} s"
             )
+        self._tell_damage(reader)
         if self._choice.end_seconds is not None and last_time >= self._choice.end_seconds:
             return
-        if reader.num_damaged:
-            self._warn(f"{self.path.name}: {reader.num_damaged} damaged packets or frames")
         end = reader.missing_end(last_time + period)
         if end is not None:
             self.truncated = True
             self._warn(f"{self.path.name}: cut off after {position + 1} frames; {end}")
+
+    def _tell_damage(self, reader: video_stream.VideoReader) -> None:
+        if reader.num_damaged:
+            self._warn(f"{self.path.name}: {reader.num_damaged} damaged packets or frames")
 
     def _describe(self, path: pathlib.Path) -> SourceFile:
         width = height = focal_length_35mm = None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from hardmo_jax.perception import photos
+from hardmo_jax.perception import hdr, photos
 from hardmo_jax.perception.photos import MediaError
 
 # Playlist formats (hls, concat, dash) name other files and addresses, so they are not among these.
@@ -166,6 +166,9 @@ def read_video_header(path: pathlib.Path, max_pixels: int) -> VideoHeader:
     if not 0 < fps <= 1000:
         warnings.append(f"{path.name}: tells no usable frame rate")
         fps = None
+    transfer = hdr.transfer_of(frame.color_trc)
+    if transfer is not None:
+        warnings.append(f"{path.name}: high dynamic range ({transfer}); pictures are brought to standard range")
     if ratio and ratio != 1:
         warnings.append(f"{path.name}: pixels are not square ({ratio}); pictures are left unstretched")
     return VideoHeader(
@@ -197,10 +200,16 @@ def _display_turn(frame: Any) -> tuple[bool, int]:
 
 
 def upright_video_frame(frame: Any, path: pathlib.Path, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
-    """A decoded frame as it is shown.
+    """A decoded frame as it is shown, in standard range.
 
     Raises:
         MediaError: If it is too large.
     """
     photos.check_pixels(frame.width, frame.height, path, max_pixels)
-    return photos.turn_upright(frame.to_ndarray(format="rgb24"), *_display_turn(frame))
+    transfer = hdr.transfer_of(frame.color_trc)
+    if transfer is None:
+        image = frame.to_ndarray(format="rgb24")
+    else:
+        signal = frame.to_ndarray(format="rgb48le")
+        image = hdr.to_standard_range(signal, transfer, is_bt2020=hdr.is_bt2020(frame.color_primaries))
+    return photos.turn_upright(image, *_display_turn(frame))

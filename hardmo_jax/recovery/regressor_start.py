@@ -8,13 +8,17 @@ the body that is fitted, which may have fingers, and another shape space.
 """
 
 import dataclasses
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hardmo_jax.array_types import AnyArray, Array, Bool, Float
+from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import priors, variables
@@ -25,7 +29,7 @@ from hardmo_jax.geometry.crop_cameras import CropBox
 from hardmo_jax.networks.lifter_input import looking_at
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.observations import ObservationError
-from hardmo_jax.recovery.lift import has_known_shape
+from hardmo_jax.recovery.lift import bare, has_known_shape
 from hardmo_jax.skeleton import joint_limits, layouts
 
 #: Family of bodies that networks answer with, by the number of joints besides the root, and where their root rests
@@ -33,6 +37,8 @@ from hardmo_jax.skeleton import joint_limits, layouts
 _NETWORK_BODIES = {23: ("smpl", (0.0, -0.22, 0.03)), 21: ("smplx", (0.0, -0.35, 0.01))}
 #: Scales that networks give lie between 0.3 and 1.3 or so; below this the answer means nothing.
 _LEAST_SCALE = 0.05
+#: People who are converted at once, by one program.
+_PEOPLE_AT_ONCE = 256
 #: Of somebody in the middle of the box, of whom nothing else is known: HMR's mean camera.
 _USUAL_WEAK_CAMERA = np.array([0.9, 0.0, 0.0])
 #: Facing the camera, upright.
@@ -71,6 +77,8 @@ class RegressorStart:
 
     guess: Guess
     """One row a person, camera frame of the picture."""
+    knows_shape: bool
+    """Whether betas are the network's; else they are the mean's, which says nothing."""
     is_usable: Bool[np.ndarray, "N"]
     """Whether the network said anything about the person. Where it did not (numbers that are none, no size), the row
     holds the usual pose in the middle of the box, facing the camera, to which a fit is hardly drawn."""
@@ -114,8 +122,12 @@ def start_from_regressor(
     count, family, rest_root = _check(body, output, box)
     is_usable = usable_people(output)
     takes_shape = body.family == family and body.gender == "neutral" and not has_known_shape(body)
-    params, axes = _as_params(
-        body, _replaced(output, is_usable), box, camera, rest_root, takes_shape=takes_shape, turns=not sees_picture
+    replaced = _replaced(output, is_usable)
+    params, axes = _in_strips(
+        lambda *rows: _as_params(
+            bare(body), *rows, rest_root=rest_root, takes_shape=takes_shape, turns=not sees_picture
+        ),
+        (replaced, CropBox(center=np.asarray(box.center), size=np.asarray(box.size)), _one_each(camera, count)),
     )
     usual = np.asarray(priors.pose_prior(body.joint_names).mean)
     pose = np.asarray(params.full_pose()).copy()
@@ -130,11 +142,49 @@ def start_from_regressor(
     spread = np.where(is_usable[:, None], told, untold).astype(dtype)
     guess = Guess(
         params=jax.tree.map(np.asarray, params),
-        spread=spread.reshape(count, -1),
+        spread=spread,
         precision=np.eye(len(told)),
         axes=np.asarray(axes, dtype),
     )
-    return RegressorStart(guess=guess, is_usable=is_usable)
+    return RegressorStart(guess=guess, knows_shape=takes_shape, is_usable=is_usable)
+
+
+def with_lifted(start: RegressorStart, lifted: Guess) -> Guess:
+    """Starts of everybody: where a network said nothing, and of what it does not know, those of the lifter.
+
+    The lifter's own correlations between joints do not hold for errors of another network, so that all entries are
+    taken for independent.
+
+    Args:
+        start: Of N people.
+        lifted: Of the same people, of the same body.
+    """
+    is_usable, count = start.is_usable, len(start.is_usable)
+
+    def chosen(own: AnyArray, other: AnyArray) -> np.ndarray:
+        own, other = np.asarray(own), np.asarray(other)
+        return np.where(is_usable.reshape(count, *[1] * (own.ndim - 1)), own, other).astype(other.dtype)
+
+    params = jax.tree.map(chosen, start.guess.params, lifted.params)
+    spread = chosen(start.guess.spread, lifted.spread)
+    if not start.knows_shape:
+        params = dataclasses.replace(params, betas=np.asarray(lifted.params.betas))
+        shape = slice(6, 6 + params.betas.shape[-1])
+        spread[:, shape] = np.asarray(lifted.spread)[:, shape]
+    straight = np.broadcast_to(np.eye(3), (count, 3, 3))
+    axes = chosen(
+        straight if start.guess.axes is None else start.guess.axes, straight if lifted.axes is None else lifted.axes
+    )
+    return Guess(params=params, spread=spread, precision=np.eye(spread.shape[-1]), axes=axes)
+
+
+def rows_of_start(start: RegressorStart, rows: Int[np.ndarray, "M"]) -> RegressorStart:
+    """Starts of some of the people."""
+    params, spread, axes = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[rows], (start.guess.params, start.guess.spread, start.guess.axes)
+    )
+    guess = dataclasses.replace(start.guess, params=params, spread=spread, axes=axes)
+    return dataclasses.replace(start, guess=guess, is_usable=start.is_usable[rows])
 
 
 def usable_people(output: RegressorOutput) -> Bool[np.ndarray, "N"]:
@@ -142,7 +192,7 @@ def usable_people(output: RegressorOutput) -> Bool[np.ndarray, "N"]:
     is_usable = np.asarray(output.weak_camera)[:, 0] >= _LEAST_SCALE
     for values in (output.weak_camera, output.betas, output.global_orient, output.body_pose):
         values = np.asarray(values)
-        is_usable &= np.isfinite(values).reshape(len(values), -1).all(-1)
+        is_usable &= np.isfinite(values).all(tuple(range(1, values.ndim)))
     return is_usable
 
 
@@ -177,13 +227,34 @@ def _replaced(output: RegressorOutput, is_usable: Bool[np.ndarray, "N"]) -> Regr
     )
 
 
+def _one_each(camera: Camera, count: int) -> Camera:
+    """The camera of each of some people."""
+    return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf, np.float32), (count, 2)), camera)
+
+
+def _in_strips(function: Callable[..., Any], rows: Any) -> Any:
+    """What a function of many people gives, by one program for every number of people."""
+    count = len(jax.tree.leaves(rows)[0])
+    strips = max(-(-count // _PEOPLE_AT_ONCE), 1)
+
+    def stacked(leaf: np.ndarray) -> np.ndarray:
+        filled = np.zeros((strips * _PEOPLE_AT_ONCE, *leaf.shape[1:]), leaf.dtype)
+        filled[:count] = leaf
+        return filled.reshape(strips, _PEOPLE_AT_ONCE, *leaf.shape[1:])
+
+    people = jax.tree.map(stacked, rows)
+    pieces = [function(*jax.tree.map(operator.itemgetter(strip), people)) for strip in range(strips)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
+
+
+@functools.partial(jax.jit, static_argnames=("rest_root", "takes_shape", "turns"))
 def _as_params(
     body: BodyModel,
     output: RegressorOutput,
     box: CropBox,
     camera: Camera,
-    rest_root: tuple[float, float, float],
     *,
+    rest_root: tuple[float, float, float],
     takes_shape: bool,
     turns: bool,
 ) -> tuple[BodyParams, Float[Array, "N 3 3"]]:

@@ -270,6 +270,21 @@ def test_fits_start_from_it(body, figure):
     assert after < 60
 
 
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_any_number_of_people_gives_what_each_gives_alone(smpl, camera, count):
+    params = drawn(smpl)
+    box = boxes_of(smpl, params, camera)
+    output = as_network(smpl, params, camera, box)
+    rows = np.arange(count) % COUNT
+    many = start_from_regressor(smpl, *jax.tree.map(lambda leaf: leaf[rows], (output, box)), camera)
+    some = start_from_regressor(smpl, output, box, camera)
+    assert many.is_usable.shape == (count,)
+    for name in ("params", "spread", "axes"):
+        pair = (jax.tree.leaves(getattr(start.guess, name)) for start in (many, some))
+        for ours, theirs in zip(*pair, strict=True):
+            np.testing.assert_array_equal(ours, theirs[rows])
+
+
 def test_usable_people_are_counted_without_a_body(smpl, camera):
     params = drawn(smpl)
     output = as_network(smpl, params, camera, boxes_of(smpl, params, camera))

@@ -68,6 +68,15 @@ def reference_data() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def network_references() -> pathlib.Path:
+    """Folder of a public-layout checkpoint with what PyTorch makes of it; skips where there is none."""
+    folder = data_folder().parent / "parity"
+    if not (folder / "hmr2_small_seed1.ckpt").is_file():
+        pytest.skip(f"no network references at {folder}; set HARDMO_DATA to a folder beside it")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def perception_models() -> pathlib.Path:
     """Folder of the fetched perception models; skips where they are not."""
     folder = model_files.default_model_folder()

@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hardmo_jax import options as options_module
+from hardmo_jax.array_types import Float
 from hardmo_jax.networks import regressors
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.hmr2_discriminator import Hmr2Discriminator
@@ -61,8 +61,8 @@ class RegressorRecord:
 def save_converted(
     folder: pathlib.Path,
     record: RegressorRecord,
-    weights: Mapping[str, np.ndarray],
-    discriminator: Mapping[str, np.ndarray] | None,
+    weights: Mapping[str, Float[jax.Array, "..."]],
+    discriminator: Mapping[str, Float[jax.Array, "..."]] | None,
 ) -> None:
     """Write a regressor into an empty folder. Not at once: whoever needs that writes to another name and renames it.
 
@@ -174,7 +174,7 @@ def _handler() -> Any:
     )
 
 
-def _write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _write_arrays(path: pathlib.Path, arrays: Mapping[str, Float[jax.Array, "..."]]) -> None:
     import orbax.checkpoint as ocp
 
     with ocp.Checkpointer(_handler()) as checkpointer:

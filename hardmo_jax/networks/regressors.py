@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Float
@@ -93,6 +94,32 @@ def untrained(name: str, options: Any, *, seed: int = 0, policy: ComputePolicy |
     policy = policy or ComputePolicy()
     network = ARCHITECTURES[name].network(options, policy=policy, rngs=nnx.Rngs(seed))
     return Regressor(weights=nnx.split(network)[1], name=name, options=options, policy=policy)
+
+
+def with_arrays(
+    name: str,
+    options: Any,
+    arrays: Mapping[str, Float[AnyArray, "..."]],
+    *,
+    dtype: Any = jnp.float32,
+    policy: ComputePolicy | None = None,
+) -> Regressor:
+    """A regressor of named arrays.
+
+    Args:
+        name: In `ARCHITECTURES`.
+        options: Size of the network.
+        arrays: By path, see `named_weights`.
+        dtype: Of its weights.
+        policy: How exactly it computes.
+
+    Raises:
+        KeyError: If an array is missing.
+    """
+    blank = blank_weights(name, options)
+    leaves = [jnp.array(arrays[path], dtype) for path in named_weights(blank)]
+    weights = jax.tree.unflatten(jax.tree.structure(blank), leaves)
+    return Regressor(weights=weights, name=name, options=options, policy=policy or ComputePolicy())
 
 
 @functools.lru_cache(maxsize=16)

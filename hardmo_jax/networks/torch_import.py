@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from hardmo_jax import torch_file
+from hardmo_jax.array_types import Float
 from hardmo_jax.networks import regressors, torch_names
 from hardmo_jax.networks.backbones.resnet import EXPANSION, ResnetOptions
 from hardmo_jax.networks.backbones.vit import HEADS_BY_WIDTH, VitOptions
@@ -59,9 +61,9 @@ class ImportedWeights:
     network: str
     options: Any
     """Size of the network."""
-    weights: Mapping[str, np.ndarray]
-    """By path in the state of the network, in the type that the file has."""
-    discriminator: Mapping[str, np.ndarray] | None
+    weights: Mapping[str, Float[jax.Array, "..."]]
+    """By path in the state of the network, in the type that the file has (float32 of doubles)."""
+    discriminator: Mapping[str, Float[jax.Array, "..."]] | None
     """The same of the discriminator; None if the file has none."""
     left_out: Mapping[str, str]
     """Names that were not read, and why."""
@@ -95,8 +97,12 @@ def import_checkpoint(path: str | os.PathLike[str], network: str, *, vit_heads: 
         plan = _Plan(network, options, shapes, source)
         budget = file.path.stat().st_size
 
-        def read(name: str, wanted: tuple[int, ...]) -> np.ndarray:
-            return _fitted(_numbers(file, tensors[names[name]], budget, name), wanted)
+        processor = jax.local_devices(backend="cpu")[0]
+
+        def read(name: str, wanted: tuple[int, ...]) -> jax.Array:
+            # Of arrays of NumPy, orbax would keep copies of all at once while it writes them down.
+            array = np.ascontiguousarray(_fitted(_numbers(file, tensors[names[name]], budget, name), wanted))
+            return jax.device_put(array, processor)
 
         return ImportedWeights(
             network=network,
@@ -199,7 +205,7 @@ def _numbers(file: TorchFile, tensor: Any, budget: int, name: str) -> np.ndarray
         raise CheckpointError(f"{file.path.name}: {name} holds values that are NaN or infinite; use another one")
     if array.dtype == np.float32 and _is_bfloat16(tensor):
         return array.astype(jnp.bfloat16)
-    return array
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def _is_bfloat16(tensor: Any) -> bool:

@@ -242,7 +242,7 @@ class SmplHead(nn.Module):
 class Hmr2(nn.Module):
     """HMR 2.0: images (B, 3, 256, 256) to a dict of outputs and of what is on the way."""
 
-    def __init__(self, sizes=Sizes()):  # noqa: B008
+    def __init__(self, sizes=Sizes()):
         super().__init__()
         self.backbone, self.smpl_head = Vit(sizes), SmplHead(sizes)
 
@@ -252,6 +252,26 @@ class Hmr2(nn.Module):
         columns = pose.reshape(-1, 2, 3).transpose(1, 2)
         rotations = orthonormalised(columns).reshape(len(images), -1, 3, 3)
         return {"features": features, "pose": pose, "rotations": rotations, "betas": betas, "cam": cam}
+
+
+class Discriminator(nn.Module):
+    """HMR 2.0's: rotation matrices (B, 23, 3, 3) and betas (B, 10) to 25 verdicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.D_conv1, self.D_conv2 = nn.Conv2d(9, 32, 1), nn.Conv2d(32, 32, 1)
+        self.pose_out = nn.ModuleList([nn.Linear(32, 1) for _ in range(23)])
+        self.betas_fc1, self.betas_fc2, self.betas_out = nn.Linear(10, 10), nn.Linear(10, 5), nn.Linear(5, 1)
+        self.D_alljoints_fc1, self.D_alljoints_fc2 = nn.Linear(23 * 32, 1024), nn.Linear(1024, 1024)
+        self.D_alljoints_out = nn.Linear(1024, 1)
+
+    def forward(self, body_pose, betas):
+        x = body_pose.reshape(len(betas), 23, 1, 9).permute(0, 3, 1, 2)
+        x = functional.relu(self.D_conv2(functional.relu(self.D_conv1(x))))
+        single = [layer(x[:, :, joint, 0]) for joint, layer in enumerate(self.pose_out)]
+        shape = self.betas_out(functional.relu(self.betas_fc2(functional.relu(self.betas_fc1(betas)))))
+        whole = functional.relu(self.D_alljoints_fc2(functional.relu(self.D_alljoints_fc1(x.flatten(1)))))
+        return torch.cat([*single, shape, self.D_alljoints_out(whole)], 1)
 
 
 def randomise(network, seed):

@@ -38,8 +38,15 @@ class BatchNorm(nnx.Module):
             count = values.size // values.shape[-1]
             mean = jnp.mean(values, axes)
             variance = jnp.mean(jnp.square(values - mean), axes)
-            unbiased = variance * (count / max(count - 1, 1))
-            self.mean[...] = lax.stop_gradient((1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean)
-            self.var[...] = lax.stop_gradient((1 - _MOMENTUM) * self.var[...] + _MOMENTUM * unbiased)
+            self._remember(mean, variance * _unbiased(count))
         factor = lax.rsqrt(variance + _NORM_FLOOR) * self.scale[...]
         return (values * factor + (self.bias[...] - mean * factor)).astype(values.dtype)
+
+    def _remember(self, mean: Float[Array, "C"], variance: Float[Array, "C"]) -> None:
+        self.mean[...] = lax.stop_gradient((1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean)
+        self.var[...] = lax.stop_gradient((1 - _MOMENTUM) * self.var[...] + _MOMENTUM * variance)
+
+
+def _unbiased(count: int) -> float:
+    """Unbiased variance by biased variance, of so many values."""
+    return count / max(count - 1, 1)

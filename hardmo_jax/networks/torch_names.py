@@ -44,10 +44,7 @@ NAMES: Mapping[str, TorchNames] = {
             (r"backbone\.", "backbone."),
         ),
         left_out=(
-            (
-                r"smpl\..*",
-                "arrays of the SMPL model, which have a licence of their own; load the body from its own file",
-            ),
+            _BODY,
             (r"initialized", "a mark of an older program"),
             _COUNTS,
         ),
@@ -60,10 +57,7 @@ NAMES: Mapping[str, TorchNames] = {
             (r"(fc1\.|fc2\.|decpose\.|decshape\.|deccam\.|(init_pose|init_shape|init_cam)$)", r"head.\1"),
         ),
         left_out=(
-            (
-                r"smpl\..*",
-                "arrays of the SMPL model, which have a licence of their own; load the body from its own file",
-            ),
+            _BODY,
             _COUNTS,
         ),
     ),

@@ -40,7 +40,7 @@ def convert_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ConversionError: If the output exists and must not be replaced.
+        ConversionError: If the output exists and must not be replaced, or cannot be written.
         hardmo_jax.torch_file.TorchFileError: If the file is damaged, none of torch, or asks for what could run code.
         hardmo_jax.networks.torch_import.CheckpointError: If it is another network, or incomplete.
     """
@@ -66,6 +66,8 @@ def convert_checkpoint(
             # Folders cannot be exchanged in one step; the old one waits under a name that is swept later.
             os.replace(output, output.parent / f"{scratch.name}-old")
         os.replace(scratch, output)
+    except (OSError, ValueError) as error:  # of the disk; what is wrong with the checkpoint was told before
+        raise ConversionError(f"{output} cannot be written: {error}") from error
     finally:
         for leftover in (scratch, output.parent / f"{scratch.name}-old"):
             shutil.rmtree(leftover, ignore_errors=True)

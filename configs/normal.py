@@ -90,6 +90,12 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         hypotheses=HYPOTHESES if variant == "multi_start" else ("guess_1",),  # fitted side by side
         second_look=not is_smoke,  # ask the lifter again with outliers and gaps filled in
     )
+    config.initialise = config_dict.create(  # a regressor from whose answers fits start instead
+        network="none",  # hmr, hmr2
+        checkpoint=config_dict.placeholder(str),  # folder that tools.convert_checkpoint made
+        batch_size=16,  # people at once
+        numbers="float32",  # bfloat16: faster on many accelerators
+    )
     headings = {
         "explore": (
             _stage(5, free=("transl", "global_orient"), hands=0.0, robust_scale=0.5),

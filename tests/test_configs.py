@@ -192,5 +192,5 @@ def test_sections_are_those_of_the_house():
     config = config_of("normal", "full")
     assert isinstance(config, config_dict.ConfigDict)
     assert set(config) == {
-        "seed", "body", "camera", "frames", "perception", "quality", "start", "fit", "motion", "output",
+        "seed", "body", "camera", "frames", "perception", "quality", "start", "initialise", "fit", "motion", "output",
     }  # fmt: skip

@@ -33,6 +33,7 @@ from hardmo_jax.pipelines.annotate_takes import LabelledTake, is_over_time, labe
 from hardmo_jax.pipelines.box_quality import LeftOut
 from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs
 from hardmo_jax.pipelines.perceiving import perceive, unsure_warning
+from hardmo_jax.pipelines.regress_people import PeopleRegressor, network_record
 from hardmo_jax.pipelines.sightings import Picture, relative_source
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.pipelines.warm_up import warm_up
@@ -117,6 +118,7 @@ def annotate(
     people_source = load_source.load_source(model_folder, options.perception, bodies=files)
     for own in load_source.own_files(options.perception, model_folder, with_bodies=files is None):
         record.add_file(own.name, own)
+    regressor = None if options.initialise.network == "none" else PeopleRegressor(options.initialise)
     renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
 
     # Work goes into a folder beside the goal and is moved there when it is complete: a run that fails or is
@@ -128,6 +130,7 @@ def annotate(
             media,
             body,
             people_source,
+            regressor,
             renderer,
             options,
             pathlib.Path(model_folder),
@@ -143,6 +146,7 @@ def _annotate_into(
     media: video.Media,
     body: BodyModel,
     people_source: PeopleSource,
+    regressor: PeopleRegressor | None,
     renderer: raster.Renderer | None,
     options: AnnotateOptions,
     model_folder: pathlib.Path,
@@ -159,6 +163,7 @@ def _annotate_into(
         watch_camera=is_over_time(media, options) and options.fit.camera_is_fixed == "auto",
         quality=options.quality,
         limit_frames=options.limit_frames,
+        regressor=regressor,
         clock=clock,
         report=progress,
     )
@@ -217,6 +222,8 @@ def _annotate_into(
         num_unusable=num_unread + media.num_left_out + len(people_source.unusable),
     )
     record.seconds.update(clock.seconds)
+    if regressor is not None:
+        record.add("network", network_record(regressor.record))
     _fill_record(record, media, body, pictures, finished, model_folder, summary)
     record.write(output / "run.json")
     return summary
@@ -270,6 +277,12 @@ def _warnings(media: video.Media, finished: Sequence[LabelledTake], options: Ann
     exif = exif_warning([picture for take in finished for picture in take.pictures], options.camera)
     if exif is not None:
         found[exif] = None
+    num_from_lifter = sum(take.num_from_lifter for take in finished)
+    if num_from_lifter:
+        found[
+            f"{num_from_lifter} of {sum(len(take.rows) for take in finished)} people start from the lifter's guess: "
+            f"{options.initialise.network} said nothing of them, or the fit from its answer explained no keypoints"
+        ] = None
     counts = Counter(warning for take in finished for warning in set(take.warnings))
     for take in finished:
         for warning in take.warnings:

@@ -14,6 +14,7 @@ from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
+from hardmo_jax.pipelines.regress_people import InitialiseOptions
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, check_stages
 from hardmo_jax.recovery.starts import StartOptions
 
@@ -44,6 +45,8 @@ class AnnotateOptions:
     """How well people must be seen."""
     start: StartOptions = StartOptions()
     """Where fits start."""
+    initialise: InitialiseOptions = InitialiseOptions()
+    """A regressor from whose answers they start instead."""
     fit: VideoFitOptions = VideoFitOptions(
         **{f.name: getattr(FROM_LIFTER, f.name) for f in dataclasses.fields(FitOptions)}
     )
@@ -59,6 +62,11 @@ class AnnotateOptions:
 
     def __post_init__(self) -> None:
         check_stages(self.start, self.fit)
+        if self.initialise.network != "none" and (self.start.kind != "lifter" or len(self.start.hypotheses) > 1):
+            raise ValueError(
+                "`initialise.network` is one start in place of the lifter's first guess; leave `start.kind` at lifter "
+                "and `start.hypotheses` at ('guess_1',)"
+            )
 
 
 def load_body_option(options: BodyOptions) -> BodyModel:

@@ -19,6 +19,7 @@ from hardmo_jax.pipelines.box_quality import LeftOut, without_badly_seen
 from hardmo_jax.pipelines.label_rows import origin_columns
 from hardmo_jax.pipelines.labels_of_fits import to_labels
 from hardmo_jax.pipelines.perceiving import PEOPLE_OF_A_TAKE, Take, lasting_people
+from hardmo_jax.pipelines.regress_people import start_of_sightings
 from hardmo_jax.pipelines.score_labels import score_labels
 from hardmo_jax.pipelines.sightings import (
     Picture,
@@ -54,6 +55,8 @@ class LabelledTake:
     """Who was seen for a moment only, and is not labelled."""
     left_out: LeftOut
     """Who is seen too badly."""
+    num_from_lifter: int
+    """People whose fit starts from the lifter's guess though a network was asked."""
     camera: CameraUsed | None
     """How the camera stands, if frames were fitted together."""
     warnings: tuple[str, ...]
@@ -71,6 +74,7 @@ class _Fitted:
     hypotheses: Hypotheses | None = None
     ground: Ground | None = None
     camera: CameraUsed | None = None
+    num_from_lifter: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -137,6 +141,7 @@ def label_take(
         rows=rows,
         unsure=unsure,
         left_out=left_out,
+        num_from_lifter=fitted.num_from_lifter,
         camera=fitted.camera,
         warnings=tuple(warnings),
         record=record,
@@ -178,6 +183,7 @@ def _fit_shot(
         result=tracks.result,
         ground=tracks.ground,
         camera=tracks.camera,
+        num_from_lifter=tracks.num_from_lifter,
         warnings=tracks.warnings,
     )
 
@@ -192,9 +198,9 @@ def _fit_alone(body: BodyModel, sightings: list[Sighting], options: AnnotateOpti
     for first in range(0, len(sightings), size):
         some = to_observations(sightings[first : first + size])
         observations = without_unweighted_parts(some, options.fit.part_weights)
-        pieces.append(
-            jax.tree.map(np.asarray, lift_and_fit(body, observations, start=options.start, options=options.fit))
-        )
+        regressed = start_of_sightings(body, sightings[first : first + size], observations.camera)
+        recovered = lift_and_fit(body, observations, start=options.start, options=options.fit, regressed=regressed)
+        pieces.append(jax.tree.map(np.asarray, recovered))
         report("fit", min(first + size, len(sightings)), len(sightings))
     recovered = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
     read = as_read(sightings, recovered.keypoint_order)
@@ -204,4 +210,9 @@ def _fit_alone(body: BodyModel, sightings: list[Sighting], options: AnnotateOpti
         longest_gap_seconds=options.motion.longest_gap_seconds,
         part_weights=options.fit.part_weights,
     )
-    return _Fitted(sightings=read, result=recovered.result, hypotheses=recovered.hypotheses)
+    return _Fitted(
+        sightings=read,
+        result=recovered.result,
+        hypotheses=recovered.hypotheses,
+        num_from_lifter=0 if recovered.is_from_lifter is None else int(recovered.is_from_lifter.sum()),
+    )

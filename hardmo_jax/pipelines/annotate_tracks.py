@@ -19,6 +19,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.perception.camera_motion import CameraMotion, CameraPath, judge_motion
+from hardmo_jax.pipelines.regress_people import start_of_sightings
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
     LAYOUT,
@@ -107,6 +108,8 @@ class FittedTracks:
     """What may be wrong, such as a camera that was taken to be fixed and seems to move."""
     camera: CameraUsed
     """Whether the camera was taken to be fixed, and why."""
+    num_from_lifter: int = 0
+    """People whose fit starts from the lifter's guess though a network was asked."""
 
 
 def fit_tracks(
@@ -148,19 +151,23 @@ def fit_tracks(
     found: list[tuple[list[Sighting], FitResult]] = []
     standing: list[tuple[BodyParams, np.ndarray]] = []
     speeds: list[np.ndarray] = []
+    num_from_lifter = 0
     for track in _tracks(sightings):
         for piece in cut_track(track):
             if len(piece) >= SHORTEST and not warnings:
                 filled = _without_gaps(piece, pictures)
+                observations = without_unweighted_parts(to_observations(filled), options.part_weights)
                 recovered = recover_motion(
                     body,
-                    without_unweighted_parts(to_observations(filled), options.part_weights),
+                    observations,
+                    regressed=start_of_sightings(body, filled, observations.camera),
                     frames_per_second=rate,
                     camera_is_fixed=camera.is_fixed,
                     options=weights_of_frames(options),
                     motion_options=motion,
                 )
                 result = jax.tree.map(np.asarray, recovered.result)
+                num_from_lifter += _asked_in_vain(filled, recovered.is_from_lifter)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
                 filled = with_evidence(
                     filled,
@@ -175,7 +182,11 @@ def fit_tracks(
                 speeds.append(_standing_speeds(np.asarray(result.keypoints_3d), stands, rate))
             else:
                 alone = without_unweighted_parts(to_observations(piece), options.part_weights)
-                single = lift_and_fit(body, alone, start=start, options=options)
+                single = lift_and_fit(
+                    body, alone, start=start, options=options,
+                    regressed=start_of_sightings(body, piece, alone.camera),
+                )  # fmt: skip
+                num_from_lifter += _asked_in_vain(piece, single.is_from_lifter)
                 read = as_read(piece, np.asarray(single.keypoint_order))
                 read = with_evidence(
                     read,
@@ -204,7 +215,16 @@ def fit_tracks(
         warnings=tuple(warnings),
         ground=ground,
         camera=camera,
+        num_from_lifter=num_from_lifter,
     )
+
+
+def _asked_in_vain(sightings: list[Sighting], is_from_lifter: Any) -> int:
+    """People who were seen, and whose fit starts from the lifter's guess though a network was asked."""
+    if is_from_lifter is None:
+        return 0
+    is_seen = np.array([sighting.source != FILLED_SOURCE for sighting in sightings])
+    return int((np.asarray(is_from_lifter) & is_seen).sum())
 
 
 def _camera_used(options: VideoFitOptions, path: CameraPath | None, frames_per_second: float) -> CameraUsed:
@@ -364,6 +384,7 @@ def _without_gaps(piece: list[Sighting], pictures: list[Picture]) -> list[Sighti
                 score=None,
                 source=FILLED_SOURCE,
                 quality=None,
+                regressed=None,
             )
         filled.append(sighting)
     return filled

@@ -11,6 +11,7 @@ from hardmo_jax.perception.camera_motion import CameraPath, CameraWatch
 from hardmo_jax.perception.people import PeopleSource, PersonKeypoints
 from hardmo_jax.perception.quality import QualityOptions, box_qualities
 from hardmo_jax.perception.read_ahead import read_ahead
+from hardmo_jax.pipelines.regress_people import PeopleRegressor
 from hardmo_jax.pipelines.sightings import Picture, Sighting
 from hardmo_jax.pipelines.stage_rates import WAITING, StageClock
 
@@ -40,6 +41,7 @@ def perceive(
     watch_camera: bool,
     quality: QualityOptions | None = None,
     limit_frames: int | None = None,
+    regressor: PeopleRegressor | None = None,
     clock: StageClock | None = None,
     report: Progress = lambda stage, done, total: None,
 ) -> Iterator[Take]:
@@ -51,7 +53,8 @@ def perceive(
         watch_camera: Look at the background of a video too.
         quality: When there is a reason to doubt how well somebody is seen.
         limit_frames: Pictures at most.
-        clock: Told how long reading (`decode`) and looking (`perceive`) take.
+        regressor: Asked about everybody, if there is one.
+        clock: Told how long reading (`decode`), looking (`perceive`) and asking (`regress`) take.
         report: Told the stage, what is done, and of how much.
 
     Yields:
@@ -77,25 +80,38 @@ def perceive(
     sightings: list[Sighting] = []
     watch: CameraWatch | None = None
     done = 0
+
+    def take() -> Take:
+        told = sightings
+        if regressor is not None:
+            with clock.at("regress"):
+                answers = regressor.answers()
+            told = [dataclasses.replace(one, regressed=answer) for one, answer in zip(sightings, answers, strict=True)]
+        return Take(pictures=pictures, sightings=told, camera_path=None if watch is None else watch.path)
+
     try:
         for people in clock.timed("perceive", people_source.people_of(looked_at(), is_video=is_video)):
             picture, image = shown.popleft()
             is_full = not is_video and len(sightings) + len(people) > PEOPLE_OF_A_TAKE
             if pictures and (picture.starts_shot or is_full):
-                yield Take(pictures=pictures, sightings=sightings, camera_path=None if watch is None else watch.path)
+                yield take()
                 pictures, sightings, watch = [], [], None
             with clock.at("perceive"):
                 if watch_camera:
                     watch = watch or CameraWatch()
                     watch.step(image, [person.bbox for person in people])
-                sightings += _sightings(picture, image, people, people_source.source, quality)
+                found = _sightings(picture, image, people, people_source.source, quality)
+            if regressor is not None:
+                with clock.at("regress"):
+                    regressor.look(image, found)
+            sightings += found
             pictures.append(picture)
             done += 1
             report("perceive", done, total)
     finally:
         frames.close()
     if pictures:
-        yield Take(pictures=pictures, sightings=sightings, camera_path=None if watch is None else watch.path)
+        yield take()
 
 
 def _picture(frame: video.Frame) -> Picture:

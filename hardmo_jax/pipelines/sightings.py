@@ -54,6 +54,20 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RegressedPerson:
+    """What a regressor says of one person; see `networks.regressor_output.RegressorOutput`."""
+
+    global_orient: np.ndarray
+    body_pose: np.ndarray
+    betas: np.ndarray
+    weak_camera: np.ndarray
+    box_center: np.ndarray
+    """Of the crop, pixels of the picture."""
+    box_size: float
+    """Its side, pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sighting:
     """One person in one picture."""
 
@@ -68,6 +82,8 @@ class Sighting:
     source: str
     quality: BoxQuality | None = None
     """How well the person is seen; None where nobody was."""
+    regressed: RegressedPerson | None = None
+    """What a network says of the person, if one was asked."""
     evidence_by_part: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What each part rests on, once the person is fitted."""
     spread_by_part: Mapping[str, float] = dataclasses.field(default_factory=dict)

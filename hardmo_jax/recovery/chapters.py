@@ -63,7 +63,7 @@ def recover_in_chapters(recovery: TrackRecovery, observations: Observations) -> 
     costs, betas = [], np.zeros(recovery.body.num_betas)
     for first, last in chapters:
         part = _part(recovery, observations, first, last)
-        params = recovery.lift(part.observations).guess.params
+        params = recovery.lift(part.observations, part.rows).guess.params
         costs.append(reading_costs(recovery.body, part.observations, params)[part.own])
         betas += (last - first) / count * np.asarray(params.betas[0], np.float64)
     order = cheapest_readings(layouts.get_layout(observations.layout), np.concatenate(costs))
@@ -76,7 +76,7 @@ def recover_in_chapters(recovery: TrackRecovery, observations: Observations) -> 
     result, stands = None, np.zeros((count, len(layouts.CONTACT_POINTS)), np.float32)
     for first, last in chapters:
         part = _part(recovery, observations, first, last, order)
-        lifted = recovery.lift(part.observations)
+        lifted = recovery.lift(part.observations, part.rows)
         guess = dataclasses.replace(lifted.guess, params=with_betas(recovery.body, lifted.guess.params, betas))
         standing = np.asarray(lifted.stands)
         found = recovery.fit(part.observations, guess, standing, motion_options=motion_options)
@@ -144,7 +144,7 @@ def _shape(
     windows, guesses, stands = [], [], []
     for first in np.linspace(0, count - size, _SHAPE_WINDOWS).round().astype(int).tolist():
         part = _part(recovery, observations, first, first + size, order)
-        lifted = recovery.lift(part.observations)
+        lifted = recovery.lift(part.observations, part.rows)
         windows.append(jax.tree.map(lambda leaf, at=part.own: np.asarray(leaf)[at], part.observations))
         stands.append(np.asarray(lifted.stands)[part.own])
         guesses.append(_rows_of(lifted.guess, part.own))

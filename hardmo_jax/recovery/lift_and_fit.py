@@ -18,6 +18,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import evidence, priors
 from hardmo_jax.fitting.fit import fit
+from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions, PartWeights, Stage
 from hardmo_jax.geometry import rotations
@@ -27,6 +28,7 @@ from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.recovery import lift as lifting
 from hardmo_jax.recovery import starts as starting
 from hardmo_jax.recovery.lift import seen_by_the_fit
+from hardmo_jax.recovery.regressor_start import RegressorStart, with_lifted
 from hardmo_jax.recovery.starts import StartOptions, Starts
 from hardmo_jax.skeleton import layouts
 
@@ -84,6 +86,9 @@ class Recovered:
     taken for exchanged."""
     hypotheses: Hypotheses | None
     """None without a lifter."""
+    is_from_lifter: Bool[AnyArray, "*batch"] | None = None
+    """Where a regressor was asked, whose fit starts from the lifter's guess all the same: it said nothing, or the fit
+    from its answer did not explain the keypoints. None where none was asked."""
 
 
 def check_stages(start: StartOptions, options: FitOptions) -> None:
@@ -105,6 +110,7 @@ def lift_and_fit(
     *,
     start: StartOptions | None = None,
     options: FitOptions | None = None,
+    regressed: RegressorStart | None = None,
     trained: TrainedLifter | None = None,
     ranker: Ranker | None = None,
 ) -> Recovered:
@@ -115,6 +121,8 @@ def lift_and_fit(
         observations: 2D keypoints with a camera, 3D keypoints beside them or not; of any layout with both sides.
         start: Where fits start; None takes the lifter's first guess alone.
         options: How they are fitted; None takes `FROM_LIFTER`, and the defaults of `hm.fit` for headings.
+        regressed: What a regressor says of N people along one batch axis, from which fits start in place of the
+            lifter's first guess. There is no second look then, which would ask the lifter again.
         trained: None takes the lifter of the package.
         ranker: None takes that of the package.
 
@@ -138,7 +146,15 @@ def lift_and_fit(
     if count == 0:
         raise ObservationError("the batch is empty: there is nobody to fit")
     starts = starting.make_starts(body, flat, start.hypotheses, trained=trained)
-    fits = fit(body, starting.reread(flat, starts), options=options, initial=starts.guess)
+    if regressed is not None:
+        if start.hypotheses != ("guess_1",) or len(regressed.is_usable) != count:
+            raise ObservationError(
+                f"a regressor's answers stand in for the lifter's first guess, one a person: got "
+                f"{len(regressed.is_usable)} for {count} people and hypotheses {start.hypotheses}"
+            )
+        fits, is_from_lifter = _fit_from_regressor(body, flat, regressed, starts.guess, options)
+    else:
+        fits, is_from_lifter = fit(body, starting.reread(flat, starts), options=options, initial=starts.guess), None
     fits = jax.tree.map(np.asarray, fits)
     rows = hypothesis_rows(starts, count)
     chosen, probability = np.zeros(count, np.int64), np.ones((count, 1))
@@ -157,7 +173,7 @@ def lift_and_fit(
 
     result = jax.tree.map(lambda leaf: leaf[taken], fits)
     every = jax.tree.map(lambda leaf: leaf[filled], (fits.params, fits.status, fits.error_by_part["body"]))
-    if start.second_look:
+    if start.second_look and regressed is None:
         read = starting.read_as(flat, np.arange(count), starts.order[taken])
         result = _second_look(body, read, result, options, trained)
         # The fit that was taken is among the hypotheses as it was taken, and wherever it is repeated.
@@ -173,7 +189,37 @@ def lift_and_fit(
         chosen=shaped(chosen),
         names=start.hypotheses,
     )
-    return Recovered(result=result, keypoint_order=shaped(starts.order[taken]), hypotheses=hypotheses)
+    return Recovered(
+        result=result,
+        keypoint_order=shaped(starts.order[taken]),
+        hypotheses=hypotheses,
+        is_from_lifter=None if is_from_lifter is None else shaped(is_from_lifter),
+    )
+
+
+def _fit_from_regressor(
+    body: BodyModel, observations: Observations, regressed: RegressorStart, lifted: Guess, options: FitOptions
+) -> tuple[FitResult, Bool[np.ndarray, "N"]]:
+    """Fits from a regressor's answers, and from the lifter's guess where these lead nowhere; and where that is."""
+    fits = jax.tree.map(np.asarray, fit(body, observations, options=options, initial=with_lifted(regressed, lifted)))
+    has_failed = np.isin(fits.status, (FitStatus.DIVERGED, FitStatus.NONFINITE)) & regressed.is_usable
+    rows = np.flatnonzero(has_failed)
+    if len(rows):
+        straight = np.arange(len(layouts.get_layout(observations.layout)))
+        some = starting.read_as(observations, rows, np.broadcast_to(straight, (len(rows), len(straight))))
+        params, spread, axes = jax.tree.map(
+            lambda leaf: np.asarray(leaf)[rows], (lifted.params, lifted.spread, lifted.axes)
+        )
+        guess = dataclasses.replace(lifted, params=params, spread=spread, axes=axes)
+        again = jax.tree.map(np.asarray, fit(body, some, options=options, initial=guess))
+
+        def replaced(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+            whole = np.array(old)
+            whole[rows] = new
+            return whole
+
+        fits = jax.tree.map(replaced, fits, again)
+    return fits, has_failed | ~regressed.is_usable
 
 
 def _second_look(

@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import numpy as np
+
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.networks.lifter_file import TrainedLifter, packaged_lifter
 from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter, packaged_motion_lifter
 from hardmo_jax.observations import ObservationError, Observations, check_track
 from hardmo_jax.recovery.chapters import CHAPTER_FRAMES, recover_in_chapters
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
+from hardmo_jax.recovery.regressor_start import RegressorStart
 from hardmo_jax.recovery.track_recovery import RecoveredMotion, TrackRecovery
 
 #: Frames a second of tracks that are recovered over time. Slower ones hardly show motion.
@@ -18,6 +22,8 @@ SLOWEST, FASTEST = 6.0, 300.0
 
 #: How firmly a frame of a track is held to its guess, over a frame by itself: neighbours hold it too.
 _GUESS_SHARE = 7 / 9
+#: Share of failed frames from which a network's answers of a track are given up.
+_FAILED_SHARE = 0.5
 
 
 def weights_of_frames(options: FitOptions) -> FitOptions:
@@ -41,6 +47,7 @@ def recover_motion(
     camera_is_fixed: bool = True,
     options: FitOptions = FROM_MOTION,
     motion_options: MotionOptions | None = None,
+    regressed: RegressorStart | None = None,
     trained: TrainedLifter | None = None,
     trained_motion: TrainedMotionLifter | None = None,
 ) -> RecoveredMotion:
@@ -54,6 +61,8 @@ def recover_motion(
         camera_is_fixed: Lock standing feet. Before a camera that moves they do not stay where they are.
         options: Weights of each frame.
         motion_options: How frames are tied together.
+        regressed: What a regressor says of the T frames, from which the fit starts in place of the lifter's guesses;
+            these stay for frames of which it says nothing, and for when feet stand.
         trained: None takes the lifter of the package.
         trained_motion: None takes the motion lifter of the package.
 
@@ -66,15 +75,35 @@ def recover_motion(
             f"`frames_per_second` must be {SLOWEST:g} to {FASTEST:g}, got {frames_per_second}; `hm.lift_and_fit` fits "
             "frames one by one"
         )
+    if regressed is not None and (len(regressed.is_usable),) != tuple(observations.batch_shape):
+        raise ObservationError(
+            f"a regressor's answers are one a frame: got {len(regressed.is_usable)} for frames of shape "
+            f"{observations.batch_shape}"
+        )
     recovery = TrackRecovery(
         body=body,
         frames_per_second=frames_per_second,
         camera_is_fixed=camera_is_fixed,
         options=options,
         motion_options=motion_options or MotionOptions(),
+        regressed=regressed,
         trained=trained or packaged_lifter(),
         trained_motion=trained_motion or packaged_motion_lifter(),
     )
+    found = _recovered(recovery, observations)
+    if regressed is None:
+        return found
+    # A track is one motion: where most frames from a network's answers explain nothing, all begin at the lifter's.
+    is_judged = np.isin(found.result.status, (FitStatus.NO_EVIDENCE, FitStatus.FILLED), invert=True)
+    has_failed = np.isin(found.result.status, (FitStatus.DIVERGED, FitStatus.NONFINITE))
+    if has_failed[is_judged].mean() > _FAILED_SHARE if is_judged.any() else False:
+        found = _recovered(dataclasses.replace(recovery, regressed=None), observations)
+        return dataclasses.replace(found, is_from_lifter=np.ones(len(has_failed), bool))
+    return dataclasses.replace(found, is_from_lifter=~regressed.is_usable)
+
+
+def _recovered(recovery: TrackRecovery, observations: Observations) -> RecoveredMotion:
+    """A track of any length."""
     batch = observations.batch_shape
     if len(batch) == 1 and batch[0] > CHAPTER_FRAMES:
         return recover_in_chapters(recovery, observations)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hardmo_jax.array_types import AnyArray, Float, Int
+from hardmo_jax.array_types import AnyArray, Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting import evidence
 from hardmo_jax.fitting.fit_motion import MotionOptions, fit_motion
@@ -17,7 +17,8 @@ from hardmo_jax.networks.lifter_file import TrainedLifter
 from hardmo_jax.networks.motion_lifter_file import TrainedMotionLifter
 from hardmo_jax.observations import Observations
 from hardmo_jax.recovery.lift import seen_by_the_fit
-from hardmo_jax.recovery.lift_motion import LiftedMotion, lift_motion
+from hardmo_jax.recovery.lift_motion import LiftedMotion, lift_motion, with_betas
+from hardmo_jax.recovery.regressor_start import RegressorStart, rows_of_start, with_lifted
 from hardmo_jax.recovery.starts import read_as
 from hardmo_jax.recovery.track_sides import settle_sides
 
@@ -33,6 +34,8 @@ class RecoveredMotion:
     keypoint_order: Int[AnyArray, "T K"]
     """Which measured keypoint was taken for each point of the layout: others than its own in frames in which left and
     right were taken for exchanged."""
+    is_from_lifter: Bool[np.ndarray, "T"] | None = None
+    """Where a regressor was asked, in which frames the lifter's guess was taken all the same; None where none was."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,8 @@ class TrackRecovery:
     """Of single frames."""
     trained_motion: TrainedMotionLifter
     """Of frames together."""
+    regressed: RegressorStart | None = None
+    """What a regressor says of all frames of the track, in place of the lifter's guesses."""
 
     def ready(self, observations: Observations) -> Observations:
         """Frames as the fit sees them: one box and camera each, and without keypoints that are not used.
@@ -68,15 +73,28 @@ class TrackRecovery:
         camera = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*batch, 2)), observations.camera)
         return dataclasses.replace(observations, camera=camera)
 
-    def lift(self, observations: Observations) -> LiftedMotion:
-        """Guesses of frames one after the other."""
-        return lift_motion(
+    def lift(self, observations: Observations, rows: Int[np.ndarray, "N"] | None = None) -> LiftedMotion:
+        """Guesses of frames one after the other.
+
+        Args:
+            observations: Of N frames.
+            rows: Which frames of the track they are; None for all of them.
+        """
+        lifted = lift_motion(
             self.body,
             observations,
             frames_per_second=self.frames_per_second,
             trained=self.trained,
             trained_motion=self.trained_motion,
         )
+        if self.regressed is None:
+            return lifted
+        some = self.regressed if rows is None else rows_of_start(self.regressed, rows)
+        guess = with_lifted(some, lifted.guess)
+        betas = _one_shape(self.regressed) if self.regressed.knows_shape else None
+        if betas is not None:
+            guess = dataclasses.replace(guess, params=with_betas(self.body, guess.params, betas))
+        return LiftedMotion(guess=guess, stands=lifted.stands)
 
     def fit(
         self, observations: Observations, guess: Guess, stands: Float[np.ndarray, "T 4"], **changes: Any
@@ -102,6 +120,13 @@ class TrackRecovery:
         stands = np.asarray(lifted.stands)
         result = self.fit(observations, lifted.guess, stands)
         return RecoveredMotion(result=result, stands=stands, keypoint_order=order)
+
+
+def _one_shape(start: RegressorStart) -> Float[np.ndarray, "S"] | None:
+    """Mean shape of the frames of a track in which a network saw the person; None if there are none."""
+    if not start.is_usable.any():
+        return None
+    return np.asarray(start.guess.params.betas, np.float64)[start.is_usable].mean(0)
 
 
 def _without_nan(observations: Observations) -> Observations:

@@ -9,6 +9,7 @@ import pytest
 
 import hardmo_jax as hm
 from hardmo_jax.fitting import priors, variables
+from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.geometry import cameras, crop_cameras, rotations
 from hardmo_jax.geometry.crop_cameras import CropBox
@@ -16,8 +17,9 @@ from hardmo_jax.networks.lifter_input import looking_at
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.observations import ObservationError
 from hardmo_jax.recovery import regressor_start
-from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
+from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, lift_and_fit
 from hardmo_jax.recovery.regressor_start import RegressorTrust, start_from_regressor
+from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.skeleton import layouts
 from tests.fitting import synthetic_people
 
@@ -289,3 +291,79 @@ def test_usable_people_are_counted_without_a_body(smpl, camera):
     params = drawn(smpl)
     output = as_network(smpl, params, camera, boxes_of(smpl, params, camera))
     assert regressor_start.usable_people(output).all()
+
+
+def lifted_of(body, people):
+    """Somebody's guess of the same people."""
+    pose = np.asarray(people.params.full_pose()) * np.float32(0.5)
+    params = hm.BodyParams.from_full_pose(
+        body, pose, betas=np.full_like(people.params.betas, 0.3), transl=np.asarray(people.params.transl) + 1
+    )
+    size = variables.Layout.of(body).size
+    return Guess(
+        params=jax.tree.map(np.asarray, params), spread=np.full((COUNT, size), 0.2, np.float32),
+        precision=2 * np.eye(size), axes=None,
+    )  # fmt: skip
+
+
+def test_whom_the_network_says_nothing_of_the_lifter_says(body):
+    people = synthetic_people.draw(body, "openpose67", count=COUNT, seed=5)
+    box = boxes_of(body, people.params, people.camera)
+    output = as_network(body, people.params, people.camera, box)
+    weak_camera = output.weak_camera.copy()
+    weak_camera[2] = np.nan
+    start = start_from_regressor(body, dataclasses.replace(output, weak_camera=weak_camera), box, people.camera)
+    lifted = lifted_of(body, people)
+    guess = regressor_start.with_lifted(start, lifted)
+    others = np.arange(COUNT) != 2
+    np.testing.assert_array_equal(guess.params.body_pose[2], lifted.params.body_pose[2])
+    np.testing.assert_array_equal(guess.spread[2], lifted.spread[2])
+    np.testing.assert_array_equal(guess.params.body_pose[others], start.guess.params.body_pose[others])
+    np.testing.assert_array_equal(guess.params.transl[others], start.guess.params.transl[others])
+    np.testing.assert_array_equal(guess.axes[2], np.eye(3))
+    # The open body's shape is not one that networks know.
+    assert not start.knows_shape
+    np.testing.assert_array_equal(guess.params.betas, lifted.params.betas)
+    np.testing.assert_array_equal(guess.precision, np.eye(guess.spread.shape[-1]))
+
+
+def test_some_of_the_people_are_those_people(smpl, camera):
+    params = drawn(smpl)
+    start = start_from_regressor(
+        smpl, as_network(smpl, params, camera, boxes_of(smpl, params, camera)), boxes_of(smpl, params, camera), camera
+    )
+    some = regressor_start.rows_of_start(start, np.array([5, 1]))
+    np.testing.assert_array_equal(some.guess.params.transl, np.asarray(start.guess.params.transl)[[5, 1]])
+    assert len(some.is_usable) == len(some.guess.spread) == 2
+    assert some.knows_shape
+
+
+def test_a_fit_that_explains_nothing_begins_at_the_lifters_guess(body, figure):
+    """A network that says the same pose, far away, of everybody but the first one."""
+    people = synthetic_people.draw(body, "openpose67", count=COUNT, seed=5)
+    box = boxes_of(body, people.params, people.camera)
+    output = as_network(body, people.params, people.camera, box)
+    wrong = jax.tree.map(np.array, output)
+    wrong.global_orient[1:] = np.diag([1.0, -1.0, -1.0]) @ np.diag([-1.0, -1.0, 1.0])
+    wrong.body_pose[1:] = wrong.body_pose[:1] @ wrong.body_pose[:1]
+    wrong.weak_camera[1:] = (0.3, 2.0, 2.0)
+    wrong.weak_camera[3] = np.nan
+    start = start_from_regressor(body, wrong, box, people.camera)
+    found = lift_and_fit(body, people.observe("2d"), regressed=start)
+    assert np.isin(found.result.status, [FitStatus.CONVERGED, FitStatus.MAX_STEPS, FitStatus.NO_BETTER]).all()
+    assert not found.is_from_lifter[0]
+    assert found.is_from_lifter[3]
+    figure(f"{found.is_from_lifter.sum()} of {COUNT} begin at the lifter's guess")
+    alone = lift_and_fit(body, people.observe("2d"), start=StartOptions(second_look=False))
+    for row in np.flatnonzero(found.is_from_lifter & start.is_usable):
+        np.testing.assert_allclose(found.result.params.transl[row], alone.result.params.transl[row], atol=1e-4)
+
+
+def test_answers_of_others_than_the_people_are_refused(body):
+    people = synthetic_people.draw(body, "openpose67", count=COUNT, seed=5)
+    box = boxes_of(body, people.params, people.camera)
+    start = start_from_regressor(body, as_network(body, people.params, people.camera, box), box, people.camera)
+    with pytest.raises(ObservationError, match="one a person"):
+        lift_and_fit(body, people.observe("2d"), regressed=regressor_start.rows_of_start(start, np.arange(3)))
+    with pytest.raises(ObservationError, match="hypotheses"):
+        lift_and_fit(body, people.observe("2d"), regressed=start, start=StartOptions(hypotheses=("guess_1", "plain")))

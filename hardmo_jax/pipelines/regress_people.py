@@ -1,0 +1,158 @@
+"""What a regressor says of people while their pictures are at hand, for fits that start there."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.geometry.cameras import Camera
+from hardmo_jax.geometry.crop_cameras import CropBox
+from hardmo_jax.networks.compute_policy import ComputePolicy
+from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted
+from hardmo_jax.networks.regressor_output import RegressorOutput
+from hardmo_jax.networks.regressors import ARCHITECTURES, regress
+from hardmo_jax.perception import crop_rules
+from hardmo_jax.perception.regressor_crops import cut_people
+from hardmo_jax.pipelines.sightings import RegressedPerson, Sighting
+from hardmo_jax.recovery.regressor_start import RegressorStart, start_from_regressor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InitialiseOptions:
+    """A regressor from whose answers fits start."""
+
+    network: Literal["none", "hmr", "hmr2"] = "none"
+    """`none`: fits start from the lifter's guess of the keypoints."""
+    checkpoint: str | None = None
+    """Folder that `tools.convert_checkpoint` made."""
+    batch_size: int = 16
+    """People whose crops go through the network at once."""
+    numbers: Literal["float32", "bfloat16"] = "float32"
+    """What the backbone computes in; `bfloat16` is for accelerators that are faster in it."""
+
+    def __post_init__(self) -> None:
+        if self.network != "none" and self.network not in ARCHITECTURES:
+            raise ValueError(f"unknown `network` {self.network!r}; known: none, {', '.join(ARCHITECTURES)}")
+        if self.numbers not in ("float32", "bfloat16"):
+            raise ValueError(f"`numbers` must be float32 or bfloat16, got {self.numbers!r}")
+        if self.batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}")
+        if (self.network == "none") != (self.checkpoint is None):
+            raise ValueError(
+                "`network` and `checkpoint` go together: the folder that `python -m tools.convert_checkpoint` made of "
+                f"the network's weights; got network {self.network!r} and checkpoint {self.checkpoint!r}"
+            )
+
+
+class PeopleRegressor:
+    """Cuts people out, gathers them over pictures, and asks the network about as many as it takes at once."""
+
+    def __init__(self, options: InitialiseOptions) -> None:
+        """Load the network.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            RegressorFileError: If it holds no regressor, or another one.
+        """
+        if options.checkpoint is None:
+            raise RegressorFileError("no `checkpoint` is given, so there is no network to load")
+        numbers = "bfloat16" if options.numbers == "bfloat16" else "as weights"
+        self._regressor, self.record = load_converted(
+            options.checkpoint, options.network, policy=ComputePolicy(numbers=numbers)
+        )
+        self._rule = crop_rules.crop_rule(options.network)
+        self._batch_size = options.batch_size
+        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._is_cut: list[bool] = []
+        self._answers: list[RegressedPerson] = []
+
+    def look(self, image: UInt8[np.ndarray, "H W 3"], people: Sequence[Sighting]) -> None:
+        """Take in the people of one picture.
+
+        Args:
+            image: RGB.
+            people: Whoever cannot be cut out (a box of no size, or far out of the picture) gets no answer.
+        """
+        if not people:
+            return
+        height, width = image.shape[:2]
+        bbox = np.stack([person.bbox for person in people]).astype(np.float32)
+        faults = crop_rules.box_faults(bbox, self._rule, width=width, height=height)
+        can = np.array([fault is None for fault in faults])
+        self._is_cut += can.tolist()
+        if can.any():
+            crops = cut_people(image, bbox[can], self._rule)
+            boxes = (np.asarray(crops.box.center), np.asarray(crops.box.size))
+            self._waiting += list(zip(crops.image, *boxes, strict=True))
+        while len(self._waiting) >= self._batch_size:
+            self._ask(self._batch_size)
+
+    def answers(self) -> list[RegressedPerson | None]:
+        """Of all people since the last call, in the order in which they came."""
+        if self._waiting:
+            self._ask(len(self._waiting))
+        told = iter(self._answers)
+        answers = [next(told) if is_cut else None for is_cut in self._is_cut]
+        self._answers, self._is_cut = [], []
+        return answers
+
+    def _ask(self, count: int) -> None:
+        some, self._waiting = self._waiting[:count], self._waiting[count:]
+        size = _padded_size(count, self._batch_size)
+        images = np.stack([some[min(place, count - 1)][0] for place in range(size)])
+        output = jax.tree.map(np.asarray, regress(self._regressor, images))
+        for place, (_, center, side) in enumerate(some):
+            self._answers.append(
+                RegressedPerson(
+                    global_orient=output.global_orient[place],
+                    body_pose=output.body_pose[place],
+                    betas=output.betas[place],
+                    weak_camera=output.weak_camera[place],
+                    box_center=np.asarray(center),
+                    box_size=float(side),
+                )
+            )
+
+
+def _padded_size(count: int, largest: int) -> int:
+    """People of a batch that is filled up: few sizes are ever compiled."""
+    size = 1
+    while size < count:
+        size *= 4
+    return min(size, largest)
+
+
+def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: Camera | None) -> RegressorStart | None:
+    """Starts of people of whom a network was asked; None if it was asked of nobody.
+
+    Args:
+        body: That is fitted.
+        sightings: N people.
+        camera: Of their pictures, one a person.
+    """
+    known = [sighting.regressed for sighting in sightings if sighting.regressed is not None]
+    if not known or camera is None:
+        return None
+    nothing = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), dataclasses.asdict(known[0]))
+    rows = [nothing if sighting.regressed is None else dataclasses.asdict(sighting.regressed) for sighting in sightings]
+    told = {name: np.stack([np.asarray(row[name], np.float32) for row in rows]) for name in nothing}
+    # Where the network was not asked the box is the person's own, for somebody usual in the middle of it.
+    own = np.stack([sighting.bbox for sighting in sightings]).astype(np.float32)
+    is_told = np.isfinite(told["box_size"])
+    center = np.where(is_told[:, None], told.pop("box_center"), 0.5 * (own[:, :2] + own[:, 2:]))
+    size = np.where(is_told, told.pop("box_size"), np.maximum((own[:, 2:] - own[:, :2]).max(-1), 1.0))
+    return start_from_regressor(body, RegressorOutput(**told), CropBox(center=center, size=size), camera)
+
+
+def network_record(record: RegressorRecord) -> dict[str, object]:
+    """The network as `run.json` holds it."""
+    return {
+        "model": record.model,
+        "num_parameters": record.num_parameters,
+        "source": record.source_name,
+        "source_sha256": record.source_sha256,
+    }

@@ -1,0 +1,210 @@
+"""A regressor in the job: who is asked, in what order answers come, and fits that start there, in photos and videos."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+import hardmo_jax as hm
+from hardmo_jax import options as options_module
+from hardmo_jax.geometry import cameras
+from hardmo_jax.labels import store
+from hardmo_jax.networks.regressor_file import RegressorFileError
+from hardmo_jax.perception.source_options import PerceptionOptions
+from hardmo_jax.pipelines import annotate, regress_people
+from hardmo_jax.pipelines.convert_checkpoint import convert_checkpoint
+from hardmo_jax.pipelines.regress_people import InitialiseOptions, PeopleRegressor, start_of_sightings
+from hardmo_jax.pipelines.sightings import Picture, Sighting
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 255, (300, 400, 3), dtype=np.uint8)
+GOOD = (np.array([20.0, 30, 120, 280]), np.array([150.0, 20, 260, 290]), np.array([240.0, 10, 380, 270]))
+NOWHERE = np.array([900.0, 900, 950, 990])
+
+
+@pytest.fixture(scope="module")
+def converted(network_references, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("converted") / "hmr2"
+    convert_checkpoint("hmr2", network_references / "hmr2_small_seed1.ckpt", folder)
+    return folder
+
+
+def person(bbox, position=0):
+    picture = Picture(
+        position=position, source_path=pathlib.Path("a.png"), source_sha256="0" * 64, frame_index=0, time_seconds=None,
+        width=400, height=300,
+    )  # fmt: skip
+    return Sighting(
+        picture=picture, track_id=0, keypoints_2d=np.zeros((67, 2), np.float32), confidence=np.ones(67, np.float32),
+        keypoints_3d=None, confidence_3d=None, bbox=np.asarray(bbox, np.float32), score=None, source="x",
+    )  # fmt: skip
+
+
+def asked(converted, pictures, **options):
+    regressor = PeopleRegressor(InitialiseOptions(network="hmr2", checkpoint=str(converted), **options))
+    for boxes in pictures:
+        regressor.look(IMAGE, [person(box) for box in boxes])
+    return regressor.answers(), regressor
+
+
+def test_answers_come_in_order_whatever_the_batch(converted):
+    pictures = [GOOD[:2], [], (GOOD[2], NOWHERE), GOOD[:1]]
+    answers, regressor = asked(converted, pictures)
+    assert [answer is None for answer in answers] == [False, False, False, True, False]
+    assert regressor.answers() == []
+    alone = [asked(converted, [[box]])[0][0] for box in (*GOOD, GOOD[0])]
+    for batch_size in (1, 2, 16):
+        found, _ = asked(converted, pictures, batch_size=batch_size)
+        for own, one in zip([answer for answer in found if answer is not None], alone, strict=True):
+            np.testing.assert_allclose(own.body_pose, one.body_pose, atol=2e-5)
+            np.testing.assert_allclose(own.weak_camera, one.weak_camera, atol=2e-5)
+            np.testing.assert_array_equal(own.box_center, one.box_center)
+
+
+def test_bfloat16_is_near(converted):
+    exact, _ = asked(converted, [GOOD])
+    rough, _ = asked(converted, [GOOD], numbers="bfloat16")
+    for one, other in zip(exact, rough, strict=True):
+        assert 0 < np.abs(one.body_pose - other.body_pose).max() < 0.1
+
+
+def test_of_whom_nobody_was_asked_the_start_is_unusable(converted):
+    answers, _ = asked(converted, [(*GOOD, NOWHERE)])
+    people = [
+        dataclasses.replace(person(box), regressed=answer)
+        for box, answer in zip((*GOOD, NOWHERE), answers, strict=True)
+    ]
+    body = hm.open_body()
+    camera = cameras.camera_from_image_size(400, 300)
+    camera = cameras.Camera(
+        focal_length=np.tile(camera.focal_length, (4, 1)), principal_point=np.tile(camera.principal_point, (4, 1))
+    )
+    start = start_of_sightings(body, people, camera)
+    assert start.is_usable.tolist() == [True, True, True, False]
+    assert np.isfinite(np.asarray(start.guess.params.transl)).all()
+    assert start_of_sightings(body, [person(GOOD[0])], camera) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [({"network": "hmr3", "checkpoint": "x"}, "hmr3"),
+     ({"network": "hmr2"}, "go together"),
+     ({"checkpoint": "x"}, "go together"),
+     ({"network": "hmr2", "checkpoint": "x", "numbers": "int8"}, "int8"),
+     ({"network": "hmr2", "checkpoint": "x", "batch_size": 0}, "at least 1")],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(values, words):
+    with pytest.raises(options_module.OptionsError, match=words):
+        options_module.from_mapping(InitialiseOptions, values, where="config.initialise")
+
+
+def test_several_starts_and_a_network_are_refused():
+    with pytest.raises(ValueError, match="one start"):
+        annotate.AnnotateOptions(
+            initialise=InitialiseOptions(network="hmr2", checkpoint="x"),
+            start=dataclasses.replace(annotate.AnnotateOptions().start, hypotheses=("guess_1", "plain")),
+        )
+
+
+def test_a_folder_that_is_none_and_another_network_are_told(converted, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        PeopleRegressor(InitialiseOptions(network="hmr2", checkpoint=str(tmp_path / "none")))
+    with pytest.raises(RegressorFileError, match="`hmr` is asked for"):
+        PeopleRegressor(InitialiseOptions(network="hmr", checkpoint=str(converted)))
+
+
+def labelled(source, output, models, checkpoint, **changes):
+    options = annotate.AnnotateOptions(
+        initialise=InitialiseOptions(network="hmr2", checkpoint=str(checkpoint)),
+        perception=PerceptionOptions(tiles=(), extra_looks=0),
+        output=annotate.OutputOptions(overlay=False, part_scores=False),
+        **changes,
+    )
+    summary = annotate.annotate(source, output, options=options, model_folder=models)
+    record = json.loads((output / "run.json").read_text())["results"]
+    return summary, store.read_labels(output / "labels.parquet").rows, record
+
+
+def test_real_photos_are_labelled_by_a_network_of_random_weights(
+    converted, reference_data, perception_models, tmp_path
+):
+    """Numbers of the network mean nothing; its fits fail, begin anew at the lifter's guess, and that is told."""
+    (tmp_path / "in").mkdir()
+    photo = next((reference_data / "media" / "images").rglob("man-in-red*.png"))
+    shutil.copy(photo, tmp_path / "in")
+    summary, rows, record = labelled(tmp_path / "in", tmp_path / "out", perception_models, converted)
+    assert rows
+    assert all(row.is_usable for row in rows)
+    assert any("start from the lifter's guess" in warning for warning in summary.warnings)
+    assert record["network"]["model"] == "hmr2"
+    assert len(record["network"]["source_sha256"]) == 64
+    assert "regress" in {rate.stage for rate in summary.stages}
+
+
+def test_a_network_that_is_right_starts_photos_and_videos(
+    converted, reference_data, perception_models, tmp_path, monkeypatch, figure
+):
+    """The network is replaced by one that sees the person of a clip as a fit of all frames does."""
+    clip = reference_data / "media/videos/mmhuman3d_single_person_demo.mp4"
+    plain = annotate.AnnotateOptions(
+        perception=PerceptionOptions(tiles=(), extra_looks=0),
+        output=annotate.OutputOptions(overlay=False, part_scores=False), limit_frames=10,
+    )  # fmt: skip
+    annotate.annotate(clip, tmp_path / "plain", options=plain, model_folder=perception_models)
+    truth = store.read_labels(tmp_path / "plain" / "labels.parquet").rows
+    told = iter(truth)
+
+    def see(self):
+        answers = []
+        for center, size in self.seen:
+            row = next(told)
+            answers.append(as_network(row, center, size))
+        self.seen = []
+        return answers
+
+    def look(self, image, people):
+        self.__dict__.setdefault("seen", [])
+        self.seen += [
+            (0.5 * (one.bbox[:2] + one.bbox[2:]), float((one.bbox[2:] - one.bbox[:2]).max())) for one in people
+        ]
+
+    monkeypatch.setattr(PeopleRegressor, "answers", see)
+    monkeypatch.setattr(PeopleRegressor, "look", look)
+    summary, rows, _ = labelled(clip, tmp_path / "out", perception_models, converted, limit_frames=10)
+    assert not any("start from the lifter" in warning for warning in summary.warnings)
+    apart = [
+        np.linalg.norm(row.body_pose - one.body_pose, axis=-1).mean() for row, one in zip(rows, truth, strict=True)
+    ]
+    figure(f"{np.degrees(np.mean(apart)):.1f} degrees a joint from the fit that the network repeats")
+    assert np.degrees(np.mean(apart)) < 5
+
+
+def as_network(row, center, size):
+    """What a network without errors says of a label's person."""
+    import jax.numpy as jnp
+
+    from hardmo_jax.geometry import crop_cameras, rotations
+    from hardmo_jax.geometry.crop_cameras import CropBox
+    from hardmo_jax.networks.lifter_input import looking_at
+
+    body = hm.open_body()
+    own_root = np.asarray(body.joint_template)[0] + row.betas @ np.asarray(body.joint_shape_basis)[: len(row.betas), 0]
+    root = row.transl + own_root
+    seen = np.asarray(looking_at(jnp.asarray(root[None, :2] / root[2])))[0]
+    pose = np.concatenate([row.global_orient[None], row.body_pose, np.zeros((2, 3))])[:24].astype(np.float32)
+    matrices = np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(pose)))
+    camera = cameras.Camera(focal_length=row.focal_length[None], principal_point=row.principal_point[None])
+    box = CropBox(center=np.asarray(center, np.float32)[None], size=np.array([size], np.float32))
+    # Of SMPL, whose root rests elsewhere.
+    transl = (root - np.array([0.0, -0.22, 0.03]))[None].astype(np.float32)
+    return regress_people.RegressedPerson(
+        global_orient=seen @ matrices[0],
+        body_pose=matrices[1:],
+        betas=np.zeros(10, np.float32),
+        weak_camera=np.asarray(crop_cameras.weak_camera_from_full_transl(transl, box, camera))[0],
+        box_center=np.asarray(center),
+        box_size=size,
+    )

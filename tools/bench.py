@@ -33,9 +33,10 @@ from tools.benchmarks import (
     recover,
     report,
     track,
+    tracks,
 )
 
-SUITES = ("body", "fit", "recover", "track", "compile", "pipeline", "perception", "collect")
+SUITES = ("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -72,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "fit": lambda batches=batches: fit.plan(peers, batches[-1]),
                 "recover": recover.plan,
                 "track": track.plan,
+                "tracks": tracks.plan,
                 "compile": compilation.plan,
                 "pipeline": lambda: pipeline.plan(options.pipeline_input),
                 "perception": perception.plan,
@@ -124,6 +126,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "fit": fit.run,
             "recover": recover.run,
             "track": track.run,
+            "tracks": tracks.run,
             "compile": compilation.run,
             "pipeline": pipeline.run,
             "perception": perception.run,

@@ -53,7 +53,8 @@ def likeness(first: Float[np.ndarray, "P 3"], second: Float[np.ndarray, "P 3"]) 
     is_known = np.isfinite(differences)
     if not is_known.any():
         return None
-    return float(np.exp(-((differences[is_known].mean() / _DIFFERENCE) ** 2)))
+    # The mean of likenesses: where a limb is misplaced or hidden, one place says nothing of the others.
+    return float(np.exp(-((differences[is_known] / _DIFFERENCE) ** 2)).mean())
 
 
 def renewed(before: Float[np.ndarray, "P 3"], now: Float[np.ndarray, "P 3"], share: float) -> Float[np.ndarray, "P 3"]:

@@ -22,6 +22,8 @@ DETECTOR_POINTS = ("mid_hip", "body_circle", "mid_shoulder", "upper_body_circle"
 #: The landmark crop is this much larger than the circle through `body_circle` about `mid_hip`.
 REGION_SCALE = 1.25
 _MAX_IOU = 0.3
+#: Body regions nearer than this part of their size are one person's: people side by side are farther apart.
+_SAME_CLUSTER = 0.12
 _OUTPUTS = {
     "values": litert.OutputTensor(tensor="Identity", shape=(2254, 12)),
     "logits": litert.OutputTensor(tensor="Identity_1", shape=(2254, 1)),
@@ -157,7 +159,7 @@ def cluster_detections(detections: Sequence[PersonDetection]) -> list[list[Perso
     clusters: list[list[PersonDetection]] = []
     for detection in sorted(detections, key=lambda one: -one.score):
         for cluster in clusters:
-            if same_body(detection.region(), cluster[0].region()):
+            if same_body(detection.region(), cluster[0].region(), tolerance=_SAME_CLUSTER):
                 cluster.append(detection)
                 break
         else:

@@ -50,6 +50,8 @@ _MAX_TRIES, _SURE_DETECTION = 3, 0.5
 _STEADY_SHIFT, _STEADY_ANGLE, _STEADY_GROWTH = 0.04, math.radians(8.0), 1.08
 #: Frames for which a person who was lost is not found again upside down by an unsure look.
 _REMEMBERED = 10
+#: Whoever was lost may come back at any moment: frames between two searches, and for how many after the last loss.
+_SEARCH_EVERY, _SEARCH_FOR = 4, 50
 
 
 class Estimator(PixelSource):
@@ -104,7 +106,7 @@ class Estimator(PixelSource):
         """People of a video, followed from frame to frame.
 
         Between two searches the crop of a person is taken from the previous frame; a search is made at once
-        when somebody was lost.
+        when somebody was lost, and more often for two seconds after it.
 
         Args:
             frames: RGB pictures in order of time.
@@ -115,13 +117,18 @@ class Estimator(PixelSource):
         tracker = self._make_tracker()
         followed: list[FoundBody] = []
         lost: list[tuple[int, FoundBody]] = []
+        last_loss = -_SEARCH_FOR
         for index, image in enumerate(frames):
             pyramid = crops.ImagePyramid(image)
             looks = [self._look(pyramid, body.landmarks.next_region, None) for body in followed]
             kept = [look for look in looks if look is not None]
             lost = [(since, body) for since, body in lost if index - since <= _REMEMBERED]
             lost += [(index, body) for body, look in zip(followed, looks, strict=True) if look is None]
-            if index % self.options.detect_every == 0 or len(kept) < len(looks) or not kept:
+            last_loss = index if len(kept) < len(looks) else last_loss
+            pause = self.options.detect_every
+            if index - last_loss < _SEARCH_FOR:
+                pause = min(pause, _SEARCH_EVERY)
+            if index % pause == 0 or index == last_loss or not kept:
                 found = self._search(pyramid, kept)[len(kept) :]
                 kept += found_bodies.without_ghosts(found, [body for _, body in lost])
             followed = self._distinct(kept)

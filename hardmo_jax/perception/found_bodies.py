@@ -22,8 +22,9 @@ _SAME_POINT = 0.05
 #: Heads closer than this part of the larger body crop (some 8 cm) are one.
 _SAME_HEAD = 0.035
 #: A small body within a larger one's reach is often a hand, a shoe or a face taken for a person: it needs
-#: detector scores that sum to this over all looks, and to this part of the larger one's.
-_NESTED_SUPPORT, _NESTED_RATIO = 2.0, 0.6
+#: detector scores that sum to this over all looks, and to this part of the larger one's unless one of them is sure: of
+#: people who stand behind somebody few looks see enough.
+_NESTED_SUPPORT, _NESTED_RATIO, _NESTED_SURE = 2.0, 0.6, 0.9
 #: Support beyond this (and that of a person who was followed) counts as this much.
 _MANY_VOTES = 10.0
 #: Detector scores over all looks, times the part of the points that are trusted, that make a person: for each
@@ -126,7 +127,8 @@ def _is_part_of(small: FoundBody, large: FoundBody) -> bool:
         return True
     if inner.size >= _NESTED_SIZE * outer.size:
         return False
-    needed = max(_NESTED_SUPPORT, _NESTED_RATIO * min(large.support, _MANY_VOTES))
+    ratio = 0.0 if small.best_detection >= _NESTED_SURE else _NESTED_RATIO
+    needed = max(_NESTED_SUPPORT, ratio * min(large.support, _MANY_VOTES))
     return math.dist(inner.center, outer.center) < _NESTED_REACH * outer.size and small.support < needed
 
 

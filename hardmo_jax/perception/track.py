@@ -26,14 +26,16 @@ _SURE_CONFIDENCE, _SURE_SHARE = 0.5, 0.5
 _LONG_VIDEO = 5
 #: A course is believed for so many frames; the pose for fewer.
 _LONGEST_COURSE, _SHORT_GAP = 25, 3
-#: Share of what is seen now in the course that is remembered.
-_NEW_SHARE = 0.2
-#: How far from where the course leads somebody may come back, box sides: at once, for each frame more, and at most.
-_REACH, _REACH_A_FRAME, _LARGEST_REACH = 0.25, 0.02, 0.8
+#: Share of what is seen now in the speed that is remembered, in the course of those who are lost for longer (of limbs
+#: and jumps nothing is left in it), and in colours.
+_NEW_SPEED, _NEW_COURSE, _NEW_COLOURS = 0.2, 0.06, 0.1
+#: How far from where the course leads somebody may come back, sides of their crop: at once, for each frame more, and at
+#: most.
+_REACH, _REACH_A_FRAME, _LARGEST_REACH = 0.3, 0.04, 1.2
 #: Score of somebody who is at the right place in another pose, and of whom one of two sightings shows no colours.
 _PLACE_ALONE, _UNKNOWN_LOOKS = 0.7, 0.6
-#: Part of the score that does not hang on looks.
-_LOOKS_OF_NOTHING = 0.2
+#: Part of the score that does not hang on looks, of those who were seen just now and of those who are back.
+_LOOKS_OF_NOTHING, _LOOKS_OF_NOTHING_BACK = 0.5, 0.2
 #: Boxes that overlap less leave the colours alone.
 _FREE_OVERLAP = 0.15
 
@@ -105,8 +107,12 @@ class _Track:
     """In which they were seen last."""
     person: PersonKeypoints
     """As they were seen then."""
-    velocity: Float[np.ndarray, "2"]
-    """Of the middle of their box, pixels a frame."""
+    speed: Float[np.ndarray, "2"]
+    """Of the middle of their crop, pixels a frame, over the last frames."""
+    course: Float[np.ndarray, "2"]
+    """The same over the last second."""
+    num_steps: int
+    """Sightings behind the first one."""
     colours: Float[np.ndarray, "P 3"] | None
     """See `appearance.colours_of`."""
 
@@ -170,7 +176,7 @@ class Tracker:
     def _score(self, track: _Track, person: PersonKeypoints, colours: Float[np.ndarray, "P 3"] | None) -> float:
         """How well somebody fits what is remembered, in [0, 1]."""
         gap = self._frame - track.frame
-        shift = track.velocity * min(gap, _LONGEST_COURSE)
+        shift = track.speed * gap if gap <= _SHORT_GAP else track.course * min(gap, _LONGEST_COURSE)
         last = track.person
         expected = dataclasses.replace(
             last,
@@ -179,40 +185,53 @@ class Tracker:
         )
         # Whoever was seen just now may also have stopped.
         score = max(similarity(expected, person), similarity(last, person) if gap <= _SHORT_GAP else 0.0)
-        if gap > 1:
-            # The pose is another one by now: where they are is all that place can tell.
-            side = max(float((last.bbox[2:] - last.bbox[:2]).max()), 1.0)
-            apart = float(np.linalg.norm(_middle(expected.bbox) - _middle(person.bbox)))
-            reach = side * min(_REACH + _REACH_A_FRAME * gap, _LARGEST_REACH)
-            score = max(score, _PLACE_ALONE * float(np.exp(-((apart / reach) ** 2))))
+        # Behind a gap the pose is another one, and of whom something hid, other points are trusted in the next frame:
+        # where they are is all that place can tell then.
+        size = max(last.region.size, person.region.size, 1.0)
+        apart = float(np.linalg.norm(np.subtract(person.region.center, last.region.center) - shift))
+        reach = size * min(_REACH + _REACH_A_FRAME * (gap - 1), _LARGEST_REACH)
+        score = max(score, _PLACE_ALONE * float(np.exp(-((apart / reach) ** 2))))
         alike = None if colours is None or track.colours is None else appearance.likeness(track.colours, colours)
         if alike is None:
             return score if gap <= _SHORT_GAP or colours is None else _UNKNOWN_LOOKS * score
-        return score * (_LOOKS_OF_NOTHING + (1 - _LOOKS_OF_NOTHING) * alike)
+        # Limbs cross and people turn: what is there in the next frame is hardly somebody else.
+        anyway = _LOOKS_OF_NOTHING if gap == 1 else _LOOKS_OF_NOTHING_BACK
+        return score * (anyway + (1 - anyway) * alike)
 
     def _remember(
         self, number: int, person: PersonKeypoints, colours: Float[np.ndarray, "P 3"] | None, is_free: bool
     ) -> None:
         track = self._tracks.get(number)
         if track is None:
-            self._tracks[number] = _Track(frame=self._frame, person=person, velocity=np.zeros(2), colours=colours)
+            still = np.zeros(2)
+            self._tracks[number] = _Track(
+                frame=self._frame, person=person, speed=still, course=still, num_steps=0, colours=colours
+            )
             return
         gap = self._frame - track.frame
-        moved = (_middle(person.bbox) - _middle(track.person.bbox)) / gap
-        # Boxes jump when limbs go out of sight: a course is told by several frames.
-        velocity = (1 - _NEW_SHARE) * track.velocity + _NEW_SHARE * moved
+        moved = np.subtract(person.region.center, track.person.region.center) / gap
+        num_steps = track.num_steps + 1
+
+        def renewed(before: Float[np.ndarray, "2"], share: float) -> Float[np.ndarray, "2"]:
+            # Of the first steps the mean.
+            share = max(share, 1 / num_steps)
+            return (1 - share) * before + share * moved
+
         remembered = track.colours
         if colours is not None:
             # Of people who overlap the colours may be the other one's.
             if remembered is None:
                 remembered = colours
             elif is_free:
-                remembered = appearance.renewed(remembered, colours, _NEW_SHARE / 2)
-        self._tracks[number] = _Track(frame=self._frame, person=person, velocity=velocity, colours=remembered)
-
-
-def _middle(bbox: Float[np.ndarray, "4"]) -> Float[np.ndarray, "2"]:
-    return 0.5 * (bbox[:2] + bbox[2:]).astype(np.float64)
+                remembered = appearance.renewed(remembered, colours, max(_NEW_COLOURS, 1 / (num_steps + 1)))
+        self._tracks[number] = _Track(
+            frame=self._frame,
+            person=person,
+            speed=renewed(track.speed, _NEW_SPEED),
+            course=renewed(track.course, _NEW_COURSE),
+            num_steps=num_steps,
+            colours=remembered,
+        )
 
 
 def assign_tracks(

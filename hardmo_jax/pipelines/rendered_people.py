@@ -7,6 +7,7 @@ the body; of the 133 points of COCO-WholeBody the 17 of the face's contour belon
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -31,6 +32,12 @@ _SIZE, _FOCAL_LENGTH = 640, 800.0
 _WIDE, _HIGH, WALK_FRAMES_PER_SECOND = 960, 540, 25.0
 #: Cells in which is told who is nearest, pixels.
 _CELL = 6
+#: A pillar stands before the middle of the room, nearer than anybody, metres from the camera.
+_PILLAR_DISTANCE, _PILLAR_DEPTH = 3.2, 0.3
+#: From the camera to the middle of the room of people who walk, metres.
+_ROOM_DISTANCE = 4.0
+#: Weights of the directions of the frames around one, over which people who walk turn.
+_TURN = np.hanning(15)
 #: Seconds between two frames: motion that follows closely says the same twice.
 _STEP_SECONDS = 0.4
 _CAMERA_HEIGHT = (0.6, 1.9)
@@ -143,19 +150,30 @@ class CrossingFrame:
     """Share of each that nobody stands before and that lies in the picture."""
 
 
-def crossing_people(body: BodyModel, seed: int, num_people: int, num_frames: int) -> Iterator[CrossingFrame]:
-    """Render people who walk to and fro across the view at distances of their own, so that the nearer ones hide others.
+def crossing_people(
+    body: BodyModel,
+    seed: int,
+    num_people: int,
+    num_frames: int,
+    *,
+    motion: Literal["walk", "dance"] = "dance",
+    pillar_width: float = 0.0,
+) -> Iterator[CrossingFrame]:
+    """Render people who go to and fro across the view at distances of their own, so that the nearer ones hide others.
 
     Args:
         body: The open body, view `smplh`.
         seed: The same seed gives the same people.
         num_people: How many.
         num_frames: Frames, of `WALK_FRAMES_PER_SECOND`.
+        motion: They walk, or glide and dance: bend backwards, kneel, do splits.
+        pillar_width: Of a pillar in the middle that hides whoever passes, metres; 0 for none. They go 0.8 to 1.4
+            metres a second, 1.25 to 2.3 times as far from the camera as it.
     """
     rng = np.random.default_rng(seed)
     renderer = raster.choose_renderer("auto")
     faces, cloth_of = np.asarray(body.faces), scenery.cloth_of_vertices(body)
-    motion = synthetic.sample_hard_motion(seed, num_people, num_frames, WALK_FRAMES_PER_SECOND, "dance")
+    dances = synthetic.sample_hard_motion(seed, num_people, num_frames, WALK_FRAMES_PER_SECOND, "dance").full_pose
     model, _ = landmarks.point_model(body, layouts.get_layout(LAYOUT_NAME))
     middle = np.array([(_WIDE - 1) / 2, (_HIGH - 1) / 2])
     view = View(focal_length=np.full(2, _FOCAL_LENGTH), principal_point=middle, width=_WIDE, height=_HIGH)
@@ -163,17 +181,24 @@ def crossing_people(body: BodyModel, seed: int, num_people: int, num_frames: int
     depths = rng.permutation(np.linspace(4.0, 7.0, num_people)) if num_people > 1 else np.array([4.5])
     seconds = np.arange(num_frames) / WALK_FRAMES_PER_SECOND
     colours, vertices, points = [], [], []
-    for person, poses in enumerate(motion.full_pose):
+    for person, dance in enumerate(dances):
         # To and fro over the width that the camera sees at this distance, each at a pace of their own.
         half = 0.42 * _WIDE / _FOCAL_LENGTH * depths[person]
         phase = rng.uniform(0, 1) + seconds * rng.uniform(0.8, 1.4) / (4 * half)
         x = half * (4 * np.abs(phase - np.floor(phase + 0.5)) - 1)
         where = np.stack([x, np.zeros(num_frames), np.full(num_frames, -depths[person])], 1)
+        poses = dance if motion == "dance" else _walk(body, x, rng.uniform(0, 2 * np.pi))
         params = _placed(body, poses, rng, rotation, translation, where=where)
         vertices.append(np.asarray(in_pieces(body, params).vertices))
         points.append(np.asarray(in_pieces(model, params), np.float64))
         colours.append(_colours(rng))
-    room = scenery.room_meshes(rotation, translation + np.array([0.0, 0.0, 4.0]))
+    pillar = ((0.0, _ROOM_DISTANCE - _PILLAR_DISTANCE - _PILLAR_DEPTH / 2), (pillar_width, _PILLAR_DEPTH))
+    room = scenery.room_meshes(
+        rotation,
+        translation + np.array([0.0, 0.0, _ROOM_DISTANCE]),
+        pillars=(pillar,) if pillar_width > 0 else (),
+    )
+    hidden_side = 0.5 * pillar_width * _FOCAL_LENGTH / _PILLAR_DISTANCE
     for number in range(num_frames):
         meshes = [
             mesh
@@ -195,12 +220,52 @@ def crossing_people(body: BodyModel, seed: int, num_people: int, num_frames: int
                 time_seconds=number / WALK_FRAMES_PER_SECOND,
             ),
             people=tuple(known),
-            visible_share=_visible_shares([one[number] for one in vertices], middle),
+            visible_share=_visible_shares([one[number] for one in vertices], middle, hidden_side),
         )
 
 
-def _visible_shares(people: list[Float[np.ndarray, "V 3"]], middle: Float[np.ndarray, "2"]) -> Float[np.ndarray, "P"]:
-    """Share of the cells that a person covers in which nobody is nearer, of all cells also outside of the picture."""
+def _walk(body: BodyModel, x: Float[np.ndarray, "T"], phase: float) -> Float[np.ndarray, "T J 3"]:
+    """Poses of somebody who walks along the world's first axis, and turns before the camera.
+
+    Args:
+        body: The open body.
+        x: Where they are, metres.
+        phase: Of the first step, radians.
+    """
+    ways = np.gradient(x)
+    # Two steps are 1.4 metres.
+    step = phase + 2 * np.pi * np.cumsum(np.abs(ways)) / 1.4
+    ends = len(_TURN) // 2
+    heading = np.convolve(np.pad(np.sign(ways), ends, mode="edge"), _TURN / _TURN.sum(), mode="valid")
+    poses = np.zeros((len(x), len(body.joint_names), 3))
+
+    def turn(name: str, axis: int, angle: float | Float[np.ndarray, "T"]) -> None:
+        poses[:, body.joint_names.index(name), axis] = angle
+
+    turn("pelvis", 1, 0.5 * np.pi * heading)
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        swing = sign * np.sin(step)
+        turn(f"{side}_hip", 0, -0.45 * swing)
+        turn(f"{side}_knee", 0, 0.1 + 0.8 * np.maximum(sign * np.cos(step), 0))
+        turn(f"{side}_elbow", 1, -0.4 * sign)
+        # The arm hangs, and swings against the leg.
+        hanging = Rotation.from_euler("z", -1.25 * sign)
+        poses[:, body.joint_names.index(f"{side}_shoulder")] = (
+            Rotation.from_euler("x", 0.45 * swing[:, None]) * hanging
+        ).as_rotvec()
+    return poses
+
+
+def _visible_shares(
+    people: list[Float[np.ndarray, "V 3"]], middle: Float[np.ndarray, "2"], hidden_side: float
+) -> Float[np.ndarray, "P"]:
+    """Share of the cells that a person covers in which nobody is nearer, of all cells also outside of the picture.
+
+    Args:
+        people: Surface of each in the camera's frame, metres.
+        middle: Of the picture, pixels.
+        hidden_side: Cells less than this left or right of the middle are hidden by a pillar, pixels.
+    """
     size = np.array([_WIDE, _HIGH]) // _CELL
     nearest = np.full((len(people), *size), np.inf)
     outside = np.zeros(len(people))
@@ -210,5 +275,6 @@ def _visible_shares(people: list[Float[np.ndarray, "V 3"]], middle: Float[np.nda
         np.minimum.at(nearest[place], tuple(cells[is_inside].T), vertices[is_inside, 2])
         outside[place] = len(np.unique(cells[~is_inside], axis=0))
     covers = np.isfinite(nearest)
-    is_first = covers & (nearest <= nearest.min(0))
+    is_open = np.abs((np.arange(size[0]) + 0.5) * _CELL - middle[0]) >= hidden_side
+    is_first = covers & (nearest <= nearest.min(0)) & is_open[:, None]
     return is_first.sum((1, 2)) / np.maximum(covers.sum((1, 2)) + outside, 1)

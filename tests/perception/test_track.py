@@ -95,7 +95,8 @@ def _walker(x, side=100.0):
         across, down = places.get(rest, (0.15, 0.4))
         points[row] = x + sign * across * side, 40 + down * side
     box = np.array([x - 0.2 * side, 40, x + 0.2 * side, 40 + side], np.float32)
-    return dataclasses.replace(_person(0), keypoints_2d=points, bbox=box, detector_bbox=box)
+    region = crops.SquareRegion(center=(float(x), 40 + 0.55 * side), size=1.25 * side)
+    return dataclasses.replace(_person(0), keypoints_2d=points, bbox=box, detector_bbox=box, region=region)
 
 
 def _painted(walkers):
@@ -167,3 +168,49 @@ def test_without_pictures_places_tell():
     for _ in range(5):
         tracker.step([])
     assert tracker.step([_walker(100 + 4.0 * 15)])[0].track_id == 0
+
+
+def _part_of(walker, first, last):
+    """Somebody of whom only the points between two heights of the body are trusted."""
+    height = (walker.keypoints_2d[:, 1] - walker.bbox[1]) / (walker.bbox[3] - walker.bbox[1])
+    trusted = (height >= first) & (height <= last)
+    points = walker.keypoints_2d[trusted]
+    return dataclasses.replace(
+        walker,
+        confidence=np.where(trusted, 0.8, 0.1).astype(np.float32),
+        bbox=np.concatenate([points.min(0), points.max(0)]),
+    )
+
+
+def test_somebody_of_whom_other_parts_are_seen_in_each_frame_is_one_person():
+    # Found on rendered clips: the box of the trusted points jumps from the head to the feet, and the number with it.
+    tracker, walker = track.Tracker(), _walker(100.0)
+    parts = ((0.0, 1.0), (0.0, 0.3), (0.7, 1.0), (0.0, 0.25), (0.5, 1.0))
+    numbers = [tracker.step([_part_of(walker, *part)], _painted([(walker, *SHIRTS[0])])) for part in parts]
+    assert _ids(numbers) == [[0]] * len(parts)
+
+
+def test_whoever_turned_round_out_of_sight_is_known_again():
+    tracker = track.Tracker()
+    for frame in range(20):
+        walker = _walker(100 + 4.0 * frame)
+        tracker.step([walker], _painted([(walker, *SHIRTS[0])]))
+    for _ in range(25):
+        tracker.step([], np.full((200, 700, 3), 128, np.uint8))
+    # The course leads to 276.
+    back = _walker(150.0)
+    assert [one.track_id for one in tracker.step([back], _painted([(back, *SHIRTS[0])]))] == [0]
+
+
+def test_a_jump_of_the_body_is_no_course():
+    tracker = track.Tracker()
+    for frame in range(30):
+        walker = _walker(100.0)
+        rise = 40.0 * max(frame - 25, 0)
+        region = dataclasses.replace(walker.region, center=(100.0, walker.region.center[1] - rise))
+        points = walker.keypoints_2d - np.array([0, rise], np.float32)
+        box = walker.bbox - np.array([0, rise, 0, rise], np.float32)
+        tracker.step([dataclasses.replace(walker, keypoints_2d=points, region=region, bbox=box)])
+    for _ in range(20):
+        tracker.step([])
+    assert tracker.step([_walker(100.0)])[0].track_id == 0

@@ -14,6 +14,7 @@ def table(result: dict[str, Any]) -> str:
         "fit": _line,
         "recover": _line,
         "track": _line,
+        "tracks": _line,
         "pipeline": _line,
         "perception": _line,
         "collect": _line,

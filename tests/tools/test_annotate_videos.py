@@ -24,6 +24,7 @@ SMOKE = (
 #: and of the worst of these. BlazePose's points move by that when a few levels of grey do.
 SAME_BOUND, WORST_BOUND = 0.01, 0.08
 TRUSTED = 0.5
+USAGE_STATUS = 2
 FRAMES, HEIGHT = 4, 480
 SHARED = {
     "mmhuman3d_single_person_demo.mp4": 1,
@@ -74,6 +75,19 @@ def test_every_video_is_labelled_or_refused_by_name(labelled):
     for name, (_, message) in made_videos.REFUSED.items():
         assert any(sources[name].name in line and message in line for line in done.stderr.splitlines()), name
     assert len(made_videos.SAME) + len(made_videos.OTHER) + len(made_videos.REFUSED) >= 20
+
+
+def test_alone_they_are_refused_in_one_line(labelled, tmp_path):
+    _, _, sources = labelled
+    lines = [
+        [*SMOKE, f"--input={sources[name]}", f"--output_dir={tmp_path / str(number)}"]
+        for number, name in enumerate(made_videos.REFUSED)
+    ]
+    for (_, message), done in zip(made_videos.REFUSED.values(), run_each("annotate", lines), strict=True):
+        assert done.returncode == USAGE_STATUS
+        (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert message in error
+    assert not any(tmp_path.iterdir()), "nothing is begun"
 
 
 def _apart(rows, others, scale=1.0):

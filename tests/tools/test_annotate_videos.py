@@ -35,13 +35,14 @@ SHARED = {
 
 @pytest.fixture(scope="module")
 def pictures():
-    """A few frames of a real person, or of the packaged clip."""
+    """A few frames of a real person, or of one of the two of the packaged clip, whom a pillar parts."""
     shared = data_folder() / "media" / "videos" / "mmhuman3d_single_person_demo.mp4"
     path = shared if shared.is_file() else demo_clip.ASSETS / demo_clip.CLIP
-    frames = list(video.open_media(path).frames(stop=FRAMES))
-    scale = HEIGHT / frames[0].image.shape[0]
-    size = round(frames[0].image.shape[1] * scale) // 2 * 2, HEIGHT
-    return [cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) for frame in frames]
+    images = [frame.image for frame in video.open_media(path).frames(stop=FRAMES)]
+    if path != shared:
+        images = [np.ascontiguousarray(image[:, : image.shape[1] // 2]) for image in images]
+    size = round(images[0].shape[1] * HEIGHT / images[0].shape[0]) // 2 * 2, HEIGHT
+    return [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from tools.benchmarks import (
     contestants,
     fit,
     machine,
+    networks,
     perception,
     pipeline,
     plot,
@@ -36,7 +37,10 @@ from tools.benchmarks import (
     tracks,
 )
 
-SUITES = ("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect")
+SUITES = (
+    *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect"),
+    "networks",
+)
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -78,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "pipeline": lambda: pipeline.plan(options.pipeline_input),
                 "perception": perception.plan,
                 "collect": collect.plan,
+                "networks": networks.plan,
             }[suite]()
             cells = [{"suite": suite, **cell} for cell in cells if options.only in ("", cell.get("measure"))]
             rows = [row for cell in cells for row in _measure(cell, models, options.core)]
@@ -131,6 +136,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "pipeline": pipeline.run,
             "perception": perception.run,
             "collect": collect.run,
+            "networks": networks.run,
         }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))

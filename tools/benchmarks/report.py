@@ -18,6 +18,7 @@ def table(result: dict[str, Any]) -> str:
         "pipeline": _line,
         "perception": _line,
         "collect": _line,
+        "networks": _line,
     }[result["suite"]]
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)

@@ -31,7 +31,7 @@ def test_every_make_target_that_is_named_exists():
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/perception.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/perception.md", "docs/networks.md"])
 def test_config_flags_that_are_named_exist(document):
     from configs import collect, normal
 

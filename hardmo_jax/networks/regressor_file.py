@@ -25,7 +25,7 @@ from hardmo_jax.networks.regressors import Regressor
 
 FORMAT_VERSION = 1
 RECORD, WEIGHTS, DISCRIMINATOR = "regressor.json", "weights", "discriminator"
-_MAX_RECORD_BYTES = 4 << 20
+_MAX_RECORD_BYTES = 32 << 20
 #: Of arrays on their way to or from the disk at a time, GB; orbax would take nearly as many as there are.
 _GB_ON_THE_WAY = 1
 _CONVERT = "`python -m tools.convert_checkpoint --model=hmr2 --in=epoch.ckpt --out=DIR` makes one"

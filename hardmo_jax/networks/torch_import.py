@@ -20,7 +20,8 @@ from flax import nnx
 from hardmo_jax import torch_file
 from hardmo_jax.array_types import Float
 from hardmo_jax.networks import regressors, torch_names
-from hardmo_jax.networks.backbones.resnet import EXPANSION, ResnetOptions
+from hardmo_jax.networks.backbones.residual_blocks import EXPANSION
+from hardmo_jax.networks.backbones.resnet import ResnetOptions
 from hardmo_jax.networks.backbones.vit import HEADS_BY_WIDTH, VitOptions
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.heads.iterative import IterativeOptions
@@ -97,12 +98,12 @@ def import_checkpoint(path: str | os.PathLike[str], network: str, *, vit_heads: 
         plan = _Plan(network, options, shapes, source)
         budget = file.path.stat().st_size
 
-        processor = jax.local_devices(backend="cpu")[0]
+        device = _host_device()
 
         def read(name: str, wanted: tuple[int, ...]) -> jax.Array:
             # Of arrays of NumPy, orbax would keep copies of all at once while it writes them down.
             array = np.ascontiguousarray(_fitted(_numbers(file, tensors[names[name]], budget, name), wanted))
-            return jax.device_put(array, processor)
+            return jax.device_put(array, device)
 
         return ImportedWeights(
             network=network,
@@ -112,6 +113,14 @@ def import_checkpoint(path: str | os.PathLike[str], network: str, *, vit_heads: 
             left_out=plan.left_out,
             settings=settings,
         )
+
+
+def _host_device() -> Any:
+    """The processor, also where there is an accelerator: weights are on their way to the disk."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # somebody told JAX to use the accelerator alone
+        return jax.local_devices()[0]
 
 
 class _Plan:
@@ -368,7 +377,7 @@ def _hmr2_options(
     return Hmr2Options(backbone=backbone, head=head)
 
 
-_MAX_SETTINGS = 2000
+_MAX_SETTINGS, _MAX_TEXT = 2000, 500
 
 
 def _settings(root: Any) -> Iterator[tuple[str, Any]]:
@@ -386,4 +395,4 @@ def _settings(root: Any) -> Iterator[tuple[str, Any]]:
         elif isinstance(value, list | tuple) and depth < 16 and len(value) <= 16:
             waiting += [(f"{path}.{place}", one, depth + 1) for place, one in enumerate(value)]
         elif isinstance(value, bool | int | float | str):
-            yield path, value
+            yield path[:_MAX_TEXT], value[:_MAX_TEXT] if isinstance(value, str) else value

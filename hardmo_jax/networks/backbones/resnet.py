@@ -5,7 +5,6 @@ is in its 3 x 3 convolution, not in the first one ("ResNet v1.5").
 """
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,10 +12,8 @@ from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.backbones.batch_norm import BatchNorm
+from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, Bottleneck, convolution
 from hardmo_jax.networks.compute_policy import ComputePolicy
-
-#: Channels out of a block by channels within.
-EXPANSION = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +39,7 @@ class Resnet(nnx.Module):
     """The network; see the module."""
 
     def __init__(self, options: ResnetOptions, *, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
-        self.conv1 = _convolution(3, options.width, 7, 2, policy, rngs)
+        self.conv1 = convolution(3, options.width, 7, 2, policy, rngs)
         self.bn1 = BatchNorm(options.width)
         channels = options.width
         for stage, count in enumerate(options.blocks):
@@ -50,7 +47,7 @@ class Resnet(nnx.Module):
             blocks = []
             for place in range(count):
                 stride = 2 if stage > 0 and place == 0 else 1
-                blocks.append(_Bottleneck(channels, inner, stride, policy, rngs))
+                blocks.append(Bottleneck(channels, inner, stride, policy, rngs))
                 channels = EXPANSION * inner
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
         self.stages = len(options.blocks)
@@ -77,46 +74,3 @@ class Resnet(nnx.Module):
             for block in getattr(self, f"layer{stage + 1}"):
                 values = block(values, is_training=is_training)
         return values.astype(jnp.result_type(self.conv1.kernel[...]))
-
-
-class _Bottleneck(nnx.Module):
-    """Three convolutions beside a straight way, which has one of its own where the size changes."""
-
-    def __init__(self, channels: int, inner: int, stride: int, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
-        outer = EXPANSION * inner
-        self.conv1 = _convolution(channels, inner, 1, 1, policy, rngs)
-        self.bn1 = BatchNorm(inner)
-        self.conv2 = _convolution(inner, inner, 3, stride, policy, rngs)
-        self.bn2 = BatchNorm(inner)
-        self.conv3 = _convolution(inner, outer, 1, 1, policy, rngs)
-        self.bn3 = BatchNorm(outer)
-        if stride != 1 or channels != outer:
-            way: Any = nnx.List([_convolution(channels, outer, 1, stride, policy, rngs), BatchNorm(outer)])
-        else:
-            way = None
-        self.downsample = way
-
-    def __call__(self, values: Float[Array, "batch H W C"], *, is_training: bool) -> Float[Array, "batch h w D"]:
-        straight = values
-        if self.downsample is not None:
-            convolution, norm = self.downsample[0], self.downsample[1]
-            straight = norm(convolution(values), is_training=is_training)
-        values = nnx.relu(self.bn1(self.conv1(values), is_training=is_training))
-        values = nnx.relu(self.bn2(self.conv2(values), is_training=is_training))
-        return nnx.relu(straight + self.bn3(self.conv3(values), is_training=is_training))
-
-
-def _convolution(
-    channels: int, outputs: int, side: int, stride: int, policy: ComputePolicy, rngs: nnx.Rngs
-) -> nnx.Conv:
-    return nnx.Conv(
-        channels,
-        outputs,
-        (side, side),
-        strides=stride,
-        padding=side // 2,
-        use_bias=False,
-        dtype=policy.backbone_dtype,
-        precision=policy.products,
-        rngs=rngs,
-    )

@@ -35,10 +35,11 @@ from tools.benchmarks import (
     report,
     track,
     tracks,
+    video,
 )
 
 SUITES = (
-    *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect"),
+    *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video"),
     "networks",
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -83,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "perception": perception.plan,
                 "collect": collect.plan,
                 "networks": networks.plan,
+                "video": video.plan,
             }[suite]()
             cells = [{"suite": suite, **cell} for cell in cells if options.only in ("", cell.get("measure"))]
             rows = [row for cell in cells for row in _measure(cell, models, options.core)]
@@ -137,6 +139,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "perception": perception.run,
             "collect": collect.run,
             "networks": networks.run,
+            "video": video.run,
         }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))

@@ -19,6 +19,7 @@ def table(result: dict[str, Any]) -> str:
         "perception": _line,
         "collect": _line,
         "networks": _line,
+        "video": _line,
     }[result["suite"]]
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)

@@ -1,0 +1,81 @@
+"""Residual blocks and their convolutions, of ResNet and of HRNet.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. Where a block of three convolutions shrinks, its
+stride is in the 3 x 3 convolution, not in the first one ("ResNet v1.5").
+"""
+
+from typing import Any
+
+from flax import nnx
+
+from hardmo_jax.array_types import Array, Float
+from hardmo_jax.networks.backbones.batch_norm import BatchNorm
+from hardmo_jax.networks.compute_policy import ComputePolicy
+
+#: Channels out of a bottleneck by channels within.
+EXPANSION = 4
+
+
+def convolution(
+    channels: int,
+    outputs: int,
+    side: int,
+    stride: int,
+    policy: ComputePolicy,
+    rngs: nnx.Rngs,
+    *,
+    has_bias: bool = False,
+) -> nnx.Conv:
+    """A square convolution with zeros around, so that a stride of one keeps height and width."""
+    return nnx.Conv(
+        channels,
+        outputs,
+        (side, side),
+        strides=stride,
+        padding=side // 2,
+        use_bias=has_bias,
+        dtype=policy.backbone_dtype,
+        precision=policy.products,
+        rngs=rngs,
+    )
+
+
+class Bottleneck(nnx.Module):
+    """Three convolutions beside a straight way, which has one of its own where the size changes."""
+
+    def __init__(self, channels: int, inner: int, stride: int, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
+        outer = EXPANSION * inner
+        self.conv1 = convolution(channels, inner, 1, 1, policy, rngs)
+        self.bn1 = BatchNorm(inner)
+        self.conv2 = convolution(inner, inner, 3, stride, policy, rngs)
+        self.bn2 = BatchNorm(inner)
+        self.conv3 = convolution(inner, outer, 1, 1, policy, rngs)
+        self.bn3 = BatchNorm(outer)
+        if stride != 1 or channels != outer:
+            way: Any = nnx.List([convolution(channels, outer, 1, stride, policy, rngs), BatchNorm(outer)])
+        else:
+            way = None
+        self.downsample = way
+
+    def __call__(self, values: Float[Array, "batch H W C"], *, is_training: bool) -> Float[Array, "batch h w D"]:
+        straight = values
+        if self.downsample is not None:
+            own, norm = self.downsample[0], self.downsample[1]
+            straight = norm(own(values), is_training=is_training)
+        values = nnx.relu(self.bn1(self.conv1(values), is_training=is_training))
+        values = nnx.relu(self.bn2(self.conv2(values), is_training=is_training))
+        return nnx.relu(straight + self.bn3(self.conv3(values), is_training=is_training))
+
+
+class BasicBlock(nnx.Module):
+    """Two convolutions of one size beside a straight way."""
+
+    def __init__(self, channels: int, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
+        self.conv1 = convolution(channels, channels, 3, 1, policy, rngs)
+        self.bn1 = BatchNorm(channels)
+        self.conv2 = convolution(channels, channels, 3, 1, policy, rngs)
+        self.bn2 = BatchNorm(channels)
+
+    def __call__(self, values: Float[Array, "batch H W C"], *, is_training: bool) -> Float[Array, "batch H W C"]:
+        inner = nnx.relu(self.bn1(self.conv1(values), is_training=is_training))
+        return nnx.relu(values + self.bn2(self.conv2(inner), is_training=is_training))

@@ -72,7 +72,7 @@ class Vit(nnx.Module):
             raise ValueError(
                 f"`images` must be (batch, {_PATCH * rows}, {_PATCH * columns}, 3), got {tuple(images.shape)}"
             )
-        tokens = self.patch_embed(images).reshape(images.shape[0], rows * columns, -1)
+        tokens = self.patch_embed(images)
         places = self.pos_embed[...]
         # Two sums and not the sum of both places: rounded as the reference rounds.
         tokens = tokens + places[:, 1:] + places[:, :1]
@@ -82,22 +82,25 @@ class Vit(nnx.Module):
 
 
 class _PatchEmbedding(nnx.Module):
-    """Patches as tokens."""
+    """Patches as tokens: a convolution whose windows do not overlap, so that it is one product of matrices, which
+    rounds less and is faster."""
 
     def __init__(self, width: int, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
-        self.proj = nnx.Conv(
-            3,
-            width,
-            (_PATCH, _PATCH),
-            strides=_PATCH,
-            padding=_PATCH_BORDER,
-            dtype=policy.backbone_dtype,
-            precision=policy.products,
-            rngs=rngs,
-        )
+        self.proj = nnx.Conv(3, width, (_PATCH, _PATCH), rngs=rngs)
+        self.policy = policy
 
-    def __call__(self, images: Float[AnyArray, "batch H W 3"]) -> Float[Array, "batch rows columns C"]:
-        return self.proj(images).astype(jnp.result_type(self.proj.kernel[...]))
+    def __call__(self, images: Float[AnyArray, "batch H W 3"]) -> Float[Array, "batch T C"]:
+        kernel, bias = self.proj.kernel[...], self.proj.bias
+        batch, height, width = images.shape[:3]
+        border = (_PATCH_BORDER, _PATCH_BORDER)
+        # What the border adds on the right and below is no whole patch.
+        seen = jnp.pad(images, ((0, 0), border, border, (0, 0)))[:, :height, :width]
+        patches = seen.reshape(batch, height // _PATCH, _PATCH, width // _PATCH, _PATCH, 3)
+        patches = jnp.swapaxes(patches, 2, 3).reshape(batch, -1, kernel.size // kernel.shape[-1])
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        dtype = self.policy.backbone_dtype or jnp.promote_types(patches.dtype, matrix.dtype)
+        tokens = jnp.matmul(patches.astype(dtype), matrix.astype(dtype), precision=self.policy.products)
+        return tokens.astype(kernel.dtype) + (0 if bias is None else bias[...])
 
 
 class _Block(nnx.Module):

@@ -23,8 +23,9 @@ _MEMORY = 8
 #: A pixel that no motion explains is lighter or darker by more than this, of 255.
 _UNEXPLAINED = 20
 #: A jump leaves this share of the picture unexplained, which is so many times the mean and the largest share of the
-#: steps around it. Of 10 cuts within one room the least are 6.2 %, 4.6 and 2.3 times; of 1,200 steps of dancers, in three
-#: videos and five made clips, every second and third frame too, none is 2.9 and 1.9 times. Of 23 other cuts it finds 22.
+#: steps around it. Of 10 cuts within one room the least are 6.2 %, 4.6 and 2.3 times; of 1,200 steps of dancers, in
+#: three videos and five made clips, every second and third frame too, none is 2.9 and 1.9 times. Of 23 other cuts it
+#: finds 22.
 _LEAST_SHARE, _OF_MEAN, _OF_LARGEST = 0.03, 3.6, 2.1
 #: A flash ends where less than this share of it is unexplained by what was before.
 _OF_FLASH = 0.5

@@ -11,6 +11,7 @@ network). They share the branches and differ in how these become one map of feat
 """
 
 import dataclasses
+import itertools
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.backbones.batch_norm import BatchNorm
-from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, BasicBlock, Bottleneck, convolution
+from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, BasicBlock, Bottleneck, convolution, rectified
 from hardmo_jax.networks.compute_policy import ComputePolicy
 
 #: Bottlenecks before the branches part.
@@ -99,7 +100,7 @@ class Hrnet(nnx.Module):
         self.downsamp_modules = nnx.List(
             [
                 nnx.List([convolution(fine, coarse, 3, 2, policy, rngs, has_bias=True), BatchNorm(coarse)])
-                for fine, coarse in zip(wide[:-1], wide[1:], strict=True)
+                for fine, coarse in itertools.pairwise(wide)
             ]
         )
         last = convolution(wide[-1], self.options.outputs, 1, 1, policy, rngs, has_bias=True)
@@ -114,8 +115,8 @@ class Hrnet(nnx.Module):
             images: Normalised RGB, sides a multiple of 32; 256 x 192 gives 8 x 6 features.
             is_training: Whether batches are normalised by themselves, see `BatchNorm`.
         """
-        values = nnx.relu(self.bn1(self.conv1(images), is_training=is_training))
-        values = nnx.relu(self.bn2(self.conv2(values), is_training=is_training))
+        values = rectified(self.bn1(self.conv1(images), is_training=is_training))
+        values = rectified(self.bn2(self.conv2(values), is_training=is_training))
         for block in self.layer1:
             values = block(values, is_training=is_training)
         branches = [values]
@@ -171,7 +172,7 @@ class _Exchange(nnx.Module):
                 values = block(values, is_training=is_training)
             seen.append(values)
         return [
-            nnx.relu(
+            rectified(
                 sum(_brought(ways[source], values, source - target, is_training) for source, values in enumerate(seen))
             )
             for target, ways in enumerate(self.fuse_layers)
@@ -212,7 +213,7 @@ def _repeated(values: Float[Array, "batch h w C"], factor: int) -> Float[Array, 
 
 def _step(layers: Any, values: Float[Array, "batch H W C"], is_training: bool) -> Float[Array, "batch h w D"]:
     """Convolution, normalisation, and what is above zero."""
-    return nnx.relu(layers[1](layers[0](values), is_training=is_training))
+    return rectified(layers[1](layers[0](values), is_training=is_training))
 
 
 def _transition(before: list[int], widths: list[int], policy: ComputePolicy, rngs: nnx.Rngs) -> Any:

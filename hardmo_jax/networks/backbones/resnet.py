@@ -12,7 +12,7 @@ from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.backbones.batch_norm import BatchNorm
-from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, Bottleneck, convolution
+from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, Bottleneck, convolution, rectified
 from hardmo_jax.networks.compute_policy import ComputePolicy
 
 
@@ -61,7 +61,7 @@ class Resnet(nnx.Module):
             images: Normalised RGB; 224 x 224 gives 7 x 7 features.
             is_training: Whether batches are normalised by themselves, see `BatchNorm`.
         """
-        values = nnx.relu(self.bn1(self.conv1(images), is_training=is_training))
+        values = rectified(self.bn1(self.conv1(images), is_training=is_training))
         values = lax.reduce_window(
             values,
             jnp.array(-jnp.inf, values.dtype),

@@ -39,7 +39,7 @@ from tools.benchmarks import (
 )
 
 SUITES = (
-    *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video"),
+    *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video", "memory"),
     "networks",
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "collect": collect.plan,
                 "networks": networks.plan,
                 "video": video.plan,
+                "memory": video.plan_memory,
             }[suite]()
             cells = [{"suite": suite, **cell} for cell in cells if options.only in ("", cell.get("measure"))]
             rows = [row for cell in cells for row in _measure(cell, models, options.core)]
@@ -140,6 +141,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "collect": collect.run,
             "networks": networks.run,
             "video": video.run,
+            "memory": video.run,
         }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))

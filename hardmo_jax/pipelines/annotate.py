@@ -50,6 +50,8 @@ _TAKES_AHEAD = 16
 #: Called as work goes on: stage, units done, units in all (None if unknown).
 Progress = Callable[[str, int, int | None], None]
 
+#: In the order of a frame's way through them.
+_STAGES = ("decode", "perceive", "regress", "camera", "fit", "label", "score", "decode again", "draw", "write")
 _OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
 _UNFINISHED = ".annotate-"
 
@@ -154,7 +156,7 @@ def _annotate_into(
     report: Progress,
 ) -> AnnotateSummary:
     """The stations of the job: looking and fitting in threads, drawing here, where the renderer was made."""
-    clock, start = StageClock(), time.perf_counter()
+    clock, start = StageClock(_STAGES), time.perf_counter()
     progress = _Progress(report)
     takes = perceive(
         media,

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -27,8 +27,13 @@ class StageRate:
 class StageClock:
     """Seconds that stages are at work, each in a thread of its own or inside another stage, which then rests."""
 
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
+    def __init__(self, stages: Sequence[str] = ()) -> None:
+        """Begin at nothing.
+
+        Args:
+            stages: Order in which they are told; others come behind.
+        """
+        self._seconds: dict[str, float] = dict.fromkeys(stages, 0.0)
         self._lock = threading.Lock()
         self._own = threading.local()
 
@@ -70,9 +75,9 @@ class StageClock:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds at work by stage, in the order in which stages began to be."""
+        """Seconds at work by stage, of those that were."""
         with self._lock:
-            return {stage: seconds for stage, seconds in self._seconds.items() if stage != WAITING}
+            return {stage: seconds for stage, seconds in self._seconds.items() if seconds and stage != WAITING}
 
     def rates(self, num_frames: int) -> tuple[StageRate, ...]:
         """How fast each stage was at work.

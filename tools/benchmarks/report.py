@@ -20,6 +20,7 @@ def table(result: dict[str, Any]) -> str:
         "collect": _line,
         "networks": _line,
         "video": _line,
+        "memory": _line,
     }[result["suite"]]
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)

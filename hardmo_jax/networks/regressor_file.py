@@ -182,12 +182,17 @@ def _write_arrays(path: pathlib.Path, arrays: Mapping[str, Float[jax.Array, "...
 
 
 def _read_state(path: pathlib.Path, blank: Any) -> Any:
-    """Arrays of a folder in the places of a state, in float32."""
+    """Arrays of a folder in the places of a state, in float32; whole numbers stay such."""
     import orbax.checkpoint as ocp
 
     named = regressors.named_weights(blank)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    restore = {name: ocp.ArrayRestoreArgs(dtype=jnp.float32, sharding=device) for name in named}
+    restore = {
+        name: ocp.ArrayRestoreArgs(
+            dtype=leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.integer) else jnp.float32, sharding=device
+        )
+        for name, leaf in named.items()
+    }
     try:
         with ocp.Checkpointer(_handler()) as checkpointer:
             found = checkpointer.metadata(path.resolve()).item_metadata.tree

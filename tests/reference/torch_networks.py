@@ -278,7 +278,7 @@ def randomise(network, seed):
     """Weights that keep signals alive, statistics that are not those of no batch, and a guess to start from."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in network.state_dict().items():
-        if not value.is_floating_point():
+        if not value.is_floating_point() or value.ndim == 0:
             continue
         noise = torch.empty(value.shape, dtype=torch.float32).normal_(generator=generator)
         if name.endswith("running_var") or (name.endswith("weight") and value.ndim == 1):

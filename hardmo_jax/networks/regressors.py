@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Float
-from hardmo_jax.networks import hmr, hmr2, weight_arrays
+from hardmo_jax.networks import bedlam_cliff, cliff, hardmo_hmr, hmr, hmr2, prohmr, weight_arrays
 from hardmo_jax.networks.compute_policy import ComputePolicy
+from hardmo_jax.networks.crop_context import CropContext
 from hardmo_jax.networks.regressor_output import RegressorOutput
 
 
@@ -28,7 +29,12 @@ class Architecture:
     options: type
     """Class of its options."""
     image_size: int
-    """Sides of the square crop that it is given, pixels."""
+    """Height of the crop that it is given, pixels, and its width where `image_width` says no other."""
+    image_width: int | None = None
+    """Width of a crop that is no square, pixels."""
+    sees_picture: bool = False
+    """Whether it is told where in the picture the crop lies, and answers before the camera of the picture; others
+    answer as if they looked straight at the middle of the crop."""
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -40,8 +46,24 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture(
             name="hmr2", title="HMR 2.0", network=hmr2.Hmr2, options=hmr2.Hmr2Options, image_size=hmr2.IMAGE_SIZE
         ),
+        Architecture(
+            name="cliff", title="CLIFF", network=cliff.Cliff, options=cliff.CliffOptions,
+            image_size=cliff.IMAGE_HEIGHT, image_width=cliff.IMAGE_WIDTH, sees_picture=True,
+        ),
+        Architecture(
+            name="bedlam_cliff", title="CLIFF as BEDLAM trains it", network=bedlam_cliff.BedlamCliff,
+            options=bedlam_cliff.BedlamCliffOptions, image_size=bedlam_cliff.IMAGE_SIZE, sees_picture=True,
+        ),
+        Architecture(
+            name="hardmo_hmr", title="HMR with HRNet-W48 (HardMo)", network=hardmo_hmr.HardmoHmr,
+            options=hardmo_hmr.HardmoHmrOptions, image_size=hardmo_hmr.IMAGE_SIZE,
+        ),
+        Architecture(
+            name="prohmr", title="ProHMR", network=prohmr.Prohmr, options=prohmr.ProhmrOptions,
+            image_size=prohmr.IMAGE_SIZE,
+        ),
     )
-}
+}  # fmt: skip
 """All regressors."""
 
 
@@ -61,17 +83,38 @@ class Regressor:
 
     @property
     def image_size(self) -> int:
-        """Sides of the square crop, pixels."""
+        """Height of the crop, pixels; see `crop_shape`."""
         return ARCHITECTURES[self.name].image_size
 
-    def __call__(self, images: Float[AnyArray, "batch H W 3"]) -> RegressorOutput:
+    @property
+    def crop_shape(self) -> tuple[int, int]:
+        """(height, width) of the crop, pixels."""
+        known = ARCHITECTURES[self.name]
+        return known.image_size, known.image_width or known.image_size
+
+    @property
+    def sees_picture(self) -> bool:
+        """Whether it needs a `CropContext`, and answers before the camera of the picture."""
+        return ARCHITECTURES[self.name].sees_picture
+
+    def __call__(self, images: Float[AnyArray, "batch H W 3"], context: CropContext | None = None) -> RegressorOutput:
         """Bodies in crops; to be called within `jit`, or by `regress`.
 
         Args:
-            images: Square crops of `image_size` pixels, RGB, normalised by mean and spread of ImageNet.
+            images: Crops of `crop_shape`, RGB, normalised by mean and spread of ImageNet.
+            context: Where in their pictures they lie; networks that do not see the picture ignore it.
+
+        Raises:
+            ValueError: If crops are of another size, or a network that sees the picture is told nothing of it.
         """
         network: Any = self.module()
-        return network(images)
+        if not self.sees_picture:
+            return network(images)
+        if context is None:
+            raise ValueError(f"{ARCHITECTURES[self.name].title} must be told where crops lie: give a `CropContext`")
+        if context.focal_length.shape != images.shape[:1]:
+            raise ValueError(f"one place for each of {len(images)} crops is needed, got {context.focal_length.shape}")
+        return network(images, context)
 
     def module(self) -> nnx.Module:
         """The network as an object, whose parts can be called on their own."""
@@ -79,14 +122,20 @@ class Regressor:
 
 
 @jax.jit
-def regress(regressor: Regressor, images: Float[AnyArray, "batch H W 3"]) -> RegressorOutput:
+def regress(
+    regressor: Regressor, images: Float[AnyArray, "batch H W 3"], context: CropContext | None = None
+) -> RegressorOutput:
     """Bodies in crops, compiled once for every network and every number of crops.
 
     Args:
         regressor: A network.
-        images: Square crops of `regressor.image_size` pixels, RGB, normalised by mean and spread of ImageNet.
+        images: Crops of `regressor.crop_shape`, RGB, normalised by mean and spread of ImageNet.
+        context: Where in their pictures they lie; networks of which `sees_picture` is false need none.
+
+    Raises:
+        ValueError: As `Regressor.__call__`.
     """
-    return regressor(images)
+    return regressor(images, context)
 
 
 def untrained(name: str, options: Any, *, seed: int = 0, policy: ComputePolicy | None = None) -> Regressor:
@@ -110,14 +159,17 @@ def with_arrays(
         name: In `ARCHITECTURES`.
         options: Size of the network.
         arrays: By path, see `named_weights`.
-        dtype: Of its weights.
+        dtype: Of its weights; whole numbers stay such.
         policy: How exactly it computes.
 
     Raises:
         KeyError: If an array is missing.
     """
     blank = blank_weights(name, options)
-    leaves = [jnp.array(arrays[path], dtype) for path in named_weights(blank)]
+    leaves = [
+        jnp.array(arrays[path], leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.integer) else dtype)
+        for path, leaf in named_weights(blank).items()
+    ]
     weights = jax.tree.unflatten(jax.tree.structure(blank), leaves)
     return Regressor(weights=weights, name=name, options=options, policy=policy or ComputePolicy())
 

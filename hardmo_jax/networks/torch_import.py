@@ -8,8 +8,7 @@ backbone it is known by the width.
 import dataclasses
 import math
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -18,13 +17,10 @@ import numpy as np
 from flax import nnx
 
 from hardmo_jax import torch_file
-from hardmo_jax.array_types import Float
-from hardmo_jax.networks import regressors, torch_names
-from hardmo_jax.networks.backbones.residual_blocks import EXPANSION
-from hardmo_jax.networks.backbones.resnet import ResnetOptions
+from hardmo_jax.array_types import Float, Int
+from hardmo_jax.networks import regressors, torch_names, torch_sizes
 from hardmo_jax.networks.backbones.vit import HEADS_BY_WIDTH, VitOptions
 from hardmo_jax.networks.compute_policy import ComputePolicy
-from hardmo_jax.networks.heads.iterative import IterativeOptions
 from hardmo_jax.networks.heads.transformer_decoder import TransformerDecoderOptions
 from hardmo_jax.networks.hmr import HmrOptions
 from hardmo_jax.networks.hmr2 import Hmr2Options
@@ -41,7 +37,9 @@ _ADVICE = (
 #: Where training programs keep weights.
 _PLACES = ("state_dict", "model", "network", "model_state_dict")
 _MAX_WEIGHTS, _MAX_TOLD = 50_000, 8
-_MAX_WIDTH, _MAX_DEPTH = 1 << 16, 256
+_MAX_WIDTH = 1 << 16
+#: Networks that there are for SMPL-X as well.
+_POSE_HRNETS = ("bedlam_cliff", "hardmo_hmr")
 #: Last part of a name in PyTorch -> names of variables here, the first that there is.
 _VARIABLES = {
     "weight": ("kernel", "scale"),
@@ -105,10 +103,19 @@ def import_checkpoint(path: str | os.PathLike[str], network: str, *, vit_heads: 
             array = np.ascontiguousarray(_fitted(_numbers(file, tensors[names[name]], budget, name), wanted))
             return jax.device_put(array, device)
 
+        def places(path: str, name: str) -> jax.Array:
+            numbers = _whole_numbers(file, tensors[names[name]], budget, name)
+            return jax.device_put(numbers.reshape(plan.shapes[path]), device)
+
+        weights = {
+            path: places(path, name) if path in plan.whole else read(name, plan.shapes[path])
+            for path, name in plan.weights.items()
+        }
+        _check_halves(weights, source)
         return ImportedWeights(
             network=network,
             options=options,
-            weights={path: read(name, plan.shapes[path]) for path, name in plan.weights.items()},
+            weights=weights,
             discriminator={path: read(name, plan.judge_shapes[path]) for path, name in plan.judge.items()} or None,
             left_out=plan.left_out,
             settings=settings,
@@ -128,7 +135,12 @@ class _Plan:
 
     def __init__(self, network: str, options: Any, shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
         known = torch_names.NAMES[network]
-        self.shapes = _leaf_shapes(regressors.blank_weights(network, options))
+        blank = regressors.blank_weights(network, options)
+        self.shapes = _leaf_shapes(blank)
+        #: Of whole numbers.
+        self.whole = {
+            path for path, leaf in regressors.named_weights(blank).items() if jnp.issubdtype(leaf.dtype, jnp.integer)
+        }
         self.left_out: dict[str, str] = {}
         self.weights: dict[str, str] = {}
         self.judge: dict[str, str] = {}
@@ -217,6 +229,29 @@ def _numbers(file: TorchFile, tensor: Any, budget: int, name: str) -> np.ndarray
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
+def _whole_numbers(file: TorchFile, tensor: Any, budget: int, name: str) -> np.ndarray:
+    array = file.array(tensor, max_values=budget)
+    if array.dtype.kind not in "iu":
+        raise CheckpointError(f"{file.path.name}: {name} holds {array.dtype}, where whole numbers belong")
+    if array.size and (array.min() < 0 or array.max() >= _MAX_WIDTH):
+        raise CheckpointError(f"{file.path.name}: {name} holds numbers that are no places of a vector")
+    return array.astype(np.int32)
+
+
+def _check_halves(weights: Mapping[str, Float[jax.Array, "..."] | Int[jax.Array, "..."]], source: str) -> None:
+    """Refuse couplings of a flow whose halves are not all numbers of a vector, each once."""
+    for path, kept in weights.items():
+        if not path.endswith(".identity_features"):
+            continue
+        moved = weights[path.replace(".identity_features", ".transform_features")]
+        both = np.sort(np.concatenate([np.asarray(kept), np.asarray(moved)]))
+        if not np.array_equal(both, np.arange(len(both))):
+            raise CheckpointError(
+                f"{source}: identity_features and transform_features of {path.rpartition('.')[0]} are not all numbers "
+                f"below {len(both)}, each once"
+            )
+
+
 def _is_bfloat16(tensor: Any) -> bool:
     """Whether a tensor is kept in two bytes that NumPy has no name for."""
     waiting = [tensor]
@@ -265,13 +300,15 @@ def _shape(tensor: Any, what: str) -> tuple[int, ...]:
 def _check_network(shapes: Mapping[str, tuple[int, ...]], network: str, source: str) -> None:
     """Refuse a checkpoint of another network by its name, before weights are missed one by one."""
     found = torch_names.network_of(shapes)
+    if found in _POSE_HRNETS:  # of one layout
+        found = torch_sizes.pose_hrnet_network(shapes)
     if found is not None and found != network:
         title = regressors.ARCHITECTURES[found].title
         raise CheckpointError(f"{source}: it holds {title}; convert it with --model={found}")
     wanted = regressors.ARCHITECTURES[network].title
     for name in ("decpose.weight", "head.decpose.weight", "smpl_head.decpose.weight"):
         rows = shapes.get(name, (144,))[:1]
-        if rows not in ((144,), ()):
+        if rows not in ((144,), ()) and not (network in _POSE_HRNETS and rows == (132,)):
             joints, rest = divmod(rows[0], 6)
             kind = "an SMPL-X head (22 joints" if rows == (132,) else f"a head of {joints} joints and {rest} numbers ("
             betas = shapes.get(name.replace("decpose", "decshape"), (0,))[0]
@@ -301,7 +338,7 @@ def _options(
 ) -> Any:
     """Size of a network by the shapes of its weights."""
     try:
-        found = {"hmr": _hmr_options, "hmr2": _hmr2_options}[network](shapes, settings, vit_heads)
+        found = _hmr2_options(shapes, settings, vit_heads) if network == "hmr2" else _SIZES[network](shapes)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{source}: no size of {regressors.ARCHITECTURES[network].title} fits its weights ({error})"
@@ -314,33 +351,23 @@ def _options(
 def _numbers_of(options: Any) -> Iterator[int]:
     for value in dataclasses.asdict(options).values():
         for one in value.values() if isinstance(value, dict) else ():
-            yield from one if isinstance(one, tuple) else (one,)
+            yield from one if isinstance(one, tuple) else (one,) if isinstance(one, int) else ()
 
 
-def _count(shapes: Mapping[str, Any], pattern: str) -> int:
-    """How many parts of a list there are."""
-    found = {int(match[1]) for name in shapes if (match := re.match(pattern, name)) and len(match[1]) < 4}
-    if found != set(range(len(found))) or len(found) > _MAX_DEPTH:
-        raise ValueError(f"{pattern} has gaps")
-    return len(found)
+def _hmr_options(shapes: Mapping[str, tuple[int, ...]]) -> HmrOptions:
+    backbone = torch_sizes.resnet_sizes(shapes)
+    head = torch_sizes.iterative_sizes(shapes, backbone.features)
+    return HmrOptions(backbone=backbone, head=dataclasses.replace(head, box_numbers=0))
 
 
-def _hmr_options(shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any], _: int | None) -> HmrOptions:
-    del settings
-    stages = _count({f"{int(name[5]) - 1}": 0 for name in shapes if re.match(r"layer\d\.", name)}, r"(\d+)")
-    blocks = tuple(_count(shapes, rf"layer{stage + 1}\.(\d+)\.") for stage in range(stages))
-    backbone = ResnetOptions(blocks=blocks, width=shapes["conv1.weight"][0])
-    joints, betas = shapes["decpose.weight"][0] // 6, shapes["decshape.weight"][0]
-    if backbone.width * EXPANSION != shapes["layer1.0.conv3.weight"][0]:
-        raise ValueError("blocks of two convolutions")
-    head = IterativeOptions(
-        features=backbone.features,
-        box_numbers=0,
-        hidden=shapes["fc1.weight"][0],
-        joints=joints,
-        betas=betas,
-    )
-    return HmrOptions(backbone=backbone, head=head)
+#: Of networks whose shapes say everything.
+_SIZES: Mapping[str, Callable[[Mapping[str, tuple[int, ...]]], Any]] = {
+    "hmr": _hmr_options,
+    "cliff": torch_sizes.cliff_sizes,
+    "bedlam_cliff": torch_sizes.bedlam_cliff_sizes,
+    "hardmo_hmr": torch_sizes.hardmo_hmr_sizes,
+    "prohmr": torch_sizes.prohmr_sizes,
+}
 
 
 def _hmr2_options(
@@ -352,7 +379,7 @@ def _hmr2_options(
         raise ValueError(f"a vision transformer of width {width} is none of ViTPose; say its heads with --vit_heads")
     backbone = VitOptions(
         width=width,
-        depth=_count(shapes, r"backbone\.blocks\.(\d+)\."),
+        depth=torch_sizes.count_parts(shapes, r"backbone\.blocks\.(\d+)\."),
         heads=heads,
         hidden=shapes["backbone.blocks.0.mlp.fc1.weight"][0],
     )
@@ -367,7 +394,7 @@ def _hmr2_options(
     head = TransformerDecoderOptions(
         features=shapes[f"{layer}.1.fn.to_kv.weight"][1],
         width=shapes["smpl_head.transformer.pos_embedding"][2],
-        depth=_count(shapes, r"smpl_head\.transformer\.transformer\.layers\.(\d+)\."),
+        depth=torch_sizes.count_parts(shapes, r"smpl_head\.transformer\.transformer\.layers\.(\d+)\."),
         heads=decoder_heads,
         head_width=head_width,
         hidden=shapes[f"{layer}.2.fn.net.0.weight"][0],

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 #: Words that training programs put before every name.
 _WRAPPERS = ("module.", "model.")
+_PART = r"flow\.flow\._transform\._transforms\.(\d+)"
+_COUPLING = rf"{_PART}\.transform_net"
 _LAYER = r"smpl_head\.transformer\.transformer\.layers\.(\d+)"
 
 
@@ -26,6 +28,17 @@ class TorchNames:
 
 _BODY = (r"smpl\..*", "arrays of the SMPL model, which has a licence of its own: load the body from its own file")
 _COUNTS = (r".*\.num_batches_tracked", "counts of batches")
+_HEAD = r"(fc1\.|fc2\.|decpose\.|decshape\.|deccam\.|(init_pose|init_shape|init_cam)$)"
+_POSE_HRNET = TorchNames(
+    signs=("backbone.stage4.0.branches.0.0.conv1.weight", "head.fc1.weight", "head.decpose.weight"),
+    renamed=((r"backbone\.", "backbone."), (rf"head\.{_HEAD}", r"head.\1")),
+    left_out=(
+        _BODY,
+        _COUNTS,
+        (r"head\.downsample_module\..*", "layers of the head that the published network holds and never uses"),
+        (r"backbone\.final_layer\..*", "maps of joints, which the published backbone holds and never uses"),
+    ),
+)
 NAMES: Mapping[str, TorchNames] = {
     "hmr2": TorchNames(
         signs=("backbone.patch_embed.proj.weight", "smpl_head.transformer.to_token_embedding.weight"),
@@ -54,21 +67,48 @@ NAMES: Mapping[str, TorchNames] = {
         signs=("layer1.0.conv1.weight", "fc1.weight", "decpose.weight"),
         renamed=(
             (r"(conv1\.|bn1\.|layer\d+\.)", r"backbone.\1"),
-            (r"(fc1\.|fc2\.|decpose\.|decshape\.|deccam\.|(init_pose|init_shape|init_cam)$)", r"head.\1"),
+            (_HEAD, r"head.\1"),
         ),
         left_out=(
             _BODY,
             _COUNTS,
         ),
     ),
+    "cliff": TorchNames(
+        signs=("encoder.conv1.weight", "fc1.weight", "decpose.weight"),
+        renamed=((r"encoder\.", "backbone."), (_HEAD, r"head.\1")),
+        left_out=(_BODY, _COUNTS),
+    ),
+    "prohmr": TorchNames(
+        signs=("flow.flow._transform._transforms.0.log_scale", "flow.fc_head.layers.0.weight"),
+        renamed=(
+            (rf"{_COUPLING}\.blocks\.(\d+)\.batch_norm_layers\.", r"flow.transforms.\1.net.blocks.\2.norms."),
+            (rf"{_COUPLING}\.blocks\.(\d+)\.linear_layers\.", r"flow.transforms.\1.net.blocks.\2.layers."),
+            (rf"{_COUPLING}\.(initial_layer|final_layer)\.", r"flow.transforms.\1.net.\2."),
+            (rf"{_PART}\.(log_scale|shift|bias|unconstrained_upper_diag)$", r"flow.transforms.\1.\2"),
+            (rf"{_PART}\.(\w+_entries|\w+_features)$", r"flow.transforms.\1.\2"),
+            (r"flow\.fc_head\.layers\.0\.", "head.first."),
+            (r"flow\.fc_head\.layers\.2\.", "head.second."),
+            (r"flow\.fc_head\.(init_betas|init_cam)$", r"head.\1"),
+            (r"backbone\.", "backbone."),
+        ),
+        left_out=(
+            _BODY,
+            (r"discriminator\..*", "the discriminator, of training alone"),
+            (r"initialized|flow\..*\.initialized", "a mark that the flow was shown a first batch"),
+            (r"flow\..*\.dummy_buffer", "an empty place"),
+            _COUNTS,
+        ),
+    ),
+    "bedlam_cliff": _POSE_HRNET,
+    "hardmo_hmr": _POSE_HRNET,
 }
-"""Layouts by the name of the network."""
+"""Layouts by the name of the network. Two of them have the same names, see `torch_import`."""
 
 #: Names by which checkpoints of networks that are not read here are known, most telling first.
 _OTHERS: tuple[tuple[str, str], ...] = (
-    ("flow.flow._transform._transforms.0.log_scale", "ProHMR"),
-    ("encoder.conv1.weight", "CLIFF"),
-    ("backbone.stage4.0.branches.0.0.conv1.weight", "CLIFF as BEDLAM trains it"),
+    ("flow.flow._transform._transforms.0.log_scale", "a flow with a head that is not ProHMR's"),
+    ("backbone.stage4.0.branches.0.0.conv1.weight", "HRNet with a head that is none of those known"),
     ("head.fc1.weight", "a network with a backbone and a head of its own"),
     ("keypoint_head.final_layer.weight", "ViTPose with its pose head"),
     ("fc.weight", "a classifier of images"),

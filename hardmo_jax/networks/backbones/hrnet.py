@@ -11,7 +11,9 @@ network). They share the branches and differ in how these become one map of feat
 """
 
 import dataclasses
+import functools
 import itertools
+import operator
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -171,12 +173,11 @@ class _Exchange(nnx.Module):
             for block in blocks:
                 values = block(values, is_training=is_training)
             seen.append(values)
-        return [
-            rectified(
-                sum(_brought(ways[source], values, source - target, is_training) for source, values in enumerate(seen))
-            )
-            for target, ways in enumerate(self.fuse_layers)
-        ]
+        told = []
+        for target, ways in enumerate(self.fuse_layers):
+            parts = [_brought(ways[source], values, source - target, is_training) for source, values in enumerate(seen)]
+            told.append(rectified(functools.reduce(operator.add, parts)))
+        return told
 
 
 def _way(widths: list[int], source: int, target: int, policy: ComputePolicy, rngs: nnx.Rngs) -> Any:

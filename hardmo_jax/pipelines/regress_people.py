@@ -25,7 +25,7 @@ from hardmo_jax.recovery.regressor_start import RegressorStart, start_from_regre
 class InitialiseOptions:
     """A regressor from whose answers fits start."""
 
-    network: Literal["none", "hmr", "hmr2"] = "none"
+    network: Literal["none", "hmr", "hmr2", "prohmr"] = "none"
     """`none`: fits start from the lifter's guess of the keypoints."""
     checkpoint: str | None = None
     """Folder that `tools.convert_checkpoint` made."""

@@ -1,0 +1,75 @@
+"""ProHMR in the job: its mode is what fits start from, in photos of real people too."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from hardmo_jax.labels import store
+from hardmo_jax.networks import regressor_file, regressors
+from hardmo_jax.perception import crop_rules, regressor_crops
+from hardmo_jax.perception.source_options import PerceptionOptions
+from hardmo_jax.pipelines import annotate
+from hardmo_jax.pipelines.convert_checkpoint import convert_checkpoint
+from hardmo_jax.pipelines.regress_people import InitialiseOptions, PeopleRegressor
+from hardmo_jax.pipelines.sightings import Picture, Sighting
+
+torch = pytest.importorskip("torch", reason="writes the checkpoint; the `bench` extra")
+from tests.reference import torch_prohmr  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prohmr")
+    network = torch_prohmr.randomised(1, blocks=(1, 1), width=4, hidden=16, layers=2, flow_blocks=1)
+    torch.save({"state_dict": network.state_dict()}, folder / "checkpoint.pt")
+    convert_checkpoint("prohmr", folder / "checkpoint.pt", folder / "converted")
+    return folder / "converted"
+
+
+def test_people_get_the_mode(converted):
+    image = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    boxes = np.array([[20.0, 30, 120, 280], [150, 20, 260, 290]], np.float32)
+    picture = Picture(
+        position=0, source_path=pathlib.Path("a.png"), source_sha256="0" * 64, frame_index=0, time_seconds=None,
+        width=400, height=300,
+    )  # fmt: skip
+    people = [
+        Sighting(
+            picture=picture, track_id=0, keypoints_2d=np.zeros((67, 2), np.float32),
+            confidence=np.ones(67, np.float32), keypoints_3d=None, confidence_3d=None, bbox=box, score=None, source="x",
+        )
+        for box in boxes
+    ]  # fmt: skip
+    regressor = PeopleRegressor(InitialiseOptions(network="prohmr", checkpoint=str(converted)))
+    regressor.look(image, people)
+    answers = regressor.answers()
+    network, _ = regressor_file.load_converted(converted, "prohmr")
+    crops = regressor_crops.cut_people(image, boxes, crop_rules.PROHMR)
+    module = network.module()
+    mode = module.from_noise(module.features(crops.image), np.zeros((2, 144), np.float32))
+    for place, answer in enumerate(answers):
+        np.testing.assert_allclose(answer.body_pose, mode.body_pose[place], atol=1e-4)
+        np.testing.assert_allclose(answer.weak_camera, mode.weak_camera[place], atol=1e-4)
+    assert regressors.ARCHITECTURES["prohmr"].image_size == crops.image.shape[1]
+
+
+def test_real_photos_are_labelled_by_a_network_of_random_weights(
+    converted, reference_data, perception_models, tmp_path
+):
+    (tmp_path / "in").mkdir()
+    photo = next((reference_data / "media" / "images").rglob("man-in-red*.png"))
+    shutil.copy(photo, tmp_path / "in")
+    options = annotate.AnnotateOptions(
+        initialise=InitialiseOptions(network="prohmr", checkpoint=str(converted)),
+        perception=PerceptionOptions(tiles=(), extra_looks=0),
+        output=annotate.OutputOptions(overlay=False, part_scores=False),
+    )
+    annotate.annotate(tmp_path / "in", tmp_path / "out", options=options, model_folder=perception_models)
+    rows = store.read_labels(tmp_path / "out" / "labels.parquet").rows
+    assert rows
+    assert all(row.is_usable for row in rows)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())["results"]
+    assert record["network"]["model"] == "prohmr"

@@ -91,7 +91,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         second_look=not is_smoke,  # ask the lifter again with outliers and gaps filled in
     )
     config.initialise = config_dict.create(  # a regressor from whose answers fits start instead
-        network="none",  # hmr, hmr2, prohmr
+        network="none",  # hmr, hmr2, cliff, bedlam_cliff, hardmo_hmr, prohmr
         checkpoint=config_dict.placeholder(str),  # folder that tools.convert_checkpoint made
         batch_size=16,  # people at once
         numbers="float32",  # bfloat16: faster on many accelerators

@@ -66,8 +66,13 @@ HMR = CropRule(name="hmr", size=(224, 224), growth=1.2, aspect=None, sampling="p
 PROHMR = CropRule(name="prohmr", size=(224, 224), growth=1.2, aspect=None, sampling="warp")
 #: CLIFF as published by Huawei: the size of its boxes is their height.
 CLIFF = CropRule(name="cliff", size=(256, 192), growth=1.1, aspect=(3, 4), sampling="linear")
+#: CLIFF as BEDLAM trains it: SPIN's corners of whole pixels, without its stretched contrast. The published loader
+#: shrinks by scikit-image's Gaussian and bilinear filter, for which Pillow's triangle stands here; both average.
+BEDLAM_CLIFF = CropRule(name="bedlam_cliff", size=(224, 224), growth=1.2, aspect=None, sampling="pillow")
+#: HMR with HRNet, trained by SPIN's loader.
+HARDMO_HMR = dataclasses.replace(HMR, name="hardmo_hmr")
 
-_RULES = {rule.name: rule for rule in (HMR2, HMR, PROHMR, CLIFF)}
+_RULES = {rule.name: rule for rule in (HMR2, HMR, PROHMR, CLIFF, BEDLAM_CLIFF, HARDMO_HMR)}
 
 #: Boxes with a side below this hold nothing to see, pixels.
 LEAST_SIDE = 2.0
@@ -76,7 +81,7 @@ MOST_TIMES_LARGER = 16.0
 
 
 def crop_rule(name: str) -> CropRule:
-    """Rule of a family of networks by its name: hmr2, hmr, prohmr, cliff.
+    """Rule of a family of networks by its name: hmr2, hmr, prohmr, cliff, bedlam_cliff, hardmo_hmr.
 
     Raises:
         KeyError: If there is none; the message names the closest.

@@ -1,6 +1,7 @@
 """What a regressor says of people while their pictures are at hand, for fits that start there."""
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,21 +12,26 @@ from jaxtyping import UInt8
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.geometry.crop_cameras import CropBox
+from hardmo_jax.networks import crop_context
 from hardmo_jax.networks.compute_policy import ComputePolicy
+from hardmo_jax.networks.crop_context import CropContext
 from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.networks.regressors import ARCHITECTURES, regress
 from hardmo_jax.perception import crop_rules
-from hardmo_jax.perception.regressor_crops import cut_people
+from hardmo_jax.perception.regressor_crops import RegressorCrops, cut_people
 from hardmo_jax.pipelines.sightings import RegressedPerson, Sighting
 from hardmo_jax.recovery.regressor_start import RegressorStart, start_from_regressor
+
+#: Networks that were trained with the true focal length of every picture; CLIFF's was always the diagonal.
+_KNOWN_CAMERA = ("bedlam_cliff",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InitialiseOptions:
     """A regressor from whose answers fits start."""
 
-    network: Literal["none", "hmr", "hmr2", "prohmr"] = "none"
+    network: Literal["none", "hmr", "hmr2", "cliff", "bedlam_cliff", "hardmo_hmr", "prohmr"] = "none"
     """`none`: fits start from the lifter's guess of the keypoints."""
     checkpoint: str | None = None
     """Folder that `tools.convert_checkpoint` made."""
@@ -66,7 +72,7 @@ class PeopleRegressor:
         )
         self._rule = crop_rules.crop_rule(options.network)
         self._batch_size = options.batch_size
-        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._waiting: list[tuple[np.ndarray, CropContext]] = []
         self._is_cut: list[bool] = []
         self._answers: list[RegressedPerson] = []
 
@@ -86,8 +92,11 @@ class PeopleRegressor:
         self._is_cut += can.tolist()
         if can.any():
             crops = cut_people(image, bbox[can], self._rule)
-            boxes = (np.asarray(crops.box.center), np.asarray(crops.box.size))
-            self._waiting += list(zip(crops.image, *boxes, strict=True))
+            cut = [person for person, is_cut in zip(people, can, strict=True) if is_cut]
+            context = self._context(crops, cut)
+            for place, crop in enumerate(crops.image):
+                own = operator.itemgetter(slice(place, place + 1))
+                self._waiting.append((crop, jax.tree.map(own, context)))
         while len(self._waiting) >= self._batch_size:
             self._ask(self._batch_size)
 
@@ -103,19 +112,32 @@ class PeopleRegressor:
     def _ask(self, count: int) -> None:
         some, self._waiting = self._waiting[:count], self._waiting[count:]
         size = _padded_size(count, self._batch_size)
-        images = np.stack([some[min(place, count - 1)][0] for place in range(size)])
-        output = jax.tree.map(np.asarray, regress(self._regressor, images))
-        for place, (_, center, side) in enumerate(some):
+        filled = [some[min(place, count - 1)] for place in range(size)]
+        images = np.stack([crop for crop, _ in filled])
+        context = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[told for _, told in filled])
+        output = jax.tree.map(
+            np.asarray, regress(self._regressor, images, context if self._regressor.sees_picture else None)
+        )
+        for place, (_, told) in enumerate(some):
             self._answers.append(
                 RegressedPerson(
                     global_orient=output.global_orient[place],
                     body_pose=output.body_pose[place],
                     betas=output.betas[place],
                     weak_camera=output.weak_camera[place],
-                    box_center=np.asarray(center),
-                    box_size=float(side),
+                    box_center=np.asarray(told.box.center)[0],
+                    box_size=float(np.asarray(told.box.size)[0]),
+                    sees_picture=self._regressor.sees_picture,
                 )
             )
+
+    def _context(self, crops: RegressorCrops, people: Sequence[Sighting]) -> CropContext:
+        """Where crops lie, before the camera that the network was trained with."""
+        context = crop_context.diagonal_context(crops.box, crops.image_size)
+        if self.record.model in _KNOWN_CAMERA:
+            focal = np.array([np.asarray(person.picture.camera.focal_length).mean() for person in people], np.float32)
+            context = dataclasses.replace(context, focal_length=focal)
+        return jax.tree.map(np.asarray, context)
 
 
 def _padded_size(count: int, largest: int) -> int:
@@ -137,7 +159,7 @@ def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: C
     known = [sighting.regressed for sighting in sightings if sighting.regressed is not None]
     if not known or camera is None:
         return None
-    nothing = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), dataclasses.asdict(known[0]))
+    nothing = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan, np.float32), dataclasses.asdict(known[0]))
     rows = [nothing if sighting.regressed is None else dataclasses.asdict(sighting.regressed) for sighting in sightings]
     told = {name: np.stack([np.asarray(row[name], np.float32) for row in rows]) for name in nothing}
     # Where the network was not asked the box is the person's own, for somebody usual in the middle of it.
@@ -145,7 +167,14 @@ def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: C
     is_told = np.isfinite(told["box_size"])
     center = np.where(is_told[:, None], told.pop("box_center"), 0.5 * (own[:, :2] + own[:, 2:]))
     size = np.where(is_told, told.pop("box_size"), np.maximum((own[:, 2:] - own[:, :2]).max(-1), 1.0))
-    return start_from_regressor(body, RegressorOutput(**told), CropBox(center=center, size=size), camera)
+    del told["sees_picture"]
+    return start_from_regressor(
+        body,
+        RegressorOutput(**told),
+        CropBox(center=center, size=size),
+        camera,
+        sees_picture=known[0].sees_picture,
+    )
 
 
 def network_record(record: RegressorRecord) -> dict[str, object]:

@@ -64,7 +64,9 @@ class RegressedPerson:
     box_center: np.ndarray
     """Of the crop, pixels of the picture."""
     box_size: float
-    """Its side, pixels."""
+    """Its side, pixels; its height where it is no square."""
+    sees_picture: bool = False
+    """Whether the orientation is before the camera of the picture, as CLIFF's, and not before that of the crop."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -116,9 +116,9 @@ def test_a_folder_that_is_none_and_another_network_are_told(converted, tmp_path)
         PeopleRegressor(InitialiseOptions(network="hmr", checkpoint=str(converted)))
 
 
-def labelled(source, output, models, checkpoint, **changes):
+def labelled(source, output, models, checkpoint, *, network="hmr2", **changes):
     options = annotate.AnnotateOptions(
-        initialise=InitialiseOptions(network="hmr2", checkpoint=str(checkpoint)),
+        initialise=InitialiseOptions(network=network, checkpoint=str(checkpoint)),
         perception=PerceptionOptions(tiles=(), extra_looks=0),
         output=annotate.OutputOptions(overlay=False, part_scores=False),
         **changes,
@@ -208,3 +208,81 @@ def as_network(row, center, size):
         box_center=np.asarray(center),
         box_size=size,
     )
+
+
+@pytest.fixture(scope="module")
+def random_networks(tmp_path_factory):
+    """Folders of narrow networks of random weights, by name; `bedlam_smplx` answers with SMPL-X."""
+    torch = pytest.importorskip("torch", reason="writes the checkpoints; the `bench` extra")
+    from tests.reference import torch_hrnets, torch_networks
+
+    def pose():
+        return torch_hrnets.PoseHrnet(width=2, stem=4, modules=(1, 1, 1), blocks=1)
+
+    made = {
+        "cliff": torch_hrnets.Cliff(torch_hrnets.ResnetEncoder(width=4), hidden=16),
+        "bedlam_cliff": torch_hrnets.BedlamCliff(pose(), hidden=16, joints=22, betas=11),
+        "hardmo_hmr": torch_hrnets.HardmoHmr(pose(), hidden=16),
+    }
+    folder = tmp_path_factory.mktemp("random")
+    for name, network in made.items():
+        torch.save({"model": torch_networks.randomise(network, 1).state_dict()}, folder / f"{name}.pt")
+        convert_checkpoint(name, folder / f"{name}.pt", folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["cliff", "bedlam_cliff", "hardmo_hmr"])
+def test_networks_are_told_where_in_the_picture_people_are(random_networks, name):
+    regressor = PeopleRegressor(InitialiseOptions(network=name, checkpoint=str(random_networks / name), batch_size=4))
+    # The same pixels about both people, so that only the place in the picture differs.
+    image = np.zeros((300, 400, 3), np.uint8)
+    regressor.look(image, [person(np.array([50.0, 50, 150, 250])), person(np.array([250.0, 50, 350, 250]))])
+    left, right = regressor.answers()
+    joints = 21 if name == "bedlam_cliff" else 23
+    assert left.body_pose.shape == (joints, 3, 3)
+    sees = name != "hardmo_hmr"
+    assert (left.sees_picture, right.sees_picture) == (sees, sees)
+    assert (np.abs(left.body_pose - right.body_pose).max() > 1e-4) == sees
+    people = [dataclasses.replace(person(GOOD[0]), regressed=answer) for answer in (left, right)] + [person(GOOD[1])]
+    view = cameras.camera_from_image_size(400, 300)
+    camera = cameras.Camera(
+        focal_length=np.tile(view.focal_length, (3, 1)), principal_point=np.tile(view.principal_point, (3, 1))
+    )
+    start = start_of_sightings(hm.open_body(), people, camera)
+    assert np.isfinite(np.asarray(start.guess.params.transl)).all()
+    assert not start.is_usable[2]
+    if sees:
+        np.testing.assert_array_equal(start.guess.axes, np.broadcast_to(np.eye(3), (3, 3, 3)))
+
+
+def test_true_focal_lengths_are_told_to_bedlam_s_network_alone(random_networks, monkeypatch):
+    seen = {}
+
+    def remember(regressor, images, context):
+        seen[regressor.name] = np.asarray(context.focal_length)
+        return real(regressor, images, context)
+
+    real = regress_people.regress
+    monkeypatch.setattr(regress_people, "regress", remember)
+    one = person(GOOD[0])
+    one = dataclasses.replace(one, picture=dataclasses.replace(one.picture, field_of_view_degrees=30.0))
+    for name in ("cliff", "bedlam_cliff"):
+        regressor = PeopleRegressor(InitialiseOptions(network=name, checkpoint=str(random_networks / name)))
+        regressor.look(IMAGE, [one])
+        regressor.answers()
+    np.testing.assert_allclose(seen["cliff"], 500.0)
+    np.testing.assert_allclose(seen["bedlam_cliff"], float(one.picture.camera.focal_length[0]), rtol=1e-6)
+    assert abs(seen["bedlam_cliff"][0] - 500.0) > 100
+
+
+def test_real_photo_is_labelled_by_cliff_of_random_weights(
+    random_networks, reference_data, perception_models, tmp_path
+):
+    (tmp_path / "in").mkdir()
+    shutil.copy(next((reference_data / "media" / "images").rglob("man-in-red*.png")), tmp_path / "in")
+    _, rows, record = labelled(
+        tmp_path / "in", tmp_path / "out", perception_models, random_networks / "cliff", network="cliff"
+    )
+    assert rows
+    assert all(row.is_usable for row in rows)
+    assert record["network"]["model"] == "cliff"

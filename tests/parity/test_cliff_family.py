@@ -159,15 +159,21 @@ def after_training_step(case):
     """Statistics that both remember of a batch, and the outputs of the batch."""
     before = {key: value.clone() for key, value in case.stand_in.state_dict().items()}
     rotations = case.theirs(torch.float64, is_training=True)["rotations"]
-    after = {key: value.numpy() for key, value in case.stand_in.state_dict().items()}
+    after = {key: value.numpy().copy() for key, value in case.stand_in.state_dict().items()}
     case.stand_in.load_state_dict(before)
     case.stand_in.eval()
     with precision(np.float64) as dtype:
-        module = regressor(case.imported, dtype).module()
+        graph, weights = nnx.split(regressor(case.imported, dtype).module())
         images = jnp.asarray(case.crops, dtype)
         told = (case.context(dtype),) if regressors.ARCHITECTURES[case.name].sees_picture else ()
-        output = module(images, *told, is_training=True)
-        state = regressors.named_weights(nnx.split(module)[1])
+
+        @jax.jit
+        def step(weights):
+            module = nnx.merge(graph, weights)
+            return module(images, *told, is_training=True), nnx.split(module)[1]
+
+        output, after_step = step(weights)
+        state = regressors.named_weights(after_step)
         errors = [relative(output.body_pose, rotations[:, 1:])]
         for name, value in after.items():
             if name.endswith(("running_mean", "running_var")) and "downsample_module" not in name:

@@ -75,9 +75,9 @@ def _print_rates(console: rich.console.Console, summary: pipeline.AnnotateSummar
     shown = [rate for rate in summary.stages if rate.seconds >= _LEAST_SHARE * summary.seconds]
     for rate in shown:
         table.add_row(rate.stage, f"{rate.seconds:.1f} s", f"{rate.frames_per_second:.3g}")
-    if not shown:
+    if all(rate.stage == "warm up" for rate in shown):
         return
-    slowest = min(shown, key=lambda rate: rate.frames_per_second)
+    slowest = min((rate for rate in shown if rate.stage != "warm up"), key=lambda rate: rate.frames_per_second)
     whole = summary.num_pictures / summary.seconds
     table.add_section()
     table.add_row("all", f"{summary.seconds:.1f} s", f"{whole:.3g}")

@@ -6,7 +6,9 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -53,6 +55,7 @@ def run(
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1:
             return fail(f"unexpected argument {argv[1]!r}; flags are written --name=value (--help lists them)")
+        _stop_at_second_interrupt()
         if compiles:
             _quiet()
             if is_short:
@@ -75,6 +78,23 @@ def run(
             path = pathlib.Path(__file__).resolve().parent.parent / path
         sys.argv.insert(1, f"--config={path}")
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _stop_at_second_interrupt() -> None:
+    """The first Ctrl-C ends the job in order, which may wait for a program that is being compiled; the second at once.
+
+    What is unfinished lies in a folder of its own, which a later run sweeps.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        del number, frame
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        print("stopping when the present step is done; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ import rich.console
 from absl import flags
 from ml_collections import config_flags
 
-from hardmo_jax.perception import media_files, model_files
+from hardmo_jax.perception import model_files
 from hardmo_jax.pipelines import annotate as pipeline
 from hardmo_jax.pipelines import annotate_many
 from tools import _cli
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         options = dataclasses.replace(options, frames=dataclasses.replace(options.frames, **given))
     except ValueError as error:
         return _cli.fail(str(error))
-    sources = [path for source in _INPUT.value for path in media_files.videos_of_folder(pathlib.Path(source))]
+    sources = annotate_many.sources_below(_INPUT.value, _OUTPUT_DIR.value)
     models = _MODELS.value or model_files.default_model_folder()
     if len(sources) > 1:
         return _label_each(sources, options, models)

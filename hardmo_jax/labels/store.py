@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,11 +81,72 @@ def write_labels(
     table = schema.labels_to_table(rows)
     if extra is not None:
         table = _with_extra(table, extra)
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     with provenance.replacing(path) as temporary:
-        # The stub of pyarrow knows only a bool here, the documentation a list of columns too.
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=texts)  # pyright: ignore[reportArgumentType]
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=_texts_of(table.schema))
     return pathlib.Path(path)
+
+
+class PackedLabels:
+    """Checked labels, packed small: a long job holds these, and not rows, until it writes its one file."""
+
+    def __init__(self, rows: Sequence[LabelRow]) -> None:
+        """Check and pack.
+
+        Args:
+            rows: Labels of which none occurs twice.
+
+        Raises:
+            LabelError: If a row is not valid or occurs twice.
+        """
+        table = schema.labels_to_table(rows)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+            stream.write_table(table)
+        self._data = sink.getvalue()
+        self.keys = frozenset((row.label_id, row.label_version) for row in rows)
+        """Identity of each label."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def table(self) -> pa.Table:
+        """The labels as a table of `schema.label_schema`."""
+        with pa.ipc.open_stream(self._data) as stream:
+            return stream.read_all()
+
+
+def write_packed(path: str | os.PathLike[str], packed: Sequence[PackedLabels]) -> pathlib.Path:
+    """Write labels to one Parquet file, completely or not at all, a piece at a time.
+
+    Args:
+        path: File to write; an earlier one is replaced only when the new one is complete on disk.
+        packed: Labels, in order.
+
+    Returns:
+        The path.
+
+    Raises:
+        LabelError: If a label is in two of the pieces.
+    """
+    seen: set[tuple[str, int]] = set()
+    for piece in packed:
+        twice = seen & piece.keys
+        if twice:
+            raise LabelError(f"label {min(twice)[0]} occurs twice; each version of a label is written once")
+        seen |= piece.keys
+    form = schema.label_schema()
+    with (
+        provenance.replacing(path) as temporary,
+        pq.ParquetWriter(temporary, form, compression="zstd", use_dictionary=_texts_of(form)) as writer,
+    ):
+        for piece in packed:
+            writer.write_table(piece.table())
+    return pathlib.Path(path)
+
+
+def _texts_of(form: pa.Schema) -> Any:
+    """Columns of text, which repeat themselves. The stub of pyarrow knows only a bool here."""
+    return [field.name for field in form if pa.types.is_string(field.type)]
 
 
 def _with_extra(table: pa.Table, extra: pa.Table) -> pa.Table:

@@ -29,6 +29,8 @@ from hardmo_jax.perception.photos import IMAGE_SUFFIXES, MAX_PIXELS, MediaError
 MediaKind = Literal["image", "folder", "video", "keypoints"]
 
 _MAX_WARNINGS = 100
+#: Frames a second of videos that tell none.
+_USUAL_RATE = 25.0
 _UNSUPPORTED = {
     ".heic": "HEIC photo; export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)",
     ".heif": "HEIF photo; export it as JPEG first",
@@ -239,7 +241,7 @@ class Media:
         if header is None:
             raise MediaError(f"{self.path}: was not opened as a video")
         source = self.files[0]
-        period = 1.0 / header.fps if header.fps else 0.0
+        period = 1.0 / (header.fps or _USUAL_RATE)
         reader = video_stream.VideoReader(self.path, self._max_pixels)
         first_time: float | None = None
         last_time = -math.inf

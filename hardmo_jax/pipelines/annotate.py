@@ -5,8 +5,10 @@ while one shot of a video is looked at the one before it is fitted, and that bef
 (once to look at people, once to draw on them) instead of held, so memory does not grow with the length of a video.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import os
 import pathlib
 import sys
@@ -15,11 +17,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import hardmo_jax
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.fit_motion import check_track_options
 from hardmo_jax.labels import provenance, store
+from hardmo_jax.networks.regressor_file import read_record
 from hardmo_jax.perception import load_source, model_files, video
 from hardmo_jax.perception.keypoints_from_files import FilePeople, layout_choice
 from hardmo_jax.perception.people import PeopleSource
@@ -31,7 +35,7 @@ from hardmo_jax.pipelines.annotate_options import AnnotateOptions, BodyOptions, 
 from hardmo_jax.pipelines.annotate_summary import AnnotateSummary, summarise
 from hardmo_jax.pipelines.annotate_takes import LabelledTake, is_over_time, label_take
 from hardmo_jax.pipelines.box_quality import LeftOut
-from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs
+from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.pipelines.perceiving import perceive, unsure_warning
 from hardmo_jax.pipelines.regress_people import PeopleRegressor, network_record
 from hardmo_jax.pipelines.sightings import Picture, relative_source
@@ -126,6 +130,7 @@ def annotate(
     # Work goes into a folder beside the goal and is moved there when it is complete: a run that fails or is
     # stopped leaves the earlier one as it was.
     output.parent.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(output.parent, _UNFINISHED)
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
         summary = _annotate_into(
             pathlib.Path(scratch),
@@ -158,6 +163,7 @@ def _annotate_into(
     """The stations of the job: looking and fitting in threads, drawing here, where the renderer was made."""
     clock, start = StageClock(_STAGES), time.perf_counter()
     progress = _Progress(report)
+    has_somebody: concurrent.futures.Future[bool] = concurrent.futures.Future()
     takes = perceive(
         media,
         people_source,
@@ -166,6 +172,7 @@ def _annotate_into(
         quality=options.quality,
         limit_frames=options.limit_frames,
         regressor=regressor,
+        has_somebody=has_somebody,
         clock=clock,
         report=progress,
     )
@@ -173,10 +180,19 @@ def _annotate_into(
     with contextlib.ExitStack() as stack:
         looked_at = stack.enter_context(contextlib.closing(read_ahead(takes, _TAKES_AHEAD)))
 
+        def warm() -> None:
+            # Where nobody is nothing need be loaded.
+            if has_somebody.result():
+                warm_up(media, body, options, clock, progress)
+
         def labels() -> Iterator[LabelledTake]:
-            warm_up(media, body, options, clock, progress)
-            for take in looked_at:
-                yield label_take(take, media=media, body=body, options=options, clock=clock, report=progress.of_take())
+            with concurrent.futures.ThreadPoolExecutor(1, "warm-up") as warmer:
+                warming = warmer.submit(warm)
+                for take in looked_at:
+                    warming.result()
+                    yield label_take(
+                        take, media=media, body=body, options=options, clock=clock, report=progress.of_take()
+                    )
 
         ready = stack.enter_context(contextlib.closing(read_ahead(labels(), _TAKES_AHEAD)))
         stack.callback(progress.stop)
@@ -198,8 +214,8 @@ def _annotate_into(
             raise video.MediaError(f"{media.path}: none of its pictures can be read; {'; '.join(told[:3])}")
     progress.end()
     with clock.at("write"):
-        rows = [row for take in finished for row in take.rows]
-        store.write_labels(output / "labels.parquet", rows)
+        store.write_packed(output / "labels.parquet", [piece for take in finished for piece in take.labels])
+    notes = [note for take in finished for note in take.notes]
     pictures = [picture for take in finished for picture in take.pictures]
     warnings = [*media.warnings, *people_source.warnings, *_warnings(media, finished, options)]
     if renderer is not None:
@@ -214,7 +230,7 @@ def _annotate_into(
     num_unread = max(announced - len(pictures), 0) if media.kind == "folder" else 0
     summary = summarise(
         pictures,
-        rows,
+        notes,
         stages=clock.rates(len(pictures)),
         seconds=time.perf_counter() - start,
         warnings=warnings,
@@ -226,7 +242,7 @@ def _annotate_into(
     record.seconds.update(clock.seconds)
     if regressor is not None:
         record.add("network", network_record(regressor.record))
-    _fill_record(record, media, body, pictures, finished, model_folder, summary)
+    _fill_record(record, media, body, options, pictures, finished, model_folder, summary)
     record.write(output / "run.json")
     return summary
 
@@ -262,7 +278,8 @@ class _Progress:
     def end(self) -> None:
         """All is done that there was."""
         for stage, done in self._done.items():
-            self._report(stage, done, done)
+            if done:
+                self._report(stage, done, done)
 
     def stop(self) -> None:
         """The next report ends the stage that makes it."""
@@ -282,7 +299,7 @@ def _warnings(media: video.Media, finished: Sequence[LabelledTake], options: Ann
     num_from_lifter = sum(take.num_from_lifter for take in finished)
     if num_from_lifter:
         found[
-            f"{num_from_lifter} of {sum(len(take.rows) for take in finished)} people start from the lifter's guess: "
+            f"{num_from_lifter} of {sum(len(take.notes) for take in finished)} people start from the lifter's guess: "
             f"{options.initialise.network} said nothing of them, or the fit from its answer explained no keypoints"
         ] = None
     counts = Counter(warning for take in finished for warning in set(take.warnings))
@@ -306,6 +323,7 @@ def _fill_record(
     record: provenance.RunRecord,
     media: video.Media,
     body: BodyModel,
+    options: AnnotateOptions,
     pictures: Sequence[Picture],
     finished: Sequence[LabelledTake],
     model_folder: pathlib.Path,
@@ -313,10 +331,10 @@ def _fill_record(
 ) -> None:
     """What `run.json` says of the whole job."""
     record.add("body_model", {"name": body.name, "sha256": body.checksum})
-    record.add("learnt", {path.name: provenance.file_sha256(path) for path in learnt_files()})
     for name, file in model_files.MODEL_FILES.items():
         if name not in model_files.missing_models(model_folder):
             record.add_file(file.name, model_folder / file.name, sha256=file.sha256)
+    record.add("depends_on", depends_on(options, body))
     if media.kind == "video":
         record.add(
             "shots",
@@ -337,6 +355,22 @@ def _fill_record(
               "unusable": summary.num_unusable}  # fmt: skip
     record.add("summary", {**counts, "status": summary.status_counts})
     record.add("quality", {"reasons": summary.reason_counts, "left_out": dataclasses.asdict(summary.left_out)})
+
+
+def depends_on(options: AnnotateOptions, body: BodyModel) -> dict[str, Any]:
+    """Checksums of all that labels depend on beside the pictures and the files of `load_source.own_files`."""
+    found: dict[str, Any] = {
+        "body": body.checksum,
+        "learnt": {path.name: provenance.file_sha256(path) for path in learnt_files()},
+    }
+    if options.initialise.checkpoint is not None:
+        found["network"] = read_record(options.initialise.checkpoint).source_sha256
+    keypoints = options.perception.keypoints_file
+    if keypoints is not None and pathlib.Path(keypoints).is_dir():
+        files = sorted(path for path in pathlib.Path(keypoints).rglob("*.json") if path.is_file())
+        digests = [f"{path.relative_to(keypoints).as_posix()} {provenance.file_sha256(path)}" for path in files]
+        found["keypoints"] = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return found
 
 
 def learnt_files() -> list[pathlib.Path]:

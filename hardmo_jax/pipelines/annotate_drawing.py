@@ -87,6 +87,8 @@ class OverlayDrawer:
         self._faces = np.asarray(body.faces)
         self._pose_body = jax.jit(lambda model, params: model(params).vertices)
         self._done = 0
+        self._first_time: float | None = None
+        self._last_time = -overlay.LEAST_STEP_SECONDS
         self._stems: collections.Counter[str] = collections.Counter(path.stem for path in media.paths)
         self._open = contextlib.ExitStack()
         self._writer: overlay.VideoOverlayWriter | None = None
@@ -123,7 +125,7 @@ class OverlayDrawer:
                 image = self._image(picture)
                 drawn = self._drawn(image, picture, sightings, result, of_picture.get(picture.position, []))
                 if self._writer is not None:
-                    self._writer.add(drawn, time_seconds=picture.time_seconds)
+                    self._writer.add(drawn, time_seconds=self._shown_at(picture))
                 else:
                     path = self._output / "overlay" / f"{_stem(picture, self._stems)}.png"
                     path.parent.mkdir(exist_ok=True)
@@ -134,7 +136,22 @@ class OverlayDrawer:
     def _image(self, picture: Picture) -> UInt8[np.ndarray, "H W 3"]:
         if self._frames is None:
             return next(iter(video.open_media(picture.source_path).frames())).image
-        return next(frame for frame in self._frames if frame.position == picture.position).image
+        frame = next((frame for frame in self._frames if frame.position == picture.position), None)
+        if frame is None:
+            raise video.MediaError(
+                f"{self._media.path}: frame {picture.frame_index} could be decoded to look at it, and not to draw on "
+                "it; did the file change? run again, or with --config.output.overlay=False"
+            )
+        return frame.image
+
+    def _shown_at(self, picture: Picture) -> float | None:
+        """Seconds from the first frame that is drawn; what the file says later than the one before, however little."""
+        if picture.time_seconds is None:
+            return None
+        if self._first_time is None:
+            self._first_time = picture.time_seconds
+        self._last_time = max(picture.time_seconds - self._first_time, self._last_time + overlay.LEAST_STEP_SECONDS)
+        return self._last_time
 
     def _drawn(
         self, image: np.ndarray, picture: Picture, sightings: list[Sighting], result: FitResult | None, ids: list[int]

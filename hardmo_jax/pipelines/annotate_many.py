@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 import re
@@ -10,8 +11,16 @@ from typing import Any
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import load_source, media_files, video
-from hardmo_jax.pipelines.annotate import AnnotateOptions, AnnotateSummary, Progress, annotate
+from hardmo_jax.pipelines.annotate import (
+    AnnotateOptions,
+    AnnotateSummary,
+    Progress,
+    annotate,
+    depends_on,
+    load_body_option,
+)
 
+_LOG = logging.getLogger(__name__)
 _MOST_BYTES = 64 << 20
 #: What stays of a name in that of a folder.
 _PLAIN = re.compile(r"[^\w.-]+")
@@ -61,7 +70,7 @@ def annotate_many(
     Yields:
         What became of each, in order.
     """
-    whole = [path for source in sources for path in media_files.videos_of_folder(pathlib.Path(source))]
+    whole = sources_below(sources, output_folder)
     for place, (source, name) in enumerate(zip(whole, folder_names(whole), strict=True)):
         output = pathlib.Path(output_folder) / name
         begun(place, len(whole), source)
@@ -72,10 +81,35 @@ def annotate_many(
             summary = annotate(
                 source, output, options=options, model_folder=model_folder, command=command, progress=progress
             )
-        except (ValueError, OSError) as error:
-            yield Outcome(source=source, output=output, error=" ".join(str(error).split()))
+        except Exception as error:
+            # One that fails stops nobody; what is no mistake of the user's is told whole.
+            is_ours = type(error).__module__.startswith("hardmo_jax.") or isinstance(error, OSError)
+            if not is_ours:
+                _LOG.exception("%s: an error that is no mistake of the input", source)
+            text = " ".join(str(error).split()) or type(error).__name__
+            yield Outcome(source=source, output=output, error=text if is_ours else f"{source}: {text}")
             continue
         yield Outcome(source=source, output=output, summary=summary)
+
+
+def sources_below(
+    sources: Sequence[str | os.PathLike[str]], output_folder: str | os.PathLike[str]
+) -> list[pathlib.Path]:
+    """Inputs with folders of videos as all of them, without the overlays of earlier runs.
+
+    Args:
+        sources: As of `annotate_many`.
+        output_folder: What lies below it is no input, unless it is named itself.
+    """
+    output = pathlib.Path(output_folder).resolve()
+    found = []
+    for source in map(pathlib.Path, sources):
+        videos = media_files.videos_of_folder(source)
+        if videos == [source]:
+            found.append(source)
+        else:
+            found += [path for path in videos if not path.resolve().is_relative_to(output)]
+    return found
 
 
 def folder_names(sources: Sequence[pathlib.Path]) -> list[str]:
@@ -99,7 +133,7 @@ def is_labelled(
     options: AnnotateOptions,
     model_folder: str | os.PathLike[str],
 ) -> bool:
-    """Whether a complete run of the same options on the same files lies in a folder.
+    """Whether a complete run of the same options, by the same code, on the same files lies in a folder.
 
     Args:
         source: What was labelled.
@@ -120,6 +154,10 @@ def is_labelled(
     if any(then.get(name, {}).get("sha256") != file["sha256"] for name, file in told["files"].items()):
         return False
     results = record.get("results")
+    if not isinstance(results, dict) or record.get("packages", {}).get("hardmo_jax") != told["packages"]["hardmo_jax"]:
+        return False
+    if results.get("depends_on") != json.loads(json.dumps(depends_on(options, load_body_option(options.body)))):
+        return False
     known = results.get("sources") if isinstance(results, dict) else None
     media = video.open_media(source)
     return media.kind == "video" and isinstance(known, dict) and set(known.values()) == set(media.sha256)

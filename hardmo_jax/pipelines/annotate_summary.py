@@ -55,9 +55,41 @@ class AnnotateSummary:
     """What to do if nobody was found; None if somebody was."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LabelNote:
+    """What the summary takes from a label, so that labels need not be held."""
+
+    source_path: str
+    frame_index: int
+    is_of_video: bool
+    track_id: int
+    status: str
+    is_usable: bool
+    is_seen: bool
+    """Whether somebody was seen there."""
+    errors: tuple[float | None, ...]
+    """Of `layouts.PARTS`, box sides."""
+    quality_reasons: tuple[str, ...]
+
+
+def note_of(row: schema.LabelRow) -> LabelNote:
+    """What the summary takes from a label."""
+    return LabelNote(
+        source_path=row.source_path,
+        frame_index=row.frame_index,
+        is_of_video=bool(row.fps),
+        track_id=row.track_id,
+        status=row.status,
+        is_usable=row.is_usable,
+        is_seen=row.keypoint_source != FILLED_SOURCE and row.status != FitStatus.FILLED.name,
+        errors=tuple(row.error_by_part.get(part) for part in layouts.PARTS),
+        quality_reasons=tuple(row.quality_reasons or ()),
+    )
+
+
 def summarise(
     pictures: Sequence[Picture],
-    rows: Sequence[schema.LabelRow],
+    notes: Sequence[LabelNote],
     *,
     stages: tuple[StageRate, ...] = (),
     seconds: float = 0.0,
@@ -71,7 +103,7 @@ def summarise(
 
     Args:
         pictures: All that was looked at, with cameras.
-        rows: All labels.
+        notes: Of all labels.
         stages: Rates of the stages.
         seconds: That the run took.
         warnings: What may be wrong.
@@ -80,45 +112,47 @@ def summarise(
         left_out: Who was seen too badly.
         num_unusable: Pictures that could not be used.
     """
-    usable = [row for row in rows if row.is_usable]
     medians: dict[str, float | None] = {}
-    for part in layouts.PARTS:
-        errors = [error for row in usable if (error := row.error_by_part.get(part)) is not None]
+    for place, part in enumerate(layouts.PARTS):
+        errors = [error for note in notes if note.is_usable and (error := note.errors[place]) is not None]
         medians[part] = float(np.median(errors)) if errors else None
     counts: dict[str, int] = {}
-    is_filled = [row.status == FitStatus.FILLED.name for row in rows]
-    is_seen = [row.keypoint_source != FILLED_SOURCE and not own for row, own in zip(rows, is_filled, strict=True)]
-    for row, own in zip(rows, is_seen, strict=True):
-        counts[row.status] = counts.get(row.status, 0) + own
+    for note in notes:
+        counts[note.status] = counts.get(note.status, 0) + note.is_seen
+    num_seen, num_filled = (
+        sum(note.is_seen for note in notes),
+        sum(note.status == FitStatus.FILLED.name for note in notes),
+    )
     return AnnotateSummary(
         num_pictures=len(pictures),
-        num_people=sum(is_seen),
-        num_filled=sum(is_filled),
-        num_unfilled=len(rows) - sum(is_seen) - sum(is_filled),
-        num_tracks=len({(row.source_path, row.track_id) for row in rows}),
+        num_people=num_seen,
+        num_filled=num_filled,
+        num_unfilled=len(notes) - num_seen - num_filled,
+        num_tracks=len({(note.source_path, note.track_id) for note in notes}),
         status_counts={status: count for status, count in counts.items() if count},
-        worst=_worst(rows),
+        worst=_worst(notes),
         median_error_by_part=medians,
         cameras=camera_uses(list(pictures)),
-        reason_counts=reason_counts(rows),
+        reason_counts=reason_counts(notes),
         left_out=left_out or LeftOut(),
         num_unusable=num_unusable,
         stages=stages,
         seconds=seconds,
         warnings=tuple(warnings),
         camera_motion=tuple(camera_motion),
-        advice=None if rows else advice,
+        advice=None if notes else advice,
     )
 
 
-def _worst(rows: Sequence[schema.LabelRow], count: int = 3) -> tuple[str, ...]:
+def _worst(notes: Sequence[LabelNote], count: int = 3) -> tuple[str, ...]:
     """The people to look at first, each as a phrase."""
-    failed = [row for row in rows if not row.is_usable and row.keypoint_source != FILLED_SOURCE]
-    poor = [row for row in rows if row.is_usable and (row.error_by_part["body"] or 0) > _POOR_ERROR]
-    poor.sort(key=lambda row: -(row.error_by_part["body"] or 0))
+    body = layouts.PARTS.index("body")
+    failed = [note for note in notes if not note.is_usable and note.is_seen]
+    poor = [note for note in notes if note.is_usable and (note.errors[body] or 0) > _POOR_ERROR]
+    poor.sort(key=lambda note: -(note.errors[body] or 0))
     phrases = []
-    for row in [*failed, *poor][:count]:
-        place = f"{row.source_path} frame {row.frame_index}" if row.fps else row.source_path
-        outcome = row.status if not row.is_usable else f"body {100 * (row.error_by_part['body'] or 0):.1f} %"
-        phrases.append(f"{place}, person {row.track_id}: {outcome}")
+    for note in [*failed, *poor][:count]:
+        place = f"{note.source_path} frame {note.frame_index}" if note.is_of_video else note.source_path
+        outcome = note.status if not note.is_usable else f"body {100 * (note.errors[body] or 0):.1f} %"
+        phrases.append(f"{place}, person {note.track_id}: {outcome}")
     return tuple(phrases)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,11 @@ import numpy as np
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.result import FitResult
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.labels.store import PackedLabels
 from hardmo_jax.perception import video
 from hardmo_jax.pipelines.annotate_cameras import with_cameras
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions
+from hardmo_jax.pipelines.annotate_summary import LabelNote, note_of
 from hardmo_jax.pipelines.annotate_tracks import CameraUsed, camera_record, fit_tracks, frame_rate, ground_record
 from hardmo_jax.pipelines.box_quality import LeftOut, without_badly_seen
 from hardmo_jax.pipelines.label_rows import origin_columns
@@ -34,6 +36,8 @@ from hardmo_jax.recovery.ground import Ground
 from hardmo_jax.recovery.lift_and_fit import Hypotheses, lift_and_fit
 
 Progress = Callable[[str, int, int | None], None]
+#: Labels that are held as rows at a time.
+_ROWS_AT_ONCE = 1024
 #: The mean rate that a container tells is taken where the usual step from frame to frame is as near to its own: steps
 #: are rounded to milliseconds in some, and a video of variable rate has a mean that no two frames have.
 _SAME_RATE = 0.05
@@ -49,8 +53,10 @@ class LabelledTake:
     """Who was fitted, by frame, then by track; with those that were filled in."""
     result: FitResult | None
     """In the same order; None if nobody was."""
-    rows: list[LabelRow]
+    labels: list[PackedLabels]
     """In the same order."""
+    notes: list[LabelNote]
+    """Of the labels, in the same order."""
     unsure: list[Sighting]
     """Who was seen for a moment only, and is not labelled."""
     left_out: LeftOut
@@ -124,21 +130,26 @@ def label_take(
         record["camera_motion"] = camera_record(fitted.camera)
     if fitted.ground is not None:
         record["ground"] = ground_record(fitted.ground)
-    rows: list[LabelRow] = []
-    with clock.at("label"):
-        if fitted.result is not None:
-            rows = to_labels(
-                fitted.sightings, fitted.result, fitted.hypotheses, body, media, options.output,
-                origin=origin_columns(options), ground=fitted.ground, frames_per_second=rate,
-            )  # fmt: skip
-    if rows and options.output.part_scores:
-        with clock.at("score"):
-            rows = score_labels(rows, body, progress=report)
+    labels: list[PackedLabels] = []
+    notes: list[LabelNote] = []
+    positions = [sighting.picture.position for sighting in fitted.sightings]
+    for before, own, after in pieces_of_frames(positions, _ROWS_AT_ONCE):
+        with clock.at("label"):
+            rows = _rows(fitted, own, body, media, options, rate)
+        if options.output.part_scores:
+            with clock.at("label"):
+                around = tuple(_rows(fitted, frame, body, media, options, rate) for frame in (before, after))
+            with clock.at("score"):
+                rows = score_labels(rows, body, around=(around[0], around[1]), progress=_from(report, len(notes)))
+        with clock.at("label"):
+            labels.append(PackedLabels(rows))
+            notes += map(note_of, rows)
     return LabelledTake(
         pictures=pictures,
         sightings=fitted.sightings,
         result=fitted.result,
-        rows=rows,
+        labels=labels,
+        notes=notes,
         unsure=unsure,
         left_out=left_out,
         num_from_lifter=fitted.num_from_lifter,
@@ -146,6 +157,48 @@ def label_take(
         warnings=tuple(warnings),
         record=record,
     )
+
+
+def pieces_of_frames(positions: Sequence[int], most_rows: int) -> list[tuple[slice, slice, slice]]:
+    """Rows of pieces of whole frames, each with those of the frame before and after it.
+
+    Args:
+        positions: Frame of each row, in order.
+        most_rows: Of a piece, unless one frame has more.
+
+    Returns:
+        Rows before, own rows and rows after.
+    """
+    ends = [at for at in range(1, len(positions)) if positions[at] != positions[at - 1]] + [len(positions)]
+    starts = [0, *ends[:-1]]
+    pieces, first = [], 0
+    for frame, end in enumerate(ends):
+        is_last = frame + 1 == len(ends)
+        if not is_last and ends[frame + 1] - starts[first] <= most_rows:
+            continue
+        before = slice(starts[first - 1] if first else 0, starts[first])
+        after = slice(end, end if is_last else ends[frame + 1])
+        pieces.append((before, slice(starts[first], end), after))
+        first = frame + 1
+    return pieces if len(positions) else []
+
+
+def _from(report: Progress, first: int) -> Progress:
+    """Reports of a piece as those of the take."""
+    return lambda stage, done, total: report(stage, first + done, total)
+
+
+def _rows(
+    fitted: _Fitted, rows: slice, body: BodyModel, media: video.Media, options: AnnotateOptions, rate: float | None
+) -> list[LabelRow]:
+    """Labels of some of the people."""
+    if fitted.result is None or not fitted.sightings[rows]:
+        return []
+    result, hypotheses = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], (fitted.result, fitted.hypotheses))
+    return to_labels(
+        fitted.sightings[rows], result, hypotheses, body, media, options.output,
+        origin=origin_columns(options), ground=fitted.ground, frames_per_second=rate,
+    )  # fmt: skip
 
 
 def is_over_time(media: video.Media, options: AnnotateOptions) -> bool:

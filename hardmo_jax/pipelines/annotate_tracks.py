@@ -199,7 +199,10 @@ def fit_tracks(
             report("fit", done, total)
     everybody = [sighting for piece, _ in found for sighting in piece]
     result = _joined([result for _, result in found])
+    found.clear()
     order = sorted(range(len(everybody)), key=lambda at: (everybody[at].picture.position, everybody[at].track_id))
+    if order != list(range(len(order))):
+        result = jax.tree.map(lambda leaf: leaf[np.array(order)], result)
     ground = None
     if is_locked:
         ground, doubts = _ground(body, standing)
@@ -211,7 +214,7 @@ def fit_tracks(
             )
     return FittedTracks(
         sightings=[everybody[at] for at in order],
-        result=jax.tree.map(lambda leaf: leaf[np.array(order)], result),
+        result=result,
         warnings=tuple(warnings),
         ground=ground,
         camera=camera,
@@ -403,6 +406,8 @@ def _with_boxes(filled: list[Sighting], result: FitResult) -> list[Sighting]:
 
 def _joined(results: list[FitResult]) -> FitResult:
     """Results of all pieces, whose histories may be of different lengths."""
+    if len(results) == 1:
+        return results[0]
     longest = max(result.loss_history.shape[-1] for result in results)
 
     def padded(result: FitResult) -> FitResult:

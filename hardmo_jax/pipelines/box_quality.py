@@ -3,10 +3,20 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
-from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception.quality import REASONS
 from hardmo_jax.pipelines.sightings import Sighting
+
+
+@runtime_checkable
+class WithReasons(Protocol):
+    """A label, or what is noted of one."""
+
+    @property
+    def quality_reasons(self) -> Sequence[str] | None:
+        """Why there is doubt that the person is seen well enough."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,9 +55,9 @@ def without_badly_seen(sightings: Sequence[Sighting], drop: Sequence[str]) -> tu
     return kept, LeftOut(num_people=len(reasons), by_reason=_counts(reasons))
 
 
-def reason_counts(rows: Iterable[LabelRow]) -> dict[str, int]:
+def reason_counts(labels: Iterable[WithReasons]) -> dict[str, int]:
     """How many labels carry which reason; without reasons that none carries."""
-    return _counts(row.quality_reasons or () for row in rows)
+    return _counts(label.quality_reasons or () for label in labels)
 
 
 def _counts(reasons: Iterable[Sequence[str]]) -> dict[str, int]:

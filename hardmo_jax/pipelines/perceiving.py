@@ -1,6 +1,7 @@
 """Pictures of photos and videos looked at: who is in them, and how the camera of a video moves."""
 
 import collections
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
@@ -42,6 +43,7 @@ def perceive(
     quality: QualityOptions | None = None,
     limit_frames: int | None = None,
     regressor: PeopleRegressor | None = None,
+    has_somebody: concurrent.futures.Future[bool] | None = None,
     clock: StageClock | None = None,
     report: Progress = lambda stage, done, total: None,
 ) -> Iterator[Take]:
@@ -54,6 +56,7 @@ def perceive(
         quality: When there is a reason to doubt how well somebody is seen.
         limit_frames: Pictures at most.
         regressor: Asked about everybody, if there is one.
+        has_somebody: Told true when the first person is seen, and false at the end if nobody was.
         clock: Told how long reading (`decode`), looking (`perceive`) and asking (`regress`) take.
         report: Told the stage, what is done, and of how much.
 
@@ -105,10 +108,14 @@ def perceive(
                 with clock.at("regress"):
                     regressor.look(image, found)
             sightings += found
+            if found and has_somebody is not None and not has_somebody.done():
+                has_somebody.set_result(True)
             pictures.append(picture)
             done += 1
             report("perceive", done, total)
     finally:
+        if has_somebody is not None and not has_somebody.done():
+            has_somebody.set_result(False)
         frames.close()
     if pictures:
         yield take()

@@ -54,6 +54,11 @@ class InitialiseOptions:
             )
 
 
+#: Networks were trained on boxes of keypoints grown by so much, or are run on those of detectors, which hold the crown
+#: of the head. Boxes here are about trusted keypoints, which lack it.
+_LEAST_GROWTH = 1.2
+
+
 class PeopleRegressor:
     """Cuts people out, gathers them over pictures, and asks the network about as many as it takes at once."""
 
@@ -70,7 +75,8 @@ class PeopleRegressor:
         self._regressor, self.record = load_converted(
             options.checkpoint, options.network, policy=ComputePolicy(numbers=numbers)
         )
-        self._rule = crop_rules.crop_rule(options.network)
+        rule = crop_rules.crop_rule(options.network)
+        self._rule = dataclasses.replace(rule, growth=max(rule.growth, _LEAST_GROWTH))
         self._batch_size = options.batch_size
         self._waiting: list[tuple[np.ndarray, CropContext]] = []
         self._is_cut: list[bool] = []
@@ -102,8 +108,8 @@ class PeopleRegressor:
 
     def answers(self) -> list[RegressedPerson | None]:
         """Of all people since the last call, in the order in which they came."""
-        if self._waiting:
-            self._ask(len(self._waiting))
+        while self._waiting:
+            self._ask(_batch_of(len(self._waiting)))
         told = iter(self._answers)
         answers = [next(told) if is_cut else None for is_cut in self._is_cut]
         self._answers, self._is_cut = [], []
@@ -111,10 +117,8 @@ class PeopleRegressor:
 
     def _ask(self, count: int) -> None:
         some, self._waiting = self._waiting[:count], self._waiting[count:]
-        size = _padded_size(count, self._batch_size)
-        filled = [some[min(place, count - 1)] for place in range(size)]
-        images = np.stack([crop for crop, _ in filled])
-        context = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[told for _, told in filled])
+        images = np.stack([crop for crop, _ in some])
+        context = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[told for _, told in some])
         output = jax.tree.map(
             np.asarray, regress(self._regressor, images, context if self._regressor.sees_picture else None)
         )
@@ -140,12 +144,12 @@ class PeopleRegressor:
         return jax.tree.map(np.asarray, context)
 
 
-def _padded_size(count: int, largest: int) -> int:
-    """People of a batch that is filled up: few sizes are ever compiled."""
+def _batch_of(count: int) -> int:
+    """People asked about at once, of whom so many are left: few sizes are ever compiled, and nobody is asked twice."""
     size = 1
-    while size < count:
+    while 4 * size <= count:
         size *= 4
-    return min(size, largest)
+    return size
 
 
 def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: Camera | None) -> RegressorStart | None:

@@ -39,6 +39,7 @@ def score_labels(
     *,
     scorer: PartScorer | None = None,
     solve: LimbEndOptions | None = None,
+    around: tuple[Sequence[LabelRow], Sequence[LabelRow]] = ((), ()),
     progress: Progress | None = None,
 ) -> list[LabelRow]:
     """Labels with the scores of their feet and hands, where they have none yet.
@@ -48,6 +49,8 @@ def score_labels(
         body: Of the labels.
         scorer: None takes that of the package.
         solve: Of the parts anew; None takes that which the scorer was trained with.
+        around: Labels of the frame before and after these, where they are some of a video's: people are compared with
+            themselves there.
         progress: Told the stage, what is done, and of how much.
 
     Returns:
@@ -65,7 +68,8 @@ def score_labels(
         for at, place in enumerate(places):
             if rows[place].reason_by_part[part] is None:
                 scored[place] = with_part(scored[place], part, _columns(scores, at))
-    return with_inconsistency(scored)
+    before, after = around
+    return with_inconsistency([*before, *scored, *after])[len(before) : len(before) + len(scored)]
 
 
 def scores_of_labels(

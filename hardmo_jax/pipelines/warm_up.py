@@ -7,6 +7,7 @@ seconds of video, and without this it would begin when the last frame has been l
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -31,6 +32,10 @@ _WIDTH, _HEIGHT, _FRAMES_PER_SECOND = 640, 480, 30.0
 _DISTANCE = 4.0
 
 
+#: For whom this was done in this process, in which programs stay loaded.
+_LOADED: set[Hashable] = set()
+
+
 def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock: StageClock, report: Progress) -> None:
     """Label somebody at rest, and forget it.
 
@@ -43,8 +48,9 @@ def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock
         clock: Told how long it takes.
         report: Called now and then; it may raise to end this.
     """
+    key = (body.checksum, body.num_betas, options.fit, options.motion, options.start, options.output.part_scores)
     count = min(n for n in (_FRAMES, media.frame_count, options.limit_frames) if n is not None)
-    if media.kind != "video" or count < SHORTEST:
+    if media.kind != "video" or count < SHORTEST or key in _LOADED:
         return
     with clock.at("warm up"), contextlib.suppress(ObservationError):
         # What is wrong with the options is told when somebody is to be labelled by them.
@@ -56,6 +62,7 @@ def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock
             clock=StageClock(),
             report=lambda stage, done, total: report("warm up", 0, None),
         )
+    _LOADED.add(key)
 
 
 def _at_rest(body: BodyModel, count: int, path: pathlib.Path) -> Take:
@@ -88,7 +95,7 @@ def _at_rest(body: BodyModel, count: int, path: pathlib.Path) -> Take:
             confidence_3d=None,
             bbox=np.concatenate([kept.min(0), kept.max(0)]).astype(np.float32),
             score=None,
-            source="",
+            source="warm up",
         )
         for picture in pictures
     ]

@@ -203,7 +203,8 @@ def _fit_from_regressor(
     """Fits from a regressor's answers, and from the lifter's guess where these lead nowhere; and where that is."""
     fits = jax.tree.map(np.asarray, fit(body, observations, options=options, initial=with_lifted(regressed, lifted)))
     has_failed = np.isin(fits.status, (FitStatus.DIVERGED, FitStatus.NONFINITE)) & regressed.is_usable
-    rows = np.flatnonzero(has_failed)
+    from_lifter = has_failed | ~regressed.is_usable
+    rows = np.flatnonzero(from_lifter)
     if len(rows):
         straight = np.arange(len(layouts.get_layout(observations.layout)))
         some = starting.read_as(observations, rows, np.broadcast_to(straight, (len(rows), len(straight))))
@@ -219,7 +220,7 @@ def _fit_from_regressor(
             return whole
 
         fits = jax.tree.map(replaced, fits, again)
-    return fits, has_failed | ~regressed.is_usable
+    return fits, from_lifter
 
 
 def _second_look(

@@ -44,6 +44,8 @@ _BONES = (
 )  # fmt: skip
 _CROSS_BONES = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _TICKS_PER_SECOND = 90_000
+#: Frames of a video are at least so far apart.
+LEAST_STEP_SECONDS = 2 / _TICKS_PER_SECOND
 _INK = np.array([18, 22, 30], np.float32)
 
 
@@ -408,14 +410,16 @@ class VideoOverlayWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         try:
-            if kind is None and self.num_frames == 0:
-                raise ValueError(f"{self.path}: no frame was added, so there is no video to write")
-            if kind is None:
-                self._finish_frame()
-                self._mux(self._stream.encode(None))
-            self._encoder.shutdown()
-            if self._container is not None:
-                self._container.close()
+            try:
+                if kind is None and self.num_frames == 0:
+                    raise ValueError(f"{self.path}: no frame was added, so there is no video to write")
+                if kind is None:
+                    self._finish_frame()
+                    self._mux(self._stream.encode(None))
+            finally:
+                self._encoder.shutdown()
+                if self._container is not None:
+                    self._container.close()
         except BaseException as failure:
             self._replacing.__exit__(type(failure), failure, failure.__traceback__)
             raise

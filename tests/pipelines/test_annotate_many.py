@@ -1,5 +1,6 @@
 """Several inputs: each has a folder, one that fails stops nobody, and what is done stays done."""
 
+import json
 import pathlib
 
 import av
@@ -83,3 +84,40 @@ def test_names_of_folders_are_plain_and_differ():
     assert len(names[4]) == 80
     assert len({name.casefold() for name in names}) == len(names)
     assert not any(set(name) & set("/\\") or name.startswith(".") for name in names)
+
+
+def test_labels_of_other_keypoints_or_another_program_are_not_those(inputs, tmp_path):
+    outcomes(inputs[:1], tmp_path)
+    assert outcomes(inputs[:1], tmp_path)[0][0].was_done
+    points = np.concatenate([standing(170)[:25], np.full((25, 1), 0.9)], axis=1)
+    write(tmp_path / "json" / f"clip_{0:012d}_keypoints.json", openpose(points.ravel().tolist()))
+    assert not outcomes(inputs[:1], tmp_path)[0][0].was_done
+    path = tmp_path / "out" / "clip" / "run.json"
+    record = json.loads(path.read_text())
+    record["packages"]["hardmo_jax"] = "0.0.1"
+    path.write_text(json.dumps(record))
+    assert not outcomes(inputs[:1], tmp_path)[0][0].was_done
+
+
+def test_overlays_of_an_earlier_run_are_no_input(tmp_path):
+    (tmp_path / "clips" / "labels" / "a").mkdir(parents=True)
+    clip(tmp_path / "clips" / "a.mp4")
+    clip(tmp_path / "clips" / "labels" / "a" / "overlay.mp4")
+    found = annotate_many.sources_below([tmp_path / "clips"], tmp_path / "clips" / "labels")
+    assert [path.name for path in found] == ["a.mp4"]
+    named = tmp_path / "clips" / "labels" / "a" / "overlay.mp4"
+    assert annotate_many.sources_below([named], tmp_path / "clips" / "labels") == [named]
+
+
+def test_an_error_of_ours_stops_nobody_either(inputs, tmp_path, monkeypatch):
+    real = annotate_many.annotate
+
+    def broken(source, *args, **kwargs):
+        if source == inputs[0]:
+            raise AssertionError
+        return real(source, *args, **kwargs)
+
+    monkeypatch.setattr(annotate_many, "annotate", broken)
+    found, _ = outcomes([inputs[0], inputs[2]], tmp_path)
+    assert "AssertionError" in found[0].error
+    assert found[1].error is None

@@ -10,7 +10,9 @@ import hardmo_jax as hm
 from hardmo_jax.body import landmarks
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import store
+from hardmo_jax.perception.frame_choice import FrameChoice
 from hardmo_jax.perception.source_options import PerceptionOptions
+from hardmo_jax.pipelines import annotate_takes, warm_up
 from hardmo_jax.pipelines.annotate import AnnotateOptions, annotate
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.skeleton import layouts
@@ -48,16 +50,17 @@ def points():
     return np.asarray(cameras.project_points(camera, model(track.params())))
 
 
-def labelled(folder, name, images, poses, **output):
+def labelled(folder, name, images, poses, *, confidence=0.9, frames=None, **output):
     """Labels of a video, from files of its keypoints."""
     folder.mkdir(parents=True)
     write_video(folder / f"{name}.mp4", images)
     for at, pose in enumerate(poses):
-        values = np.concatenate([pose, np.full((25, 1), 0.9)], 1)
+        values = np.concatenate([pose, np.full((25, 1), confidence)], 1)
         write(folder / "json" / f"{name}_{at:012d}_keypoints.json", openpose(values.ravel().tolist()))
     options = AnnotateOptions(
         perception=PerceptionOptions(detector="files", keypoints_file=str(folder / "json")),
-        output=OutputOptions(part_scores=False, **output),
+        output=OutputOptions(**{"part_scores": False, **output}),
+        frames=frames or FrameChoice(),
     )
     reports = []
     summary = annotate(
@@ -131,3 +134,66 @@ def test_an_error_while_drawing_ends_the_other_stages(points, tmp_path, monkeypa
     assert not (tmp_path / "bad" / "out").exists()
     assert not list((tmp_path / "bad").glob(".annotate-*"))
     assert threading.active_count() <= before + 1
+
+
+def test_pieces_are_whole_frames_with_the_frames_around_them():
+    positions = [0, 0, 1, 2, 2, 2, 3, 4]
+    found = annotate_takes.pieces_of_frames(positions, 3)
+    rows = list(range(len(positions)))
+    assert [[rows[part] for part in piece] for piece in found] == [
+        [[], [0, 1, 2], [3, 4, 5]],
+        [[2], [3, 4, 5], [6]],
+        [[3, 4, 5], [6, 7], []],
+    ]
+    assert annotate_takes.pieces_of_frames([], 3) == []
+    assert annotate_takes.pieces_of_frames([7, 7, 7, 7], 3) == [(slice(0, 0), slice(0, 4), slice(4, 4))]
+
+
+def test_labels_are_the_same_in_pieces(points, tmp_path, monkeypatch):
+    """Scores too: the frame before and after a piece is that of the video."""
+    whole = labelled(tmp_path / "whole", "clip", scene(1), points, overlay=False, part_scores=True)
+    monkeypatch.setattr(annotate_takes, "_ROWS_AT_ONCE", 5)
+    pieces = labelled(tmp_path / "pieces", "clip", scene(1), points, overlay=False, part_scores=True)
+    assert len(whole[1]) == len(pieces[1]) == FRAMES
+    for one, other in zip(whole[1], pieces[1], strict=True):
+        np.testing.assert_array_equal(one.body_pose, other.body_pose)
+        assert one.inconsistency_by_part == other.inconsistency_by_part
+    assert whole[0].num_people == pieces[0].num_people
+    assert whole[0].median_error_by_part == pieces[0].median_error_by_part
+
+
+def test_a_second_decoding_that_lacks_a_frame_is_told(points, tmp_path, monkeypatch):
+    from hardmo_jax.perception import video
+
+    frames = video.Media.frames
+
+    def shorter(self, *args, **kwargs):
+        found = frames(self, *args, **kwargs)
+        # Only who looks at people says what is to be done about unreadable photos.
+        return found if "on_error" in kwargs else (frame for frame in found if frame.position < 8)
+
+    monkeypatch.setattr(video.Media, "frames", shorter)
+    with pytest.raises(video.MediaError, match="frame 8 could be decoded to look at it, and not to draw"):
+        labelled(tmp_path / "clip", "clip", scene(1), points, renderer="painter")
+
+
+def test_nothing_is_loaded_where_nobody_is_and_once_a_process_where_somebody_is(points, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_up, "_LOADED", set())
+    empty, *_ = labelled(tmp_path / "empty", "clip", scene(1), points, overlay=False, confidence=0.0)
+    assert empty.num_people == 0
+    assert not warm_up._LOADED
+    first, *_ = labelled(tmp_path / "first", "clip", scene(1), points, overlay=False)
+    assert len(warm_up._LOADED) == 1
+    again, *_ = labelled(tmp_path / "again", "clip", scene(1), points, overlay=False)
+    stages = [{rate.stage for rate in summary.stages} for summary in (first, again)]
+    assert "warm up" in stages[0]
+    assert "warm up" not in stages[1]
+
+
+def test_an_overlay_begins_with_its_first_frame(points, tmp_path):
+    folder = tmp_path / "late"
+    labelled(folder, "clip", scene(1), points, renderer="painter", frames=FrameChoice(start_seconds=0.1))
+    with av.open(str(folder / "out" / "overlay.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times[0] == 0
+    assert len(times) == FRAMES - 3

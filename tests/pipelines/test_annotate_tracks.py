@@ -206,7 +206,7 @@ def summary(body, with_gap):
     rows = labels_of_fits.to_labels(
         with_gap.sightings, result, None, body, media, OutputOptions(), origin={}, frames_per_second=RATE
     )
-    return annotate_summary.summarise([picture(at) for at in range(FRAMES)], rows)
+    return annotate_summary.summarise([picture(at) for at in range(FRAMES)], list(map(annotate_summary.note_of, rows)))
 
 
 def test_frames_that_were_filled_in_are_not_people_who_were_seen(summary):

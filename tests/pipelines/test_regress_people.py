@@ -12,7 +12,10 @@ import hardmo_jax as hm
 from hardmo_jax import options as options_module
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import store
-from hardmo_jax.networks.regressor_file import RegressorFileError
+from hardmo_jax.networks.regressor_file import RegressorFileError, load_converted
+from hardmo_jax.networks.regressors import regress
+from hardmo_jax.perception import crop_rules
+from hardmo_jax.perception.regressor_crops import cut_people
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines import annotate, regress_people
 from hardmo_jax.pipelines.convert_checkpoint import convert_checkpoint
@@ -62,6 +65,25 @@ def test_answers_come_in_order_whatever_the_batch(converted):
             np.testing.assert_allclose(own.body_pose, one.body_pose, atol=2e-5)
             np.testing.assert_allclose(own.weak_camera, one.weak_camera, atol=2e-5)
             np.testing.assert_array_equal(own.box_center, one.box_center)
+
+
+def test_the_network_is_shown_the_person_of_the_box(converted):
+    """Against the network itself, on the crop cut here by the rule: colours, place and size of the box."""
+    (answer,), _ = asked(converted, [GOOD[:1]])
+    rule = dataclasses.replace(crop_rules.HMR2, growth=1.2)
+    crops = cut_people(IMAGE, GOOD[0][None].astype(np.float32), rule)
+    regressor, _ = load_converted(converted, "hmr2")
+    own = regress(regressor, crops.image)
+    np.testing.assert_allclose(answer.body_pose, own.body_pose[0], atol=2e-5)
+    np.testing.assert_allclose(answer.weak_camera, own.weak_camera[0], atol=2e-5)
+    np.testing.assert_allclose(answer.box_center, [70, 155], atol=0.6)
+    assert answer.box_size >= 1.2 * 250
+
+
+def test_a_crop_holds_the_head_of_whose_trusted_points_the_box_is(converted):
+    """The crown is a tenth of the body above the eyes."""
+    (answer,), _ = asked(converted, [[np.array([150.0, 60, 230, 260])]])
+    assert answer.box_center[1] - 0.5 * answer.box_size <= 60 - 0.09 * 200
 
 
 def test_bfloat16_is_near(converted):

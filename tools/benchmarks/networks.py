@@ -17,7 +17,7 @@ import numpy as np
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 #: Crops of one call by network, and repetitions.
-_CROPS = {"hmr2": (1, 4), "hmr": (1, 8)}
+_CROPS = {"hmr2": (1, 4), "hmr": (1, 8), "cliff": (1, 8), "cliff_hr48": (1, 4), "bedlam_cliff": (1, 4)}
 _REPEATS = 5
 #: Of the SMPL model that a checkpoint of 4DHumans carries: names and shapes.
 _BODY = {
@@ -28,7 +28,7 @@ _BODY = {
 
 def plan() -> list[dict[str, Any]]:
     """Cells: forward passes of every network, and the conversion of the largest one."""
-    forward = [{"measure": "forward", "model": model, "all_cores": True} for model in ("hmr2", "hmr")]
+    forward = [{"measure": "forward", "model": model, "all_cores": True} for model in _CROPS]
     return [*forward, {"measure": "conversion", "model": "hmr2", "all_cores": True}]
 
 
@@ -44,24 +44,30 @@ def _forward(model: str) -> list[dict[str, object]]:
     import jax.numpy as jnp
     import torch
 
-    from hardmo_jax.networks import regressors
+    from hardmo_jax.geometry.crop_cameras import CropBox
+    from hardmo_jax.networks import crop_context, regressors
 
     theirs = _torch_network(model)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "weights.pt"
         torch.save({"state_dict": theirs.state_dict()}, path)
-        ours = _converted(path, model)
+        ours = _converted(path, model.removesuffix("_hr48"))
     rng = np.random.default_rng(0)
     rows: list[dict[str, object]] = []
     for count in _CROPS[model]:
-        crops = rng.normal(size=(count, ours.image_size, ours.image_size, 3)).astype(np.float32)
-        images, tensors = jnp.asarray(crops), torch.from_numpy(crops.transpose(0, 3, 1, 2).copy())
+        crops = rng.normal(size=(count, *ours.crop_shape, 3)).astype(np.float32)
+        images, context, tensors = jnp.asarray(crops), None, [torch.from_numpy(crops.transpose(0, 3, 1, 2).copy())]
+        if ours.sees_picture:
+            box = CropBox(center=np.full((count, 2), 400, np.float32), size=np.full(count, 300, np.float32))
+            context = crop_context.diagonal_context(box, np.full((count, 2), 1000, np.float32))
+            told = (box.center, box.size, context.image_size, context.focal_length)
+            tensors += [torch.from_numpy(np.array(one)) for one in told]
         with torch.inference_mode():
-            found = jax.block_until_ready(regressors.regress(ours, images))
-            wanted = theirs(tensors)["rotations"][:, 1:]
+            found = jax.block_until_ready(regressors.regress(ours, images, context))
+            wanted = theirs(*tensors)["rotations"][:, 1:]
             calls: tuple[Callable[[], object], ...] = (
-                lambda images=images: jax.block_until_ready(regressors.regress(ours, images)),
-                lambda tensors=tensors: theirs(tensors),
+                lambda images=images, told=context: jax.block_until_ready(regressors.regress(ours, images, told)),
+                lambda tensors=tensors: theirs(*tensors),
             )
             seconds: tuple[list[float], list[float]] = ([], [])
             for _ in range(_REPEATS):
@@ -83,9 +89,16 @@ def _forward(model: str) -> list[dict[str, object]]:
 
 
 def _torch_network(model: str) -> Any:
-    from tests.reference import torch_networks
+    from tests.reference import torch_hrnets, torch_networks
 
-    return torch_networks.randomise(torch_networks.Spin() if model == "hmr" else torch_networks.Hmr2(), 0)
+    make: dict[str, Callable[[], Any]] = {
+        "hmr": torch_networks.Spin,
+        "hmr2": torch_networks.Hmr2,
+        "cliff": torch_hrnets.Cliff,
+        "cliff_hr48": lambda: torch_hrnets.Cliff(torch_hrnets.ClassifyingHrnet()),
+        "bedlam_cliff": torch_hrnets.BedlamCliff,
+    }
+    return torch_networks.randomise(make[model](), 0)
 
 
 def _converted(path: pathlib.Path, model: str) -> Any:

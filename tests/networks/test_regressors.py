@@ -12,16 +12,23 @@ from hardmo_jax.networks import regressor_output, regressors
 from hardmo_jax.networks.backbones.resnet import ResnetOptions
 from hardmo_jax.networks.backbones.vit import VitOptions
 from hardmo_jax.networks.compute_policy import ComputePolicy
+from hardmo_jax.networks.flows.conditional_glow import GlowOptions
 from hardmo_jax.networks.heads.iterative import IterativeHead, IterativeOptions
 from hardmo_jax.networks.heads.transformer_decoder import TransformerDecoderOptions
 from hardmo_jax.networks.hmr import HmrOptions
 from hardmo_jax.networks.hmr2 import Hmr2Options
+from hardmo_jax.networks.prohmr import ProhmrOptions
 
 TINY = {
     "hmr": HmrOptions(backbone=ResnetOptions(blocks=(1, 1), width=4), head=IterativeOptions(features=32, hidden=16)),
     "hmr2": Hmr2Options(
         backbone=VitOptions(width=16, depth=1, heads=2, hidden=32),
         head=TransformerDecoderOptions(features=16, width=8, depth=1, heads=2, head_width=4, hidden=8),
+    ),
+    "prohmr": ProhmrOptions(
+        backbone=ResnetOptions(blocks=(1, 1), width=4),
+        flow=GlowOptions(context=32, layers=2, blocks=1, hidden=16),
+        head_hidden=16,
     ),
 }
 
@@ -103,7 +110,7 @@ def test_unknown_layouts_policies_and_sizes_are_refused():
         Hmr2Options(head=TransformerDecoderOptions(features=7))
 
 
-@pytest.mark.parametrize(("name", "millions"), [("hmr", 26.98), ("hmr2", 670.4)])
+@pytest.mark.parametrize(("name", "millions"), [("hmr", 26.98), ("hmr2", 670.4), ("prohmr", 51.60)])
 def test_default_sizes_are_the_published_ones(name, millions):
     blank = regressors.blank_weights(name, regressors.ARCHITECTURES[name].options())
     leaves = regressors.named_weights(blank)

@@ -93,13 +93,18 @@ def recover_motion(
     found = _recovered(recovery, observations)
     if regressed is None:
         return found
-    # A track is one motion: where most frames from a network's answers explain nothing, all begin at the lifter's.
+    # Frames of which a network's answers explain nothing begin at the lifter's guess; where that is most of a track,
+    # all of them do.
     is_judged = np.isin(found.result.status, (FitStatus.NO_EVIDENCE, FitStatus.FILLED), invert=True)
-    has_failed = np.isin(found.result.status, (FitStatus.DIVERGED, FitStatus.NONFINITE))
-    if has_failed[is_judged].mean() > _FAILED_SHARE if is_judged.any() else False:
-        found = _recovered(dataclasses.replace(recovery, regressed=None), observations)
-        return dataclasses.replace(found, is_from_lifter=np.ones(len(has_failed), bool))
-    return dataclasses.replace(found, is_from_lifter=~regressed.is_usable)
+    has_failed = np.isin(found.result.status, (FitStatus.DIVERGED, FitStatus.NONFINITE)) & regressed.is_usable
+    if not has_failed.any():
+        return dataclasses.replace(found, is_from_lifter=~regressed.is_usable)
+    is_usable = regressed.is_usable & ~has_failed
+    if has_failed[is_judged].mean() > _FAILED_SHARE:
+        is_usable = np.zeros_like(is_usable)
+    others = dataclasses.replace(regressed, is_usable=is_usable) if is_usable.any() else None
+    found = _recovered(dataclasses.replace(recovery, regressed=others), observations)
+    return dataclasses.replace(found, is_from_lifter=~is_usable)
 
 
 def _recovered(recovery: TrackRecovery, observations: Observations) -> RecoveredMotion:

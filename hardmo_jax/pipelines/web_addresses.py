@@ -15,6 +15,10 @@ _SCHEMES = {"http": 80, "https": 443}
 _MOST_LETTERS = 8192
 #: IPv4 addresses inside of IPv6 ones (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: The same as each network likes it (RFC 8215): which IPv4 address is meant cannot be told.
+_NAT64_OF_A_NETWORK = ipaddress.ip_network("64:ff9b:1::/48")
+#: The same without any translator, of old.
+_COMPATIBLE = ipaddress.ip_network("::/96")
 
 
 class RefusedError(ValueError):
@@ -99,7 +103,7 @@ def _connected(host: str, port: int, timeout: float | None, may_be_local: bool) 
     addresses = _addresses(host, port)
     for address in addresses:
         # Where machines of a data centre ask for their keys: never a place of media.
-        if ipaddress.ip_address(address[0].partition("%")[0]).is_link_local:
+        if _is_of_one_machine(_place(address)):
             raise RefusedError(f"{host} leads to {address[0]}, an address that belongs to one machine only")
         if not may_be_local and not _is_public(address):
             raise RefusedError(f"{host} leads to {address[0]}, which is this machine or in a private network")
@@ -120,12 +124,31 @@ def _addresses(host: str, port: int) -> list[tuple[str, int]]:
     return [(str(address[0]), port) for *_, address in found]
 
 
+def _place(address: tuple[str, int]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(address[0].partition("%")[0])
+
+
 def _is_public(address: tuple[str, int]) -> bool:
-    place = ipaddress.ip_address(address[0].partition("%")[0])
+    place = _place(address)
     if isinstance(place, ipaddress.IPv6Address):
-        inner = place.ipv4_mapped or place.sixtofour or (place.teredo[1] if place.teredo else None)
-        if inner is None and place in _NAT64:
-            inner = ipaddress.IPv4Address(int(place) & 0xFFFFFFFF)
+        inner = _inner(place)
+        if place.is_site_local or place in _NAT64_OF_A_NETWORK:
+            return False
         if inner is not None and not _is_public((str(inner), 0)):
             return False
     return place.is_global and not place.is_multicast
+
+
+def _is_of_one_machine(place: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is link-local, or leads to an IPv4 address that is or may be."""
+    if isinstance(place, ipaddress.IPv4Address):
+        return place.is_link_local
+    inner = _inner(place)
+    return place.is_link_local or place in _NAT64_OF_A_NETWORK or (inner is not None and inner.is_link_local)
+
+
+def _inner(place: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to; None if to none."""
+    if place in _NAT64 or place in _COMPATIBLE:
+        return ipaddress.IPv4Address(int(place) & 0xFFFFFFFF)
+    return place.ipv4_mapped or place.sixtofour or (place.teredo[1] if place.teredo else None)

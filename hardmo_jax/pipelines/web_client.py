@@ -55,7 +55,7 @@ class FetchOptions:
     most_gigabytes: float = 500.0
     """Of all files of a collection."""
     allow_local: bool = False
-    """Whether sources on this machine and in private networks may be fetched."""
+    """Whether addresses of this machine and of private networks may be asked; paths of files always may be read."""
     permitted_hosts: tuple[str, ...] = ()
     """Whose owners have allowed the collection: their robots.txt is not asked."""
 

@@ -204,10 +204,23 @@ def test_this_machine_is_not_asked_unless_it_is_allowed(server, part):
     [
         "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.5.5", "169.254.169.254", "0.0.0.0", "100.64.0.1", "::1",
         "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "224.0.0.1", "::",
+        "fec0::1", "64:ff9b:1::1", "64:ff9b:1::808:808", "::127.0.0.1",
     ],
 )  # fmt: skip
 def test_private_addresses_are_known(address):
     assert not web_addresses._is_public((address, 80))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "2002:a9fe:a9fe::", "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe", "::169.254.169.254",
+    ],
+)  # fmt: skip
+def test_addresses_of_one_machine_are_never_asked(address):
+    with pytest.raises(RefusedError, match="belongs to one machine"):
+        web_addresses._connected(address, 80, 0.2, may_be_local=True)
 
 
 def test_public_addresses_are_known():

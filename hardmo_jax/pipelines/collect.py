@@ -21,8 +21,8 @@ from hardmo_jax.perception import photos
 from hardmo_jax.perception.duplicates import DuplicateOptions
 from hardmo_jax.pipelines import collect_copies, collect_records, collect_source, output_folders
 from hardmo_jax.pipelines.collect_manifest import Source, read_manifest
-from hardmo_jax.pipelines.collect_records import RECORDS, Collected, Status
-from hardmo_jax.pipelines.collect_source import ASIDE, PARTS, Place, Rejected, row_of
+from hardmo_jax.pipelines.collect_records import ASIDE, RECORDS, Collected, Status
+from hardmo_jax.pipelines.collect_source import PARTS, Place, Rejected, row_of
 from hardmo_jax.pipelines.fetching import ByteBudget
 from hardmo_jax.pipelines.video_sites import SiteOptions
 from hardmo_jax.pipelines.web_client import FetchOptions, WebClient
@@ -55,7 +55,7 @@ class CollectOptions:
     local_files: Literal["copy", "reference"] = "copy"
     """Whether files of this machine are copied, or stay where they are."""
     rejected: Rejected = "aside"
-    """What becomes of files that are no media, or copies: kept in the folder `aside`, or deleted."""
+    """What becomes of files that are no media, copies, or without a licence now: kept in folder `aside`, or deleted."""
     check_hashes: bool = True
     """Whether files that are there are read to see if they are intact; else their sizes are compared."""
     again: bool = False
@@ -238,8 +238,12 @@ def _planned(
             continue
         row = known.get(source.source)
         if not source.has_licence:
-            rows[source.source] = row_of(source, "refused", "has no licence; nothing may be done with it")
-        elif row is not None and _is_there(row, source, place, options, known):
+            rows[source.source] = _without_licence(source, row, place)
+            continue
+        if row is not None and row.status == "refused" and row.width is not None:
+            # Was kept until its licence was taken back, and has one again.
+            row = dataclasses.replace(row, status="kept", reason="")
+        if row is not None and _is_there(row, source, place, options, known):
             rows[source.source] = _said_again(row, source)
         else:
             if row is not None and row.file is not None and _has_file(row, place):
@@ -249,6 +253,17 @@ def _planned(
             rows[source.source] = row_of(source, "failed", "was not tried")
             missing.append(source)
     return rows, missing
+
+
+def _without_licence(source: Source, row: Collected | None, place: Place) -> Collected:
+    """The row of a source that may not be used; what came of it while it might leaves its category's folder."""
+    reason = "has no licence; nothing may be done with it"
+    if row is not None and _has_file(row, place):
+        row = _said_again(row, source)
+        file = collect_source.set_aside(row, place)
+        if file is not None:
+            return dataclasses.replace(row, status="refused", reason=reason, file=file, duplicate_of=None)
+    return row_of(source, "refused", reason)
 
 
 def _is_there(

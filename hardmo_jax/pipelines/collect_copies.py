@@ -63,7 +63,7 @@ def marked_copies(
         if original in alike:
             original, reason = alike[original][0], reason or alike[original][1]
         found[number] = _settled(found[number], found[original] if original != number else None, reason, place)
-    known = {row.sha256 for row in found}
+    known = {row.sha256 for row in found if row.status != "refused"}
     folder = place.output / FINGERPRINTS
     for path in folder.iterdir() if folder.is_dir() else ():
         # Small pictures of what was taken out go with it.

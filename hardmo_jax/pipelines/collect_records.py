@@ -8,13 +8,17 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterable
 from typing import IO, Any, Literal
 
+from hardmo_jax.data import categories
 from hardmo_jax.whole_files import replacing
 
 #: Name of the list in an output folder.
 RECORDS = "collected.jsonl"
+#: Folder of an output folder for what is not to be used.
+ASIDE = "aside"
 _MOST_LINE = 1 << 20
 
 #: `kept`: there. `duplicate`: a copy of another one. `not_media`: fetched, but no photo or video that can be read.
@@ -75,10 +79,14 @@ class Collected:
 
 
 _FIELDS = {field.name for field in dataclasses.fields(Collected)}
+_CATEGORIES = {category.name for category in categories.CATEGORIES}
 
 
 def read_records(folder: pathlib.Path) -> dict[str, Collected]:
-    """The last row of each source; lines that were cut off or are none of ours are passed over."""
+    """The last row of each source; lines that were cut off or are none of ours are passed over.
+
+    Whoever made the folder wrote the list: no row comes back by which files outside of the folder would be written.
+    """
     path = folder / RECORDS
     found: dict[str, Collected] = {}
     if path.is_symlink() or not path.is_file():
@@ -100,7 +108,25 @@ def _row(line: str) -> Collected | None:
     except (ValueError, TypeError, RecursionError):
         return None
     texts = (row.source, row.status, row.category, row.sha256)
-    return row if all(isinstance(text, str) for text in texts) and isinstance(row.file, str | None) else None
+    if not all(isinstance(text, str) for text in texts) or not isinstance(row.is_reference, bool):
+        return None
+    is_ours = row.category in _CATEGORIES and re.fullmatch(r"([0-9a-f]{64})?", row.sha256) is not None
+    return row if is_ours and _is_plain_file(row.file, is_reference=row.is_reference) else None
+
+
+def _is_plain_file(file: object, *, is_reference: bool) -> bool:
+    """Whether a file is one that a run writes: `category/name`, `aside/category/name`, a path that is referred to."""
+    if file is None:
+        return True
+    if not isinstance(file, str) or "\0" in file:
+        return False
+    if is_reference:
+        return pathlib.Path(file).is_absolute()
+    # Both are ways out of a folder on Windows.
+    if "\\" in file or ":" in file:
+        return False
+    first, *others = file.removeprefix(f"{ASIDE}/").split("/")
+    return first in _CATEGORIES and len(others) == 1 and others[0] not in ("", ".", "..")
 
 
 def write_records(folder: pathlib.Path, rows: Iterable[Collected]) -> pathlib.Path:

@@ -16,15 +16,15 @@ from typing import Any, Literal
 from hardmo_jax.perception import photos, video
 from hardmo_jax.pipelines import collect_names, fetching, media_kinds, video_sites, web_addresses
 from hardmo_jax.pipelines.collect_manifest import Source
-from hardmo_jax.pipelines.collect_records import Collected, Status
+from hardmo_jax.pipelines.collect_records import ASIDE, Collected, Status
 from hardmo_jax.pipelines.fetching import ByteBudget, Part, PartNote
 from hardmo_jax.pipelines.video_sites import SiteOptions
 from hardmo_jax.pipelines.web_addresses import RefusedError
 from hardmo_jax.pipelines.web_client import FailedError, WebClient
 from hardmo_jax.whole_files import file_sha256
 
-#: Folders of an output folder besides those of the categories.
-PARTS, ASIDE = ".parts", "aside"
+#: Folder of an output folder for what is not complete.
+PARTS = ".parts"
 
 _UNKNOWN_KIND = "begins like no photo or video that is known"
 
@@ -40,7 +40,7 @@ class Place:
     sources: pathlib.Path
     """Folder that paths of the manifest are relative to."""
     rejected: Rejected
-    """What becomes of files that are no media, or copies."""
+    """What becomes of files that are no media, copies, or without a licence now."""
     is_reference: bool
     """Whether files of this machine stay where they are."""
     max_pixels: int = photos.MAX_PIXELS
@@ -104,7 +104,7 @@ def set_aside(row: Collected, place: Place) -> str | None:
         return None
     target = place.output / ASIDE / row.category / path.name
     if path != target and path.is_file():
-        _move(path, target)
+        _move(path, target, place)
     return target.relative_to(place.output).as_posix()
 
 
@@ -124,7 +124,7 @@ def put_back(row: Collected, place: Place) -> str | None:
     path = place.output / row.file
     target = place.output / row.category / path.name
     if path != target and path.is_file():
-        _move(path, target)
+        _move(path, target, place)
     return target.relative_to(place.output).as_posix()
 
 
@@ -190,7 +190,7 @@ def _checked(source: Source, place: Place, part: Part, note: PartNote) -> Collec
         name = collect_names.file_name(_title(source, note), source.source, suffix)
         note = dataclasses.replace(note, file=f"{source.category}/{name}")
         part.write_note(note)
-        _move(part.path, place.output / note.file)
+        _move(part.path, place.output / note.file, place)
     known = {
         "file": note.file,
         "final_url": note.final_url,
@@ -265,8 +265,11 @@ def _title(source: Source, note: PartNote) -> str:
     return urllib.parse.unquote(path.replace("\\", "/").rstrip("/").rpartition("/")[2].rpartition(".")[0])
 
 
-def _move(path: pathlib.Path, target: pathlib.Path) -> None:
+def _move(path: pathlib.Path, target: pathlib.Path, place: Place) -> None:
     """Move a file into a folder below the output folder that is no link."""
+    output = place.output.resolve()
+    if output not in target.parent.resolve().parents:
+        raise RefusedError(f"{target} lies outside of the folders of {place.output}")
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.parent.is_symlink():
         raise RefusedError(f"{target.parent.name} is a link; files would leave the output folder")

@@ -17,6 +17,7 @@ from hardmo_jax.pipelines import collect, collect_names, collect_source
 from hardmo_jax.pipelines.collect import CollectError, CollectOptions
 from hardmo_jax.pipelines.collect_records import Collected, RecordsWriter, read_records, write_records
 from hardmo_jax.pipelines.video_sites import SiteOptions
+from hardmo_jax.pipelines.web_addresses import RefusedError
 from tests.pipelines import media_server
 from tests.pipelines.media_server import QUICK
 
@@ -286,6 +287,63 @@ def test_a_record_cannot_name_files_outside(media, tmp_path):
     assert (tmp_path / "precious.mp4").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"category": "../../home/.ssh"}, {"category": ""}, {"category": "aside"}, {"category": "/root"},
+        {"sha256": "../../../home/pwned"}, {"sha256": "0" * 63}, {"sha256": "0" * 64 + "\n"}, {"sha256": "G" * 64},
+        {"file": "../ballet/clip"}, {"file": "ballet/../../clip"}, {"file": "ballet/.."}, {"file": "ballet"},
+        {"file": "run.json"}, {"file": ".parts/clip"}, {"file": "/etc/passwd"}, {"file": "aside/../../clip"},
+        {"file": "ballet/a/../../../clip"}, {"file": "aside/clip"}, {"file": "ballet/a\0b"}, {"file": "ballet/..\\x"},
+        {"file": "ballet/C:x"}, {"file": ""}, {"file": "clip", "is_reference": True},
+    ],
+)  # fmt: skip
+def test_rows_by_which_files_would_leave_are_passed_over(media, tmp_path, hostile):
+    output = tmp_path / "a" / "b" / "out"
+    (output / "ballet").mkdir(parents=True)
+    (output / "ballet" / "clip").write_bytes((media / "clip1.mp4").read_bytes())
+    plain = Collected(source="gone", status="kept", file="ballet/clip", category="ballet", bytes=4, sha256="0" * 64)
+    write_records(output, [plain])
+    assert read_records(output) == {"gone": plain}
+    write_records(output, [dataclasses.replace(plain, **hostile)])
+    assert read_records(output) == {}
+    collect.collect(manifest_of(tmp_path, str(media / "clip2.mp4")), output, options=OPTIONS)
+    outside = [name for name in files_of(tmp_path) if not name.startswith("a/b/out/")]
+    assert outside == ["sources.jsonl"]
+    assert (output / "ballet" / "clip").is_file()
+
+
+def test_no_file_is_moved_out_of_the_output_folder(tmp_path):
+    place = collect_source.Place(output=tmp_path / "out", sources=tmp_path, rejected="aside", is_reference=False)
+    (place.output / "ballet").mkdir(parents=True)
+    (place.output / "ballet" / "clip").write_text("mine")
+    for category in ("../../home", str(tmp_path / "home"), ".", "ballet/../.."):
+        row = Collected(source="a", status="kept", file="ballet/clip", category=category)
+        with pytest.raises(RefusedError, match="outside"):
+            collect_source.put_back(row, place)
+    assert files_of(tmp_path) == ["out/ballet/clip"]
+
+
+@pytest.mark.parametrize("rejected", ["aside", "delete"])
+def test_media_whose_licence_is_taken_back_leave_their_folder(media, tmp_path, rejected):
+    source, output = str(media / "clip1.mp4"), tmp_path / "out"
+    options = dataclasses.replace(OPTIONS, rejected=rejected)
+    kept = collect.collect(manifest_of(tmp_path, source, licence="CC0"), output, options=options).rows[0]
+    assert kept.status == "kept"
+    for _ in range(2):
+        row = collect.collect(manifest_of(tmp_path, source, licence=""), output, options=options).rows[0]
+        assert (row.status, row.licence) == ("refused", "")
+        assert "has no licence" in row.reason
+        assert row.file == (f"aside/{kept.file}" if rejected == "aside" else None)
+        media_files = [name for name in files_of(output) if name not in ("collected.jsonl", "run.json")]
+        assert media_files == ([row.file] if rejected == "aside" else [])
+        assert read_records(output)[source] == row
+    again = collect.collect(manifest_of(tmp_path, source, licence="CC0"), output, options=options)
+    assert (again.rows[0].status, again.rows[0].file) == ("kept", kept.file)
+    assert again.num_fetched == (0 if rejected == "aside" else 1)
+    assert not [name for name in files_of(output) if name.startswith("aside/")]
+
+
 def test_a_folder_of_others_is_refused(media, tmp_path):
     output = tmp_path / "out"
     output.mkdir()
@@ -295,7 +353,7 @@ def test_a_folder_of_others_is_refused(media, tmp_path):
 
 
 def test_lines_that_were_cut_off_are_passed_over(tmp_path):
-    row = Collected(source="a", status="failed", reason="old")
+    row = Collected(source="a", status="failed", category="tango", reason="old")
     write_records(tmp_path, [row])
     with (tmp_path / "collected.jsonl").open("a") as file:
         file.write('[]\n{"source": 3, "status": "kept"}\n\n{"source": "b", "sta')

@@ -12,6 +12,8 @@ from hardmo_jax.networks.regressor_file import RegressorRecord
 from hardmo_jax.pipelines import output_folders
 
 _SCRATCH = ".converting-"
+#: Never swept: after a kill between two renames it may be the only network that is left.
+_OLD = ".replaced"
 
 
 class ConversionError(ValueError):
@@ -44,6 +46,7 @@ def convert_checkpoint(
         hardmo_jax.torch_file.TorchFileError: If the file is damaged, none of torch, or asks for what could run code.
         hardmo_jax.networks.torch_import.CheckpointError: If it is another network, or incomplete.
     """
+    output = output.resolve()  # a link stays one
     _check_output(output, source, may_replace)
     imported = torch_import.import_checkpoint(source, model, vit_heads=vit_heads)
     record = RegressorRecord(
@@ -60,23 +63,31 @@ def convert_checkpoint(
     output.parent.mkdir(parents=True, exist_ok=True)
     output_folders.sweep_leftovers(output.parent, _SCRATCH)
     scratch = output.parent / f"{_SCRATCH}{secrets.token_hex(8)}"
+    old = output.parent / f"{_OLD}{scratch.name}"
     try:
         regressor_file.save_converted(scratch, record, imported.weights, imported.discriminator)
         if output.exists():
-            # Folders cannot be exchanged in one step; the old one waits under a name that is swept later.
-            os.replace(output, output.parent / f"{scratch.name}-old")
-        os.replace(scratch, output)
+            # Folders cannot be exchanged in one step; the old one waits beside it, and comes back if the new one fails.
+            os.replace(output, old)
+        try:
+            os.replace(scratch, output)
+        except BaseException:
+            if old.exists() and not output.exists():
+                os.replace(old, output)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except (OSError, ValueError) as error:  # of the disk; what is wrong with the checkpoint was told before
         raise ConversionError(f"{output} cannot be written: {error}") from error
     finally:
-        for leftover in (scratch, output.parent / f"{scratch.name}-old"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return record
 
 
 def _check_output(output: pathlib.Path, source: pathlib.Path, may_replace: bool) -> None:
     if output.exists() and not output.is_dir():
         raise ConversionError(f"{output} is a file; give a folder as --out, e.g. --out=models/hmr2")
+    if output == pathlib.Path.cwd():
+        raise ConversionError(f"{output} is the working folder, which cannot be replaced; give a new folder as --out")
     if source.exists() and source.resolve().is_relative_to(output.resolve()):
         raise ConversionError(f"{source} lies in the output folder {output}; give another --out")
     if not output.exists() or not any(output.iterdir()):

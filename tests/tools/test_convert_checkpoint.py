@@ -156,3 +156,32 @@ def test_a_failure_while_writing_leaves_the_old_network_and_nothing_else(tmp_pat
         convert_checkpoint.convert_checkpoint("hmr", source, tmp_path / "other")
     assert {path.name for path in tmp_path.iterdir()} == {"w.pt", "models"}
     assert regressor_file.load_converted(target)[1].source_sha256 == record.source_sha256
+
+
+def test_an_old_network_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    import os
+
+    from hardmo_jax.pipelines import convert_checkpoint
+
+    source, target, link = tmp_path / "w.pt", tmp_path / "models", tmp_path / "link"
+    torch.save({"model": spin_weights()}, source)
+    convert_checkpoint.convert_checkpoint("hmr", source, target)
+    link.symlink_to(target)
+    convert_checkpoint.convert_checkpoint("hmr", source, link, may_replace=True)
+    assert link.is_symlink()
+    replace = os.replace
+
+    def fail(start, end):
+        if pathlib.Path(start).name.startswith(".converting-") and pathlib.Path(end) == target:
+            raise OSError("no luck")
+        replace(start, end)
+
+    monkeypatch.setattr(convert_checkpoint.os, "replace", fail)
+    with pytest.raises(convert_checkpoint.ConversionError, match="no luck"):
+        convert_checkpoint.convert_checkpoint("hmr", source, target, may_replace=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"w.pt", "models", "link"}
+    regressor_file.load_converted(target)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(convert_checkpoint.ConversionError, match="working folder"):
+        convert_checkpoint.convert_checkpoint("hmr", source, pathlib.Path())

@@ -68,22 +68,26 @@ def _phrase(use: pipeline.CameraUse) -> str:
 
 def _print_rates(console: rich.console.Console, summary: pipeline.AnnotateSummary) -> None:
     """How fast each stage was at work, and all of them beside each other."""
-    table = rich.table.Table(title="stages, which work beside each other", title_justify="left")
+    table = rich.table.Table(title="seconds at work, side by side", title_justify="left")
     for name in ("stage", "at work", "frames/s"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     # What takes no time is no stage to think about.
     shown = [rate for rate in summary.stages if rate.seconds >= _LEAST_SHARE * summary.seconds]
+    # Programs are loaded once, however many frames there are: that is no rate.
+    timed = [rate for rate in shown if rate.stage != "warm up"]
     for rate in shown:
-        table.add_row(rate.stage, f"{rate.seconds:.1f} s", f"{rate.frames_per_second:.3g}")
-    if all(rate.stage == "warm up" for rate in shown):
+        table.add_row(rate.stage, f"{rate.seconds:.1f} s", f"{rate.frames_per_second:.3g}" if rate in timed else "once")
+    if not timed:
         return
-    slowest = min((rate for rate in shown if rate.stage != "warm up"), key=lambda rate: rate.frames_per_second)
+    slowest = min(timed, key=lambda rate: rate.frames_per_second)
     whole = summary.num_pictures / summary.seconds
     table.add_section()
     table.add_row("all", f"{summary.seconds:.1f} s", f"{whole:.3g}")
     console.print(table)
     console.print(
-        f"the slowest stage is {slowest.stage}; the whole went at {whole / slowest.frames_per_second:.2f} of its rate"
+        f"the slowest stage is {slowest.stage}; all together were {whole / slowest.frames_per_second:.2f} times as "
+        "fast as it is by itself",
+        soft_wrap=True,
     )
 
 
@@ -92,10 +96,13 @@ def _cameras_phrase(cameras: Sequence[pipeline.CameraUsed]) -> str:
     if len(cameras) == 1:
         return _camera_phrase(cameras[0])
     num_fixed = sum(camera.is_fixed for camera in cameras)
-    return (
-        f"camera stands still in {num_fixed} of {len(cameras)} shots, where feet are held where they stand; in the "
-        "others they are not, and no floor is reported (run.json tells of each shot)"
-    )
+    if num_fixed == len(cameras):
+        what = "feet are held where they stand"
+    elif num_fixed:
+        what = "feet are held where they stand in these alone"
+    else:
+        what = "feet are not held where they stand, and no floor is reported"
+    return f"camera stands still in {num_fixed} of {len(cameras)} shots: {what} (run.json tells of each shot)"
 
 
 def _camera_phrase(used: pipeline.CameraUsed) -> str:

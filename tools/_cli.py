@@ -1,6 +1,7 @@
 """What every tool shares: errors as one line, progress, the compilation cache, sections of a config as options."""
 
 import difflib
+import errno
 import importlib.metadata
 import logging
 import os
@@ -23,7 +24,8 @@ from hardmo_jax import options as options_module
 from hardmo_jax.perception import model_files
 
 #: Errors of the operating system that the user's input causes.
-_FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_DISK_ERRORS = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.ENAMETOOLONG)
+_FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 USAGE_STATUS = 2
 
 #: Versions whose flags are known.
@@ -65,7 +67,9 @@ def run(
             return main(argv) or 0
         except Exception as error:
             # Exceptions that the library itself defines say what the user should do; all others are our bugs.
-            if not isinstance(error, _FILE_ERRORS) and not type(error).__module__.startswith("hardmo_jax."):
+            is_of_disk = isinstance(error, OSError) and error.errno in _DISK_ERRORS
+            is_told = isinstance(error, _FILE_ERRORS) or is_of_disk
+            if not is_told and not type(error).__module__.startswith("hardmo_jax."):
                 raise
             return fail(" ".join(str(error).split()))
         except KeyboardInterrupt:
@@ -95,6 +99,8 @@ def _stop_at_second_interrupt() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, stop)
+    # So that what schedulers send ends in order too.
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
@@ -267,6 +273,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+#: Seconds between two lines of progress where the output is no terminal.
+_TELL_EVERY = 10.0
+
+
 class ProgressBar:
     """Stages of a job as bars with rate and time left; one line a stage where the output is not a terminal."""
 
@@ -285,6 +295,7 @@ class ProgressBar:
         self._starts: dict[str, float] = {}
         self._done: dict[str, int] = {}
         self._units = units
+        self._last_told = time.perf_counter()
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()
@@ -305,6 +316,10 @@ class ProgressBar:
         units = "people" if stage in ("fit", "score") else self._units
         rate = f"{done / seconds:.1f} {units}/s" if done and seconds > 0 else ""
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
+        if done and not self._console.is_terminal and time.perf_counter() - self._last_told > _TELL_EVERY:
+            self._last_told = time.perf_counter()
+            left = f", {(total - done) * seconds / done:.0f} s left" if total else ""
+            self._console.print(f"{stage:>9}: {done} of {total or '?'} ({rate}{left})", highlight=False)
         is_last = total is not None and done >= total and self._done.get(stage, -1) < done
         self._done[stage] = done
         if is_last and not self._console.is_terminal:

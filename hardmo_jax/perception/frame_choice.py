@@ -21,4 +21,7 @@ class FrameChoice:
                 f"a choice of frames needs `start_seconds` of 0 or more and `stride` of 1 or more, got {self}"
             )
         if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
-            raise ValueError(f"`end_seconds` must be larger than `start_seconds`, got {self}")
+            raise ValueError(
+                f"the end (`end_seconds`, --end) must be later than the start (`start_seconds`, --start), got "
+                f"{self.end_seconds:g} s and {self.start_seconds:g} s"
+            )

@@ -240,6 +240,7 @@ def _annotate_into(
         num_unusable=num_unread + media.num_left_out + len(people_source.unusable),
     )
     record.seconds.update(clock.seconds)
+    record.add("warnings", warnings)
     if regressor is not None:
         record.add("network", network_record(regressor.record))
     _fill_record(record, media, body, options, pictures, finished, model_folder, summary)

@@ -130,6 +130,13 @@ def label_take(
         record["camera_motion"] = camera_record(fitted.camera)
     if fitted.ground is not None:
         record["ground"] = ground_record(fitted.ground)
+    elif fitted.camera is not None:
+        record["ground"] = None
+        record["no_ground_because"] = (
+            "nobody was surely seen to stand, or feet that stand lie on no plane"
+            if fitted.camera.is_fixed
+            else "the camera moves"
+        )
     labels: list[PackedLabels] = []
     notes: list[LabelNote] = []
     positions = [sighting.picture.position for sighting in fitted.sightings]

@@ -28,6 +28,7 @@ from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, cut_track, fit_tracks, frame_rate
 from hardmo_jax.pipelines.box_quality import LeftOut
 from hardmo_jax.pipelines.sightings import FILLED_SOURCE, Picture, Sighting
+from hardmo_jax.pipelines.stage_rates import StageRate
 from hardmo_jax.recovery import recover_motion
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
 from hardmo_jax.recovery.starts import StartOptions
@@ -457,6 +458,31 @@ def test_a_background_that_does_not_tell_is_warned_of(body, stance, sure):
 def test_the_table_says_what_was_found_of_the_camera(summary, used, phrase, capsys):
     print_summary(dataclasses.replace(summary, camera_motion=(used,)), "out")
     assert phrase in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("fixed", "phrase"),
+    [
+        ((True, True), "stands still in 2 of 2 shots: feet are held where they stand (run.json"),
+        ((True, False), "in 1 of 2 shots: feet are held where they stand in these alone"),
+        ((False, False), "in 0 of 2 shots: feet are not held"),
+    ],
+)
+def test_the_cameras_of_several_shots_are_told_together(summary, fixed, phrase, capsys):
+    used = tuple(annotate_tracks.CameraUsed(is_fixed=one, motion=None) for one in fixed)
+    print_summary(dataclasses.replace(summary, camera_motion=used), "out")
+    assert phrase in capsys.readouterr().out
+
+
+def test_loading_programs_is_no_rate(summary, capsys):
+    stages = tuple(
+        StageRate(stage=name, seconds=seconds, frames_per_second=16 / seconds)
+        for name, seconds in (("perceive", 4.0), ("warm up", 8.0), ("fit", 2.0))
+    )
+    print_summary(dataclasses.replace(summary, stages=stages, seconds=8.0), "out")
+    told = capsys.readouterr().out
+    assert "the slowest stage is perceive; all together were 0.50 times as fast" in told
+    assert "once" in told
 
 
 def test_feet_on_several_floors_are_no_floor_and_the_option_is_named(body, stance, sure):

@@ -429,7 +429,7 @@ MISTAKES = [
         ("--config=configs/normal.py", "--config.motion.lock_spread=x"),
         "--config.motion.lock_spread: expected a number, got 'x'",
     ),
-    (("--config=configs/normal.py", "--input=a.mp4", "--start=3", "--end=2"), "`end_seconds` must be larger"),
+    (("--config=configs/normal.py", "--input=a.mp4", "--start=3", "--end=2"), "--end) must be later than the start"),
     (("--config=configs/normal.py", "--input=a.mp4", "--stride=0"), "--stride"),
     (
         ("--config=configs/normal.py", "--input=a.mp4,b.mp4"),

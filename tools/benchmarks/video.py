@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-#: Frames of the clips that stages are timed on, and runs of each kind, in turns.
-_FRAMES, _RUNS = 240, 2
+#: Frames of the clips that stages are timed on (all of the demo), and runs of each kind, in turns.
+_FRAMES, _RUNS = 150, 1
 #: Frames of the videos of which memory is measured: labelled only, and with scores and pictures, which take longer.
 _LENGTHS = {"labelled": (1000, 20_000), "scored and drawn": (1000, 4000)}
 _WIDTH, _HEIGHT, _RATE = 320, 240, 30

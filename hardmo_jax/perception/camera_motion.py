@@ -162,7 +162,7 @@ class CameraWatch:
         """Look at the next frame.
 
         Args:
-            image: Of one size in all frames.
+            image: Where its size changes, another scene begins.
             boxes: Of the people in it, pixels; what is in them is no background.
         """
         grey = _small(image)
@@ -182,7 +182,7 @@ class CameraWatch:
 
     def _place(self, grey: UInt8[np.ndarray, "H W"], free: Bool[np.ndarray, "H W"]) -> tuple[complex, complex] | None:
         """Turn and shift of a frame against the first of the scene."""
-        if self._reference is None or self._last is None:
+        if self._reference is None or self._last is None or self._last[0].shape != grey.shape:
             return None
         turn, shift = self._turns[-1], self._shifts[-1]
         found = _compared(self._reference, grey, free, turn, shift)

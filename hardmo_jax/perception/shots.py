@@ -14,8 +14,8 @@ from hardmo_jax.perception.video import Frame
 _SIDE = 256
 #: A cut stands out from so many frames before and behind it, which is how long frames are kept back.
 _WINDOW = 2
-#: Frames of the shortest shot: within the window nothing stands out.
-_LEAST_FRAMES = 2 * _WINDOW + 1
+#: A cut that is nearer to the one before is none if the picture returns to what it was before that.
+_NEAR = 2 * _WINDOW + 1
 #: Nominal: detectors count in times.
 _FRAMES_PER_SECOND = 25.0
 #: Steps before a jump from which it stands out; those of the shot before do not count.
@@ -27,6 +27,8 @@ _UNEXPLAINED = 20
 #: three videos and five made clips, every second and third frame too, none is 2.9 and 1.9 times. Of 23 other cuts it
 #: finds 22.
 _LEAST_SHARE, _OF_MEAN, _OF_LARGEST = 0.03, 3.6, 2.1
+#: With nothing behind it a jump is told from somebody who starts to move by this share alone.
+_SHARE_AT_END = 0.25
 #: A flash ends where less than this share of it is unexplained by what was before.
 _OF_FLASH = 0.5
 #: Frames that differ by less are one frame that is shown twice, mean of 255.
@@ -39,7 +41,8 @@ def with_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
     Cuts are those of PySceneDetect's adaptive detector: a change of colours that stands out from those of the frames
     around it, so that fast motion and pans are none. So are jumps within one place, to other people or another time:
     what motion does not explain (optical flow, Farneback, SCIA 2003) stands out as much. Fades and flashes of one or
-    two frames are no cuts. Two frames are held back.
+    two frames are no cuts; a change of the frames' size is one. The smallest shot that is found is of three frames
+    that are looked at (`_WINDOW + 1`), at the end of the video of one. Two frames are held back.
 
     Args:
         frames: Of a video, in order.
@@ -47,22 +50,42 @@ def with_shots(frames: Iterable[Frame]) -> Iterator[Frame]:
     from scenedetect import FrameTimecode
     from scenedetect.detectors import AdaptiveDetector
 
-    detector = AdaptiveDetector(window_width=_WINDOW, min_scene_len=_LEAST_FRAMES)
+    detector = AdaptiveDetector(window_width=_WINDOW, min_scene_len=1)
     jumps = _Jumps()
     kept: collections.deque[tuple[int, Frame]] = collections.deque()
     cuts: set[int] = set()
+    size: tuple[int, ...] | None = None
+    small = None
+    number = -1
     for number, frame in enumerate(frames):
+        if size is not None and frame.image.shape != size:
+            cuts.add(number)
+        size = frame.image.shape
         kept.append((number, frame))
-        small, at = _small(frame.image), number - _WINDOW
+        small = _small(frame.image, None if small is None else small.shape)
         found = bool(detector.process_frame(FrameTimecode(number, fps=_FRAMES_PER_SECOND), small))
         found |= jumps.step(small)
-        if found and not jumps.is_flash() and not any(at - cut < _LEAST_FRAMES for cut in cuts):
-            jumps.forget()
-            cuts.add(at)
+        _judge(jumps, found, number - _WINDOW, cuts)
         if len(kept) > _WINDOW:
             yield _marked(*kept.popleft(), cuts)
+    # The last frames are judged as if the picture stood still behind them.
+    for later in range(1, _WINDOW + 1):
+        if small is not None:
+            _judge(jumps, jumps.step(small) and jumps.share() >= _SHARE_AT_END, number + later - _WINDOW, cuts)
     while kept:
         yield _marked(*kept.popleft(), cuts)
+
+
+def _judge(jumps: "_Jumps", found: bool, at: int, cuts: set[int]) -> None:
+    """Add a frame to the cuts if it is one."""
+    if not found or at <= 0 or jumps.returns(at):
+        return
+    if jumps.is_flash():
+        jumps.leave(at)
+        return
+    jumps.leave(at)
+    jumps.forget()
+    cuts.add(at)
 
 
 class _Jumps:
@@ -75,6 +98,9 @@ class _Jumps:
         """What is unexplained of the steps to the last of them; None where it is the same frame again."""
         self._before: collections.deque[float] = collections.deque(maxlen=_MEMORY)
         """The same of steps of this shot before them."""
+        self._left: UInt8[np.ndarray, "h w"] | None = None
+        """The last frame before the last cut or flash."""
+        self._left_at = 0
 
     def step(self, image: UInt8[np.ndarray, "h w 3"]) -> bool:
         """Whether there is a jump to the frame of `_WINDOW` frames ago.
@@ -106,6 +132,21 @@ class _Jumps:
         before, judged, *behind = self._frames
         share = _unexplained(before, judged) or 0.0
         return any((_unexplained(before, later) or 0.0) < _OF_FLASH * share for later in behind)
+
+    def share(self) -> float:
+        """What is unexplained of the step to the frame that is judged."""
+        return _unexplained(self._frames[0], self._frames[1]) or 0.0
+
+    def leave(self, at: int) -> None:
+        """Remember what was before the frame that is judged, which is a cut or a flash."""
+        self._left, self._left_at = self._frames[0], at
+
+    def returns(self, at: int) -> bool:
+        """Whether the frame that is judged goes on from what was before a cut or flash near it."""
+        if self._left is None or not 0 < at - self._left_at < _NEAR or len(self._frames) < _WINDOW + 2:
+            return False
+        before, judged = self._frames[0], self._frames[1]
+        return (_unexplained(self._left, judged) or 0.0) < _OF_FLASH * (_unexplained(before, judged) or 0.0)
 
     def forget(self) -> None:
         """Begin a new shot at the frame that is judged."""
@@ -151,10 +192,10 @@ def _marked(number: int, frame: Frame, cuts: set[int]) -> Frame:
     return replace(frame, starts_shot=True) if number in cuts else frame
 
 
-def _small(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A small copy, blue first, as PySceneDetect takes it."""
+def _small(image: UInt8[np.ndarray, "H W 3"], shape: tuple[int, ...] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """A small copy, blue first, as PySceneDetect takes it; of the shape that is given, if one is."""
     import cv2
 
     scale = min(1.0, _SIDE / max(image.shape[:2]))
-    size = tuple(max(round(side * scale), 1) for side in image.shape[1::-1])
+    size = tuple(max(round(side * scale), 1) for side in image.shape[1::-1]) if shape is None else (shape[1], shape[0])
     return np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1])

@@ -148,3 +148,11 @@ def test_the_picture_is_left_as_it_was(wall):
     before = image.copy()
     path_of([image, image])
     np.testing.assert_array_equal(image, before)
+
+
+def test_another_size_is_another_scene(rng):
+    image = np.kron(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), np.ones((20, 20, 1), np.uint8))
+    watch = camera_motion.CameraWatch()
+    for one in (image, image, np.ascontiguousarray(image[::2, ::2]), np.ascontiguousarray(image[::2, ::2])):
+        watch.step(one, [])
+    assert watch.path.scene.tolist() == [0, 0, 1, 1]

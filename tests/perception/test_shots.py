@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+import cv2
 import numpy as np
 import pytest
 
@@ -49,6 +50,18 @@ def cuts_of(images):
 def test_all_cuts_are_found_and_nothing_else(rng, lengths, pan):
     images = [image for length in lengths for image in moving(rng, length, pan)]
     assert cuts_of(images) == np.cumsum(lengths[:-1]).tolist()
+
+
+@pytest.mark.parametrize("lengths", [(20, 4, 20), (4, 4, 4, 4, 20), (20, 3, 20), (20, 2), (20, 1)])
+def test_short_shots_and_cuts_near_the_end_are_found(rng, lengths):
+    images = [image for length in lengths for image in moving(rng, length)]
+    assert cuts_of(images) == np.cumsum(lengths[:-1]).tolist()
+
+
+@pytest.mark.parametrize("size", [(160, 90), (80, 45)])
+def test_another_size_is_another_shot(rng, size):
+    images = moving(rng, 24)
+    assert cuts_of(images[:12] + [cv2.resize(image, size[::-1]) for image in images[12:]]) == [12]
 
 
 def test_frames_come_unchanged_and_in_order(rng):

@@ -132,7 +132,8 @@ def test_other_networks_are_told_by_name(tmp_path):
         imported(tmp_path, {"state_dict": hmr2_weights()}, "hmr")
     with pytest.raises(CheckpointError, match=r"it holds HMR \(SPIN\); convert it with --model=hmr"):
         imported(tmp_path, spin_weights(), "hmr2")
-    cliff = {f"encoder.{name}": value for name, value in spin_weights().items()}
+    is_head = ("fc1", "fc2", "dec", "init_")
+    cliff = {name if name.startswith(is_head) else f"encoder.{name}": value for name, value in spin_weights().items()}
     with pytest.raises(CheckpointError, match=r"it holds CLIFF; convert it with --model=cliff"):
         imported(tmp_path, cliff, "hmr2")
     with pytest.raises(CheckpointError, match="no network 'pymaf'"):

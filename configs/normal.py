@@ -95,6 +95,8 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         checkpoint=config_dict.placeholder(str),  # folder that tools.convert_checkpoint made
         batch_size=16,  # people at once
         numbers="float32",  # bfloat16: faster on many accelerators
+        finetune_steps=0,  # of the last layers for each person's keypoints (EFT), 50 say; not of prohmr
+        num_samples=1,  # bodies that prohmr draws, of which the one nearest to the keypoints is taken, 16 say
     )
     headings = {
         "explore": (

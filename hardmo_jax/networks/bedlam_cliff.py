@@ -61,9 +61,7 @@ class BedlamCliff(nnx.Module):
         Raises:
             ValueError: If the crops are of another size.
         """
-        pooled = self.features(images, is_training=is_training)
-        box = crop_context.box_over_focal_length(context).astype(pooled.dtype)
-        return regressor_output.output_of_rot6d(*self.head(pooled, box), self.layout)
+        return self.from_features(self.features(images, is_training=is_training), context)
 
     def features(
         self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False
@@ -72,3 +70,8 @@ class BedlamCliff(nnx.Module):
         if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
             raise ValueError(f"`images` must be (batch, 224, 224, 3), got {tuple(images.shape)}")
         return jnp.mean(self.backbone(images, is_training=is_training), (1, 2))
+
+    def from_features(self, features: Float[Array, "batch F"], context: CropContext) -> RegressorOutput:
+        """Bodies of what the backbone sees, and of where it looked."""
+        box = crop_context.box_over_focal_length(context).astype(features.dtype)
+        return regressor_output.output_of_rot6d(*self.head(features, box), self.layout)

@@ -69,9 +69,7 @@ class Cliff(nnx.Module):
         Raises:
             ValueError: If the crops are of another size.
         """
-        pooled = self.features(images, is_training=is_training)
-        box = cliff_box_numbers(context).astype(pooled.dtype)
-        return regressor_output.output_of_rot6d(*self.head(pooled, box), self.layout)
+        return self.from_features(self.features(images, is_training=is_training), context)
 
     def features(
         self, images: Float[AnyArray, "batch 256 192 3"], *, is_training: bool = False
@@ -80,6 +78,11 @@ class Cliff(nnx.Module):
         if images.ndim != 4 or images.shape[1:] != (IMAGE_HEIGHT, IMAGE_WIDTH, 3):
             raise ValueError(f"`images` must be (batch, 256, 192, 3), got {tuple(images.shape)}")
         return jnp.mean(self.backbone(images, is_training=is_training), (1, 2))
+
+    def from_features(self, features: Float[Array, "batch F"], context: CropContext) -> RegressorOutput:
+        """Bodies of what the backbone sees, and of where it looked."""
+        box = cliff_box_numbers(context).astype(features.dtype)
+        return regressor_output.output_of_rot6d(*self.head(features, box), self.layout)
 
 
 def cliff_box_numbers(context: CropContext) -> Float[Array, "N 3"]:

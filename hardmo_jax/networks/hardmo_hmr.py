@@ -55,8 +55,7 @@ class HardmoHmr(nnx.Module):
         Raises:
             ValueError: If the crops are of another size.
         """
-        pooled = self.features(images, is_training=is_training)
-        return regressor_output.output_of_rot6d(*self.head(pooled), self.layout)
+        return self.from_features(self.features(images, is_training=is_training))
 
     def features(
         self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False
@@ -65,3 +64,7 @@ class HardmoHmr(nnx.Module):
         if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
             raise ValueError(f"`images` must be (batch, 224, 224, 3), got {tuple(images.shape)}")
         return jnp.mean(self.backbone(images, is_training=is_training), (1, 2))
+
+    def from_features(self, features: Float[Array, "batch F"]) -> RegressorOutput:
+        """Bodies of what the backbone sees."""
+        return regressor_output.output_of_rot6d(*self.head(features), self.layout)

@@ -62,8 +62,7 @@ class Prohmr(nnx.Module):
         Raises:
             ValueError: If the crops are of another size.
         """
-        features = self.features(images)
-        return self.from_noise(features, jnp.zeros((features.shape[0], self.flow.features), features.dtype))
+        return self.from_features(self.features(images))
 
     def features(
         self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False
@@ -80,6 +79,10 @@ class Prohmr(nnx.Module):
         if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
             raise ValueError(f"`images` must be (batch, 224, 224, 3), got {tuple(images.shape)}")
         return jnp.mean(self.backbone(images, is_training=is_training), (1, 2))
+
+    def from_features(self, features: Float[Array, "batch C"]) -> RegressorOutput:
+        """The most likely bodies of what the backbone sees."""
+        return self.from_noise(features, jnp.zeros((features.shape[0], self.flow.features), features.dtype))
 
     def from_noise(
         self, features: Float[AnyArray, "batch C"], noise: Float[AnyArray, "batch *samples F"]

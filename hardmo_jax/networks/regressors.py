@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from hardmo_jax.array_types import AnyArray, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks import bedlam_cliff, cliff, hardmo_hmr, hmr, hmr2, prohmr, weight_arrays
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.crop_context import CropContext
@@ -32,6 +32,9 @@ class Architecture:
     """Height of the crop that it is given, pixels, and its width where `image_width` says no other."""
     image_width: int | None = None
     """Width of a crop that is no square, pixels."""
+    last_layers: tuple[str, ...] = ("head.decpose", "head.decshape", "head.deccam")
+    """Layers that put out rotations, betas and camera: beginnings of names of `named_weights`. None where rotations
+    come from a density."""
     sees_picture: bool = False
     """Whether it is told where in the picture the crop lies, and answers before the camera of the picture; others
     answer as if they looked straight at the middle of the crop."""
@@ -44,7 +47,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             name="hmr", title="HMR (SPIN)", network=hmr.Hmr, options=hmr.HmrOptions, image_size=hmr.IMAGE_SIZE
         ),
         Architecture(
-            name="hmr2", title="HMR 2.0", network=hmr2.Hmr2, options=hmr2.Hmr2Options, image_size=hmr2.IMAGE_SIZE
+            name="hmr2", title="HMR 2.0", network=hmr2.Hmr2, options=hmr2.Hmr2Options, image_size=hmr2.IMAGE_SIZE,
+            last_layers=("smpl_head.decpose", "smpl_head.decshape", "smpl_head.deccam"),
         ),
         Architecture(
             name="cliff", title="CLIFF", network=cliff.Cliff, options=cliff.CliffOptions,
@@ -60,7 +64,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ),
         Architecture(
             name="prohmr", title="ProHMR", network=prohmr.Prohmr, options=prohmr.ProhmrOptions,
-            image_size=prohmr.IMAGE_SIZE,
+            image_size=prohmr.IMAGE_SIZE, last_layers=(),
         ),
     )
 }  # fmt: skip
@@ -108,13 +112,29 @@ class Regressor:
             ValueError: If crops are of another size, or a network that sees the picture is told nothing of it.
         """
         network: Any = self.module()
+        return network(images, *self._told(len(images), context))
+
+    def features(self, images: Float[AnyArray, "batch H W 3"]) -> Float[Array, "batch ..."]:
+        """What the backbone sees in crops; for images and errors see the call."""
+        network: Any = self.module()
+        return network.features(images)
+
+    def from_features(
+        self, features: Float[AnyArray, "batch ..."], context: CropContext | None = None
+    ) -> RegressorOutput:
+        """Bodies of what the backbone sees: the call is this of `features`."""
+        network: Any = self.module()
+        return network.from_features(features, *self._told(len(features), context))
+
+    def _told(self, count: int, context: CropContext | None) -> tuple[CropContext, ...]:
+        """What the network is given besides pictures."""
         if not self.sees_picture:
-            return network(images)
+            return ()
         if context is None:
             raise ValueError(f"{ARCHITECTURES[self.name].title} must be told where crops lie: give a `CropContext`")
-        if context.focal_length.shape != images.shape[:1]:
-            raise ValueError(f"one place for each of {len(images)} crops is needed, got {context.focal_length.shape}")
-        return network(images, context)
+        if context.focal_length.shape != (count,):
+            raise ValueError(f"one place for each of {count} crops is needed, got {context.focal_length.shape}")
+        return (context,)
 
     def module(self) -> nnx.Module:
         """The network as an object, whose parts can be called on their own."""

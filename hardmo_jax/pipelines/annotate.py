@@ -124,7 +124,9 @@ def annotate(
     people_source = load_source.load_source(model_folder, options.perception, bodies=files)
     for own in load_source.own_files(options.perception, model_folder, with_bodies=files is None):
         record.add_file(own.name, own)
-    regressor = None if options.initialise.network == "none" else PeopleRegressor(options.initialise)
+    regressor = (
+        None if options.initialise.network == "none" else PeopleRegressor(options.initialise, body, seed=options.seed)
+    )
     renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
 
     # Work goes into a folder beside the goal and is moved there when it is complete: a run that fails or is

@@ -15,16 +15,22 @@ from hardmo_jax.geometry.crop_cameras import CropBox
 from hardmo_jax.networks import crop_context
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.crop_context import CropContext
+from hardmo_jax.networks.pose_samples import sample_bodies
 from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.networks.regressors import ARCHITECTURES, regress
+from hardmo_jax.observations import Observations
 from hardmo_jax.perception import crop_rules
 from hardmo_jax.perception.regressor_crops import RegressorCrops, cut_people
-from hardmo_jax.pipelines.sightings import RegressedPerson, Sighting
+from hardmo_jax.pipelines.sightings import RegressedPerson, Sighting, to_observations
+from hardmo_jax.recovery.finetune import FinetuneOptions, finetune
+from hardmo_jax.recovery.hypotheses import choose_by_keypoints
 from hardmo_jax.recovery.regressor_start import RegressorStart, start_from_regressor
 
 #: Networks that were trained with the true focal length of every picture; CLIFF's was always the diagonal.
 _KNOWN_CAMERA = ("bedlam_cliff",)
+#: Networks that give a density of poses.
+_DENSITIES = ("prohmr",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,12 @@ class InitialiseOptions:
     """People whose crops go through the network at once."""
     numbers: Literal["float32", "bfloat16"] = "float32"
     """What the backbone computes in; `bfloat16` is for accelerators that are faster in it."""
+    finetune_steps: int = 0
+    """Steps that the last layers are trained on for each person, so that the answer explains the keypoints (EFT,
+    see `recovery.finetune`); 0 takes the network as it is."""
+    num_samples: int = 1
+    """Bodies that a network with a density (`prohmr`) draws for each person, of which the one that explains the
+    keypoints best is taken; 1 takes the most likely one."""
 
     def __post_init__(self) -> None:
         if self.network != "none" and self.network not in ARCHITECTURES:
@@ -47,6 +59,15 @@ class InitialiseOptions:
             raise ValueError(f"`numbers` must be float32 or bfloat16, got {self.numbers!r}")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}")
+        if self.finetune_steps < 0 or self.num_samples < 1:
+            raise ValueError(f"`finetune_steps` must not be negative and `num_samples` must be at least 1, got {self}")
+        if self.finetune_steps and self.network in ("none", *_DENSITIES):
+            raise ValueError(
+                "`finetune_steps` needs a network that puts out rotations: hmr, hmr2, cliff, bedlam_cliff or "
+                f"hardmo_hmr; got {self.network}"
+            )
+        if self.num_samples > 1 and self.network not in _DENSITIES:
+            raise ValueError(f"`num_samples` needs a network with a density, prohmr; got {self.network}")
         if (self.network == "none") != (self.checkpoint is None):
             raise ValueError(
                 "`network` and `checkpoint` go together: the folder that `python -m tools.convert_checkpoint` made of "
@@ -59,11 +80,25 @@ class InitialiseOptions:
 _LEAST_GROWTH = 1.2
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    """One person who was cut out; batch axes of one."""
+
+    image: np.ndarray
+    context: CropContext
+    observations: Observations
+
+
 class PeopleRegressor:
     """Cuts people out, gathers them over pictures, and asks the network about as many as it takes at once."""
 
-    def __init__(self, options: InitialiseOptions) -> None:
+    def __init__(self, options: InitialiseOptions, body: BodyModel, *, seed: int = 0) -> None:
         """Load the network.
+
+        Args:
+            options: Which, and what is done with its answers.
+            body: Whose points are compared with keypoints where answers are.
+            seed: Of the samples.
 
         Raises:
             FileNotFoundError: If there is no such folder.
@@ -78,7 +113,8 @@ class PeopleRegressor:
         rule = crop_rules.crop_rule(options.network)
         self._rule = dataclasses.replace(rule, growth=max(rule.growth, _LEAST_GROWTH))
         self._batch_size = options.batch_size
-        self._waiting: list[tuple[np.ndarray, CropContext]] = []
+        self._options, self._body, self._key = options, body, jax.random.key(seed)
+        self._waiting: list[_Waiting] = []
         self._is_cut: list[bool] = []
         self._answers: list[RegressedPerson] = []
 
@@ -102,7 +138,9 @@ class PeopleRegressor:
             context = self._context(crops, cut)
             for place, crop in enumerate(crops.image):
                 own = operator.itemgetter(slice(place, place + 1))
-                self._waiting.append((crop, jax.tree.map(own, context)))
+                self._waiting.append(
+                    _Waiting(image=crop, context=jax.tree.map(own, context), observations=_seen_of(cut[place]))
+                )
         while len(self._waiting) >= self._batch_size:
             self._ask(self._batch_size)
 
@@ -117,23 +155,38 @@ class PeopleRegressor:
 
     def _ask(self, count: int) -> None:
         some, self._waiting = self._waiting[:count], self._waiting[count:]
-        images = np.stack([crop for crop, _ in some])
-        context = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[told for _, told in some])
-        output = jax.tree.map(
-            np.asarray, regress(self._regressor, images, context if self._regressor.sees_picture else None)
+        images = np.stack([one.image for one in some])
+        context, observations = (
+            jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
+            for each in zip(*[(one.context, one.observations) for one in some], strict=True)
         )
-        for place, (_, told) in enumerate(some):
+        output = jax.tree.map(np.asarray, self._answer(images, context, observations))
+        for place, one in enumerate(some):
             self._answers.append(
                 RegressedPerson(
                     global_orient=output.global_orient[place],
                     body_pose=output.body_pose[place],
                     betas=output.betas[place],
                     weak_camera=output.weak_camera[place],
-                    box_center=np.asarray(told.box.center)[0],
-                    box_size=float(np.asarray(told.box.size)[0]),
+                    box_center=np.asarray(one.context.box.center)[0],
+                    box_size=float(np.asarray(one.context.box.size)[0]),
                     sees_picture=self._regressor.sees_picture,
                 )
             )
+
+    def _answer(self, images: np.ndarray, context: CropContext, observations: Observations) -> RegressorOutput:
+        """One body for each crop, by the network alone or with the keypoints."""
+        told = context if self._regressor.sees_picture else None
+        if self._options.num_samples > 1:
+            self._key, key = jax.random.split(self._key)
+            drawn = sample_bodies(self._regressor, images, key, num_samples=self._options.num_samples)
+            return choose_by_keypoints(drawn, self._body, observations, context.box).output
+        if self._options.finetune_steps:
+            chosen = FinetuneOptions(max_steps=self._options.finetune_steps)
+            return finetune(
+                self._regressor, images, self._body, observations, context.box, context=told, options=chosen
+            ).output
+        return regress(self._regressor, images, told)
 
     def _context(self, crops: RegressorCrops, people: Sequence[Sighting]) -> CropContext:
         """Where crops lie, before the camera that the network was trained with."""
@@ -142,6 +195,11 @@ class PeopleRegressor:
             focal = np.array([np.asarray(person.picture.camera.focal_length).mean() for person in people], np.float32)
             context = dataclasses.replace(context, focal_length=focal)
         return jax.tree.map(np.asarray, context)
+
+
+def _seen_of(person: Sighting) -> Observations:
+    """What answers are compared with."""
+    return dataclasses.replace(to_observations([person]), keypoints_3d=None, confidence_3d=None)
 
 
 def _batch_of(count: int) -> int:

@@ -1,10 +1,7 @@
 """What a regressor saw in crops, as starts of fits before the camera of the picture.
 
 Networks of HMR's kind answer for a crop, in a camera of their own with a long lens, and with the body they were
-trained on. Three things lie between that and a start here. The weak camera becomes a place before the camera of the
-picture, of whatever focal length (`geometry.crop_cameras`). The person is turned by the angle at which that camera
-sees them beside its axis, as the crop was looked at straight. And rotations go to the joints of the same name of
-the body that is fitted, which may have fingers, and another shape space.
+trained on; `regressor_body` brings that to the body that is fitted. Here are whom to believe, and how far.
 """
 
 import dataclasses
@@ -14,27 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting import priors, variables
 from hardmo_jax.fitting.guess import Guess
-from hardmo_jax.geometry import crop_cameras, rotations
-from hardmo_jax.geometry.cameras import MIN_DEPTH, Camera
+from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.geometry.crop_cameras import CropBox
-from hardmo_jax.networks.lifter_input import looking_at
 from hardmo_jax.networks.regressor_output import RegressorOutput
-from hardmo_jax.observations import ObservationError
-from hardmo_jax.recovery.lift import bare, has_known_shape
+from hardmo_jax.recovery.lift import bare
+from hardmo_jax.recovery.regressor_body import AnsweredBody, answered_body, params_of_answers
 from hardmo_jax.skeleton import joint_limits, layouts
 
-#: Family of bodies that networks answer with, by the number of joints besides the root, and where their root rests
-#: (metres, to the centimetre): rotations leave it there, and the network's translation comes on top.
-_NETWORK_BODIES = {23: ("smpl", (0.0, -0.22, 0.03)), 21: ("smplx", (0.0, -0.35, 0.01))}
 #: Scales that networks give lie between 0.3 and 1.3 or so; below this the answer means nothing.
 _LEAST_SCALE = 0.05
 #: People who are converted at once, by one program.
@@ -119,14 +109,11 @@ def start_from_regressor(
         have their usual pose; those that the body lacks (SMPL's hands in SMPL-H) are left out.
     """
     trust = trust or RegressorTrust()
-    count, family, rest_root = _check(body, output, box)
+    count, taken = _check(body, output, box)
     is_usable = usable_people(output)
-    takes_shape = body.family == family and body.gender == "neutral" and not has_known_shape(body)
     replaced = _replaced(output, is_usable)
     params, axes = _in_strips(
-        lambda *rows: _as_params(
-            bare(body), *rows, rest_root=rest_root, takes_shape=takes_shape, turns=not sees_picture
-        ),
+        lambda *rows: _as_params(bare(body), *rows, taken=taken, sees_picture=sees_picture),
         (replaced, CropBox(center=np.asarray(box.center), size=np.asarray(box.size)), _one_each(camera, count)),
     )
     usual = np.asarray(priors.pose_prior(body.joint_names).mean)
@@ -137,7 +124,7 @@ def start_from_regressor(
     params = BodyParams.from_full_pose(
         body, pose.astype(dtype), betas=betas.astype(dtype), transl=np.asarray(params.transl, dtype)
     )
-    told = _spread(body, output.body_pose.shape[-3], trust, takes_shape=takes_shape)
+    told = _spread(body, output.body_pose.shape[-3], trust, takes_shape=taken.takes_shape)
     untold = np.where(_is_always_kept(body), told, np.inf)
     spread = np.where(is_usable[:, None], told, untold).astype(dtype)
     guess = Guess(
@@ -146,7 +133,7 @@ def start_from_regressor(
         precision=np.eye(len(told)),
         axes=np.asarray(axes, dtype),
     )
-    return RegressorStart(guess=guess, knows_shape=takes_shape, is_usable=is_usable)
+    return RegressorStart(guess=guess, knows_shape=taken.takes_shape, is_usable=is_usable)
 
 
 def with_lifted(start: RegressorStart, lifted: Guess) -> Guess:
@@ -196,20 +183,16 @@ def usable_people(output: RegressorOutput) -> Bool[np.ndarray, "N"]:
     return is_usable
 
 
-def _check(body: BodyModel, output: RegressorOutput, box: CropBox) -> tuple[int, str, tuple[float, float, float]]:
-    """Number of people, and family and resting root of the body that the network answers with."""
-    if "left_hip" not in body.joint_names:
-        raise ObservationError(f"{body.name} is a single hand; regressors see whole bodies")
+def _check(body: BodyModel, output: RegressorOutput, box: CropBox) -> tuple[int, AnsweredBody]:
+    """Number of people, and how the body takes the network's answers."""
+    taken = answered_body(body, output.body_pose.shape[-3])
     shape, boxes = tuple(output.weak_camera.shape), tuple(np.shape(box.size))
     if len(shape) != 2 or boxes != shape[:1]:
         raise ValueError(
             f"one answer for each box is needed: weak cameras of shape {shape} do not go with boxes of shape {boxes}; "
             "of several samples choose one first"
         )
-    joints = output.body_pose.shape[-3]
-    if joints not in _NETWORK_BODIES:
-        raise ValueError(f"networks answer with 23 joints (SMPL) or 21 (SMPL-X) besides the root, got {joints}")
-    return shape[0], *_NETWORK_BODIES[joints]
+    return shape[0], taken
 
 
 def _replaced(output: RegressorOutput, is_usable: Bool[np.ndarray, "N"]) -> RegressorOutput:
@@ -247,47 +230,11 @@ def _in_strips(function: Callable[..., Any], rows: Any) -> Any:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
 
 
-@functools.partial(jax.jit, static_argnames=("rest_root", "takes_shape", "turns"))
+@functools.partial(jax.jit, static_argnames=("taken", "sees_picture"))
 def _as_params(
-    body: BodyModel,
-    output: RegressorOutput,
-    box: CropBox,
-    camera: Camera,
-    *,
-    rest_root: tuple[float, float, float],
-    takes_shape: bool,
-    turns: bool,
+    body: BodyModel, output: RegressorOutput, box: CropBox, camera: Camera, *, taken: AnsweredBody, sees_picture: bool
 ) -> tuple[BodyParams, Float[Array, "N 3 3"]]:
-    """Parameters before the camera of the picture, and the rotation from its axes to the network's."""
-    weak_camera = jnp.asarray(output.weak_camera)
-    count, dtype = len(weak_camera), weak_camera.dtype
-    betas = jnp.zeros((count, body.num_betas), dtype)
-    if takes_shape:
-        known = min(body.num_betas, output.betas.shape[-1])
-        betas = betas.at[:, :known].set(jnp.asarray(output.betas)[:, :known])
-    own_root = body.joint_template[0] + jnp.matmul(
-        betas, body.joint_shape_basis[: body.num_betas, 0], precision=lax.Precision.HIGHEST
-    )
-    # The network's translation is that of its own body. The same body takes it as it is; another one is moved to
-    # where that body's root would be.
-    shift = 0 if takes_shape else jnp.asarray(rest_root, dtype) - own_root
-    transl = crop_cameras.full_transl(weak_camera, box, camera) + shift
-    pelvis = transl + own_root
-    axes = looking_at(pelvis[:, :2] / jnp.maximum(pelvis[:, 2:], MIN_DEPTH))
-    if not turns:
-        axes = jnp.broadcast_to(jnp.eye(3, dtype=dtype), axes.shape)
-    orient = rotations.compose(jnp.swapaxes(axes, -1, -2), jnp.asarray(output.global_orient))
-    matrices = jnp.concatenate([orient[:, None], jnp.asarray(output.body_pose)], 1)
-    given = dict(zip(layouts.SMPL_JOINTS, jnp.moveaxis(rotations.matrix_to_axis_angle(matrices), 1, 0), strict=False))
-    usual = dict(zip(body.joint_names[1:], priors.pose_prior(body.joint_names).mean, strict=True))
-    pose = jnp.stack(
-        [
-            given[joint] if joint in given else jnp.broadcast_to(jnp.asarray(usual[joint], dtype), (count, 3))
-            for joint in body.joint_names
-        ],
-        1,
-    )
-    return BodyParams.from_full_pose(body, pose, betas=betas, transl=transl), axes
+    return params_of_answers(body, output, box, camera, taken=taken, sees_picture=sees_picture)
 
 
 def _spread(body: BodyModel, joints: int, trust: RegressorTrust, *, takes_shape: bool) -> Float[np.ndarray, "P"]:

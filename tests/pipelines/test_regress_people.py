@@ -47,7 +47,7 @@ def person(bbox, position=0):
 
 
 def asked(converted, pictures, **options):
-    regressor = PeopleRegressor(InitialiseOptions(network="hmr2", checkpoint=str(converted), **options))
+    regressor = PeopleRegressor(InitialiseOptions(network="hmr2", checkpoint=str(converted), **options), hm.open_body())
     for boxes in pictures:
         regressor.look(IMAGE, [person(box) for box in boxes])
     return regressor.answers(), regressor
@@ -133,9 +133,9 @@ def test_several_starts_and_a_network_are_refused():
 
 def test_a_folder_that_is_none_and_another_network_are_told(converted, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        PeopleRegressor(InitialiseOptions(network="hmr2", checkpoint=str(tmp_path / "none")))
+        PeopleRegressor(InitialiseOptions(network="hmr2", checkpoint=str(tmp_path / "none")), hm.open_body())
     with pytest.raises(RegressorFileError, match="`hmr` is asked for"):
-        PeopleRegressor(InitialiseOptions(network="hmr", checkpoint=str(converted)))
+        PeopleRegressor(InitialiseOptions(network="hmr", checkpoint=str(converted)), hm.open_body())
 
 
 def labelled(source, output, models, checkpoint, *, network="hmr2", **changes):
@@ -255,7 +255,9 @@ def random_networks(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["cliff", "bedlam_cliff", "hardmo_hmr"])
 def test_networks_are_told_where_in_the_picture_people_are(random_networks, name):
-    regressor = PeopleRegressor(InitialiseOptions(network=name, checkpoint=str(random_networks / name), batch_size=4))
+    regressor = PeopleRegressor(
+        InitialiseOptions(network=name, checkpoint=str(random_networks / name), batch_size=4), hm.open_body()
+    )
     # The same pixels about both people, so that only the place in the picture differs.
     image = np.zeros((300, 400, 3), np.uint8)
     regressor.look(image, [person(np.array([50.0, 50, 150, 250])), person(np.array([250.0, 50, 350, 250]))])
@@ -289,7 +291,9 @@ def test_true_focal_lengths_are_told_to_bedlam_s_network_alone(random_networks, 
     one = person(GOOD[0])
     one = dataclasses.replace(one, picture=dataclasses.replace(one.picture, field_of_view_degrees=30.0))
     for name in ("cliff", "bedlam_cliff"):
-        regressor = PeopleRegressor(InitialiseOptions(network=name, checkpoint=str(random_networks / name)))
+        regressor = PeopleRegressor(
+            InitialiseOptions(network=name, checkpoint=str(random_networks / name)), hm.open_body()
+        )
         regressor.look(IMAGE, [one])
         regressor.answers()
     np.testing.assert_allclose(seen["cliff"], 500.0)

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+import hardmo_jax as hm
 from hardmo_jax.labels import store
 from hardmo_jax.networks import regressor_file, regressors
 from hardmo_jax.perception import crop_rules, regressor_crops
@@ -43,7 +44,7 @@ def test_people_get_the_mode(converted):
         )
         for box in boxes
     ]  # fmt: skip
-    regressor = PeopleRegressor(InitialiseOptions(network="prohmr", checkpoint=str(converted)))
+    regressor = PeopleRegressor(InitialiseOptions(network="prohmr", checkpoint=str(converted)), hm.open_body())
     regressor.look(image, people)
     answers = regressor.answers()
     network, _ = regressor_file.load_converted(converted, "prohmr")

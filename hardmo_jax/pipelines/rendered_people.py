@@ -27,7 +27,9 @@ from hardmo_jax.rendering import raster
 from hardmo_jax.rendering.scene import View
 from hardmo_jax.skeleton import layouts
 
-_SIZE, _FOCAL_LENGTH = 640, 800.0
+_SIZE = 640
+#: Of the camera of `rendered_pictures`, pixels.
+FOCAL_LENGTH = 800.0
 #: Of clips of people who walk.
 _WIDE, _HIGH, WALK_FRAMES_PER_SECOND = 960, 540, 25.0
 #: Cells in which is told who is nearest, pixels.
@@ -61,7 +63,7 @@ def rendered_pictures(body: BodyModel, seed: int, num_windows: int, frames_of_wi
     motion = synthetic.sample_hard_motion(seed, num_windows, frames_of_window, 1 / _STEP_SECONDS)
     model, _ = landmarks.point_model(body, layouts.get_layout(LAYOUT_NAME))
     middle = np.full(2, (_SIZE - 1) / 2)
-    view = View(focal_length=np.full(2, _FOCAL_LENGTH), principal_point=middle, width=_SIZE, height=_SIZE)
+    view = View(focal_length=np.full(2, FOCAL_LENGTH), principal_point=middle, width=_SIZE, height=_SIZE)
     for window, poses in enumerate(motion.full_pose):
         rotation, translation = _camera(rng)
         params = _placed(body, poses, rng, rotation, translation)
@@ -69,7 +71,7 @@ def rendered_pictures(body: BodyModel, seed: int, num_windows: int, frames_of_wi
         colours = _colours(rng)
         vertices = np.asarray(in_pieces(body, params).vertices)
         points = np.asarray(in_pieces(model, params), np.float64)
-        pixels = _FOCAL_LENGTH * points[..., :2] / points[..., 2:] + middle
+        pixels = FOCAL_LENGTH * points[..., :2] / points[..., 2:] + middle
         for number in range(frames_of_window):
             person = scenery.clothed_meshes(vertices[number], faces, cloth_of, colours)
             image = renderer.render([*room, *person], view)[..., :3]
@@ -176,14 +178,14 @@ def crossing_people(
     dances = synthetic.sample_hard_motion(seed, num_people, num_frames, WALK_FRAMES_PER_SECOND, "dance").full_pose
     model, _ = landmarks.point_model(body, layouts.get_layout(LAYOUT_NAME))
     middle = np.array([(_WIDE - 1) / 2, (_HIGH - 1) / 2])
-    view = View(focal_length=np.full(2, _FOCAL_LENGTH), principal_point=middle, width=_WIDE, height=_HIGH)
+    view = View(focal_length=np.full(2, FOCAL_LENGTH), principal_point=middle, width=_WIDE, height=_HIGH)
     rotation, translation = _TO_CAMERA.astype(np.float64), np.array([0.0, 1.2, 0.0])
     depths = rng.permutation(np.linspace(4.0, 7.0, num_people)) if num_people > 1 else np.array([4.5])
     seconds = np.arange(num_frames) / WALK_FRAMES_PER_SECOND
     colours, vertices, points = [], [], []
     for person, dance in enumerate(dances):
         # To and fro over the width that the camera sees at this distance, each at a pace of their own.
-        half = 0.42 * _WIDE / _FOCAL_LENGTH * depths[person]
+        half = 0.42 * _WIDE / FOCAL_LENGTH * depths[person]
         phase = rng.uniform(0, 1) + seconds * rng.uniform(0.8, 1.4) / (4 * half)
         x = half * (4 * np.abs(phase - np.floor(phase + 0.5)) - 1)
         where = np.stack([x, np.zeros(num_frames), np.full(num_frames, -depths[person])], 1)
@@ -198,7 +200,7 @@ def crossing_people(
         translation + np.array([0.0, 0.0, _ROOM_DISTANCE]),
         pillars=(pillar,) if pillar_width > 0 else (),
     )
-    hidden_side = 0.5 * pillar_width * _FOCAL_LENGTH / _PILLAR_DISTANCE
+    hidden_side = 0.5 * pillar_width * FOCAL_LENGTH / _PILLAR_DISTANCE
     for number in range(num_frames):
         meshes = [
             mesh
@@ -207,7 +209,7 @@ def crossing_people(
         ]
         known = []
         for one in points:
-            pixels = _FOCAL_LENGTH * one[number][:, :2] / one[number][:, 2:] + middle
+            pixels = FOCAL_LENGTH * one[number][:, :2] / one[number][:, 2:] + middle
             inside = np.all((pixels >= 0) & (pixels <= [_WIDE - 1, _HIGH - 1]), axis=-1)
             known.append(KnownPerson(keypoints_2d=pixels.astype(np.float32), confidence=inside.astype(np.float32)))
         yield CrossingFrame(
@@ -270,7 +272,7 @@ def _visible_shares(
     nearest = np.full((len(people), *size), np.inf)
     outside = np.zeros(len(people))
     for place, vertices in enumerate(people):
-        cells = np.floor((_FOCAL_LENGTH * vertices[:, :2] / vertices[:, 2:] + middle) / _CELL).astype(int)
+        cells = np.floor((FOCAL_LENGTH * vertices[:, :2] / vertices[:, 2:] + middle) / _CELL).astype(int)
         is_inside = np.all((cells >= 0) & (cells < size), axis=-1)
         np.minimum.at(nearest[place], tuple(cells[is_inside].T), vertices[is_inside, 2])
         outside[place] = len(np.unique(cells[~is_inside], axis=0))

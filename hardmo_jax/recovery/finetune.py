@@ -40,6 +40,8 @@ _SHINS = (("left_knee", "left_ankle"), ("right_knee", "right_ankle"))
 _PEOPLE_AT_ONCE, _FEW = 16, 4
 #: Shorter shins in the picture have no direction, half sides of the box.
 _LEAST_LENGTH = 1e-3
+#: Change of rotations by a step of one in all weights, below which the rate grows no more.
+_LEAST_TURN = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,9 @@ class FinetuneOptions:
     layers: Literal["last", "all"] = "last"
     """`last`: those that put out rotations, betas and camera. `all`: everything after the backbone, which needs about
     a hundred times the memory."""
-    learning_rate: float = 1e-4
-    """Of Adam. Published is 5e-6 for the whole network; the last layers alone need larger steps."""
+    step_size: float = 0.05
+    """By how much Adam's first step changes the six numbers of rotations, root mean square; its rate follows from
+    that. Published is the rate itself (5e-6), which means another step for every network and choice of layers."""
     max_steps: int = 50
     keypoint_weight: float = 5.0
     shape_weight: float = 1e-3
@@ -65,8 +68,8 @@ class FinetuneOptions:
     def __post_init__(self) -> None:
         if self.layers not in ("last", "all"):
             raise ValueError(f"`layers` must be last or all, got {self.layers!r}")
-        if not self.learning_rate > 0 or self.max_steps < 1 or self.least_points < 1:
-            raise ValueError(f"`learning_rate`, `max_steps` and `least_points` must be positive, got {self}")
+        if not self.step_size > 0 or self.max_steps < 1 or self.least_points < 1:
+            raise ValueError(f"`step_size`, `max_steps` and `least_points` must be positive, got {self}")
         if min(self.keypoint_weight, self.shape_weight, self.shin_weight, self.enough, self.largest_beta) < 0:
             raise ValueError(f"weights and bounds must not be negative, got {self}")
 
@@ -224,7 +227,7 @@ def _finetune_some(
     weights = named_weights(regressor.weights)
     first = {name: weights[name] for name in names}
     features = lax.stop_gradient(regressor.features(images))
-    shins, adam = _shins(layout.points), optax.adam(numbers["learning_rate"])
+    shins, adam = _shins(layout.points), optax.scale_by_adam()
 
     def of_one(
         features: Array, context: CropContext | None, seen: CropKeypoints
@@ -233,12 +236,14 @@ def _finetune_some(
         count = jnp.sum(seen.confidence > 0)
         share = seen.confidence / jnp.maximum(jnp.sum(seen.confidence), jnp.finfo(seen.confidence.dtype).tiny)
 
+        def answer(arrays: dict[str, Array]) -> RegressorOutput:
+            alone = jax.tree.map(lambda leaf: leaf[None], (features, context))
+            return _with_arrays(regressor, arrays).from_features(*alone)
+
         def objective(arrays: dict[str, Array]) -> tuple[Array, tuple[Array, RegressorOutput]]:
-            alone = jax.tree.map(lambda leaf: leaf[None], (features, context, seen.box, seen.camera))
-            output = _with_arrays(regressor, arrays).from_features(*alone[:2])
-            params, _ = params_of_answers(
-                points.body, output, *alone[2:], taken=taken, sees_picture=regressor.sees_picture
-            )
+            output = answer(arrays)
+            place = jax.tree.map(lambda leaf: leaf[None], (seen.box, seen.camera))
+            params, _ = params_of_answers(points.body, output, *place, taken=taken, sees_picture=regressor.sees_picture)
             found = cameras.project_points(seen.camera, points(params)[0])
             apart = (found - seen.keypoints_2d) / half_side
             misfit = jnp.sum(share[:, None] * jnp.square(apart)) / 2
@@ -248,7 +253,11 @@ def _finetune_some(
             return value, (misfit, jax.tree.map(lambda leaf: leaf[0], output))
 
         evaluate = jax.value_and_grad(objective, has_aux=True)
-        _, (start_misfit, start) = objective(first)
+        (_, (start_misfit, start)), gradient = evaluate(first)
+        # Adam's first step has one length in every weight.
+        way = jax.tree.map(jnp.sign, gradient)
+        _, turned = jax.jvp(lambda arrays: answer(arrays).rot6d, (first,), (way,))
+        rate = numbers["step_size"] / jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(turned))), _LEAST_TURN)
         allowed = jnp.maximum(numbers["largest_beta"], jnp.max(jnp.abs(start.betas)))
         is_usable = jnp.isfinite(start_misfit) & _is_finite(start)
         has_points = count >= numbers["least_points"]
@@ -262,7 +271,7 @@ def _finetune_some(
             )
             change, adam_state = adam.update(gradient, state.adam)
             return _State(
-                arrays=optax.apply_updates(state.arrays, change),
+                arrays=jax.tree.map(lambda array, part: array - rate * part, state.arrays, change),
                 adam=adam_state,
                 step=state.step + 1,
                 best=jax.tree.map(functools.partial(jnp.where, is_better), output, state.best),

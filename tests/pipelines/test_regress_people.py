@@ -10,6 +10,7 @@ import pytest
 
 import hardmo_jax as hm
 from hardmo_jax import options as options_module
+from hardmo_jax.body import landmarks as hm_landmarks
 from hardmo_jax.geometry import cameras
 from hardmo_jax.labels import store
 from hardmo_jax.networks.regressor_file import RegressorFileError, load_converted
@@ -21,6 +22,7 @@ from hardmo_jax.pipelines import annotate, regress_people
 from hardmo_jax.pipelines.convert_checkpoint import convert_checkpoint
 from hardmo_jax.pipelines.regress_people import InitialiseOptions, PeopleRegressor, start_of_sightings
 from hardmo_jax.pipelines.sightings import Picture, Sighting
+from hardmo_jax.skeleton import layouts
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (300, 400, 3), dtype=np.uint8)
@@ -110,13 +112,61 @@ def test_of_whom_nobody_was_asked_the_start_is_unusable(converted):
     assert start_of_sightings(body, [person(GOOD[0])], camera) is None
 
 
+def test_a_network_is_fine_tuned_on_the_keypoints_of_each_person(tmp_path):
+    """Somebody upright, seen by a CLIFF of random weights whose camera is about the usual one."""
+    torch = pytest.importorskip("torch", reason="writes the checkpoint; the `bench` extra")
+    from tests.reference import torch_hrnets, torch_networks
+
+    network = torch_networks.randomise(torch_hrnets.Cliff(torch_hrnets.ResnetEncoder(width=4), hidden=16), 1)
+    weights = network.state_dict()
+    for name, value in weights.items():
+        if "dec" in name:
+            value.mul_(1e-4)
+        if name.endswith("init_pose"):
+            value.copy_(torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24)[None])
+        if name.endswith("init_cam"):
+            value.copy_(torch.tensor([[0.9, 0, 0]]))
+    torch.save({"model": weights}, tmp_path / "cliff.pt")
+    convert_checkpoint("cliff", tmp_path / "cliff.pt", tmp_path / "cliff")
+    body, picture = hm.open_body(), person(GOOD[0]).picture
+    pose = np.zeros((1, body.num_joints, 3), np.float32)
+    pose[0, 0, 0] = np.pi  # upright before a camera whose y points down
+    params = hm.BodyParams.from_full_pose(
+        body, pose, betas=np.zeros((1, body.num_betas), np.float32), transl=np.array([[-0.7, -0.3, 2.5]], np.float32)
+    )
+    points, has = hm_landmarks.point_model(body, layouts.get_layout("openpose67"))
+    pixels = np.asarray(cameras.project_points(picture.camera, points(params)))[0]
+    seen = dataclasses.replace(
+        person([*pixels[has].min(0), *pixels[has].max(0)]),
+        keypoints_2d=pixels.astype(np.float32),
+        confidence=has.astype(np.float32),
+    )
+    errors = []
+    for steps in (0, 30):
+        options = InitialiseOptions(network="cliff", checkpoint=str(tmp_path / "cliff"), finetune_steps=steps)
+        regressor = PeopleRegressor(options, body)
+        regressor.look(IMAGE, [seen])
+        told = dataclasses.replace(seen, regressed=regressor.answers()[0])
+        camera = cameras.Camera(
+            focal_length=np.asarray(picture.camera.focal_length)[None],
+            principal_point=np.asarray(picture.camera.principal_point)[None],
+        )
+        start = start_of_sightings(body, [told], camera)
+        found = np.asarray(cameras.project_points(picture.camera, points(start.guess.params)))[0]
+        errors.append(np.linalg.norm(found - pixels, axis=-1)[has].mean())
+    assert errors[1] < 0.5 * errors[0]
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [({"network": "hmr3", "checkpoint": "x"}, "hmr3"),
      ({"network": "hmr2"}, "go together"),
      ({"checkpoint": "x"}, "go together"),
      ({"network": "hmr2", "checkpoint": "x", "numbers": "int8"}, "int8"),
-     ({"network": "hmr2", "checkpoint": "x", "batch_size": 0}, "at least 1")],
+     ({"network": "hmr2", "checkpoint": "x", "batch_size": 0}, "at least 1"),
+     ({"network": "prohmr", "checkpoint": "x", "finetune_steps": 50}, "puts out rotations"),
+     ({"finetune_steps": 50}, "puts out rotations"),
+     ({"network": "hmr2", "checkpoint": "x", "num_samples": 4}, "density")],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(values, words):
     with pytest.raises(options_module.OptionsError, match=words):

@@ -64,7 +64,7 @@ def test_real_photos_are_labelled_by_a_network_of_random_weights(
     photo = next((reference_data / "media" / "images").rglob("man-in-red*.png"))
     shutil.copy(photo, tmp_path / "in")
     options = annotate.AnnotateOptions(
-        initialise=InitialiseOptions(network="prohmr", checkpoint=str(converted)),
+        initialise=InitialiseOptions(network="prohmr", checkpoint=str(converted), num_samples=8),
         perception=PerceptionOptions(tiles=(), extra_looks=0),
         output=annotate.OutputOptions(overlay=False, part_scores=False),
     )

@@ -25,7 +25,7 @@ COUNT, LAYOUT = 64, "openpose25"
 BACKBONE = ResnetOptions(blocks=(1,), width=16)
 HMR = HmrOptions(backbone=BACKBONE, head=IterativeOptions(features=64, hidden=64))
 CLIFF = CliffOptions(backbone=BACKBONE, head=IterativeOptions(features=64, hidden=64, box_numbers=3))
-SHORT = FinetuneOptions(max_steps=8, learning_rate=1e-3)
+SHORT = FinetuneOptions(max_steps=8)
 SIZE = np.array([synthetic_people.WIDTH, synthetic_people.HEIGHT], np.float32)
 
 
@@ -82,7 +82,7 @@ def errors_of(case, output, rows):
 def test_errors_fall_for_nearly_all_and_grow_for_nobody(case, figure):
     network = random_network()
     before = jax.tree.map(np.array, network.weights)
-    found = case.tuned(network, options=FinetuneOptions(learning_rate=1e-3))
+    found = case.tuned(network, options=FinetuneOptions())
     fell = float(np.mean(found.error < 0.99 * found.start_error))
     figure(f"fine-tuning: the 2D error falls for {fell:.0%} of {COUNT}, median {np.median(found.error):.1f} pixels")
     assert fell >= 0.95
@@ -125,7 +125,7 @@ def test_broken_networks_and_steps_that_are_too_large_change_nothing(case):
     rows = slice(0, 2)
     broken = random_network(**{"head.decpose.bias": np.full(144, np.nan, np.float32)})
     assert (case.tuned(broken, rows).status == FinetuneStatus.NONFINITE).all()
-    wild = case.tuned(random_network(), rows, options=dataclasses.replace(SHORT, learning_rate=1e4))
+    wild = case.tuned(random_network(), rows, options=dataclasses.replace(SHORT, step_size=1e4))
     assert (wild.status == FinetuneStatus.NO_BETTER).all()
     np.testing.assert_array_equal(wild.error, wild.start_error)
     assert np.isfinite(wild.output.body_pose).all()
@@ -167,6 +167,6 @@ def test_requests_that_cannot_be_met_are_refused(case):
         case.tuned(random_network(), slice(0, 0))
     with pytest.raises(ValueError, match="do not go with"):
         finetune(random_network(), case.images[:2], case.body, case.seen, case.box)
-    for wrong in ({"learning_rate": 0.0}, {"max_steps": 0}, {"shape_weight": -1.0}):
+    for wrong in ({"step_size": 0.0}, {"max_steps": 0}, {"shape_weight": -1.0}):
         with pytest.raises(ValueError, match="must"):
             FinetuneOptions(**wrong)

@@ -1,9 +1,10 @@
-"""The networks suite: forward passes of regressors against PyTorch, and the memory that a conversion needs.
+"""The networks suite: forward passes of regressors against PyTorch, memory of a conversion, and fine-tuning.
 
 PyTorch runs stand-ins of the published networks (`tests/reference/torch_networks.py`) with the same random weights and
 crops, in the same process and in turns, so that both see the same machine.
 """
 
+import functools
 import pathlib
 import statistics
 import subprocess
@@ -15,9 +16,18 @@ from typing import Any
 
 import numpy as np
 
+from tools.benchmarks import finetune
+
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 #: Crops of one call by network, and repetitions.
-_CROPS = {"hmr2": (1, 4), "hmr": (1, 8), "cliff": (1, 8), "cliff_hr48": (1, 4), "bedlam_cliff": (1, 4)}
+_CROPS = {
+    "hmr2": (1, 4),
+    "hmr": (1, 8),
+    "cliff": (1, 8),
+    "cliff_hr48": (1, 4),
+    "bedlam_cliff": (1, 4),
+    "prohmr": (1, 8),
+}
 _REPEATS = 5
 #: Of the SMPL model that a checkpoint of 4DHumans carries: names and shapes.
 _BODY = {
@@ -29,12 +39,18 @@ _BODY = {
 def plan() -> list[dict[str, Any]]:
     """Cells: forward passes of every network, and the conversion of the largest one."""
     forward = [{"measure": "forward", "model": model, "all_cores": True} for model in _CROPS]
-    return [*forward, {"measure": "conversion", "model": "hmr2", "all_cores": True}]
+    return [
+        *forward,
+        {"measure": "conversion", "model": "hmr2", "all_cores": True},
+        {"measure": "finetune", "model": "hmr", "all_cores": True},
+    ]
 
 
 def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
     """Measure one cell."""
     del models
+    if cell["measure"] == "finetune":
+        return finetune.finetune_rows()
     return _conversion() if cell["measure"] == "conversion" else _forward(cell["model"])
 
 
@@ -48,6 +64,7 @@ def _forward(model: str) -> list[dict[str, object]]:
     from hardmo_jax.networks import crop_context, regressors
 
     theirs = _torch_network(model)
+    ask = functools.partial(_mode, theirs) if model == "prohmr" else theirs
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "weights.pt"
         torch.save({"state_dict": theirs.state_dict()}, path)
@@ -64,10 +81,10 @@ def _forward(model: str) -> list[dict[str, object]]:
             tensors += [torch.from_numpy(np.array(one)) for one in told]
         with torch.inference_mode():
             found = jax.block_until_ready(regressors.regress(ours, images, context))
-            wanted = theirs(*tensors)["rotations"][:, 1:]
+            wanted = ask(*tensors)["rotations"][:, 1:]
             calls: tuple[Callable[[], object], ...] = (
                 lambda images=images, told=context: jax.block_until_ready(regressors.regress(ours, images, told)),
-                lambda tensors=tensors: theirs(*tensors),
+                lambda tensors=tensors: ask(*tensors),
             )
             seconds: tuple[list[float], list[float]] = ([], [])
             for _ in range(_REPEATS):
@@ -88,8 +105,24 @@ def _forward(model: str) -> list[dict[str, object]]:
     return rows
 
 
+def _mode(network: Any, images: Any) -> dict[str, Any]:
+    """The most likely pose by ProHMR in PyTorch, without its density, which the stand-in's own call takes as well."""
+    import torch
+
+    from tests.reference import torch_networks
+
+    features = network.backbone(images)
+    pose = network.flow.flow.inverse(torch.zeros(len(images), 144), features)
+    network.flow.fc_head.layers(features)
+    rotations = torch_networks.orthonormalised(pose.reshape(-1, 2, 3).transpose(1, 2))
+    return {"rotations": rotations.reshape(len(images), 24, 3, 3)}
+
+
 def _torch_network(model: str) -> Any:
-    from tests.reference import torch_hrnets, torch_networks
+    from tests.reference import torch_hrnets, torch_networks, torch_prohmr
+
+    if model == "prohmr":
+        return torch_prohmr.randomised(0).eval()
 
     make: dict[str, Callable[[], Any]] = {
         "hmr": torch_networks.Spin,

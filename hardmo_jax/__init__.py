@@ -20,6 +20,7 @@ _HOME = {
     "Guess": "hardmo_jax.fitting.guess",
     "MotionOptions": "hardmo_jax.fitting.fit_motion",
     "Observations": "hardmo_jax.observations",
+    "PoseDensity": "hardmo_jax.fitting.pose_density",
     "StartOptions": "hardmo_jax.recovery.starts",
     "UserResidual": "hardmo_jax.fitting.evidence",
     "add_layout": "hardmo_jax.skeleton.layouts",
@@ -42,6 +43,7 @@ __all__ = [
     "Guess",
     "MotionOptions",
     "Observations",
+    "PoseDensity",
     "StartOptions",
     "UserResidual",
     "__version__",
@@ -62,6 +64,7 @@ if typing.TYPE_CHECKING:
     from hardmo_jax.fitting.fit import fit
     from hardmo_jax.fitting.fit_motion import MotionOptions, fit_motion
     from hardmo_jax.fitting.guess import Guess
+    from hardmo_jax.fitting.pose_density import PoseDensity
     from hardmo_jax.fitting.result import FitResult, FitStatus
     from hardmo_jax.fitting.stages import FitOptions
     from hardmo_jax.geometry.cameras import Camera

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float
+from hardmo_jax.fitting.pose_density import DensityRows
 from hardmo_jax.fitting.stages import FitOptions, PartWeights
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.skeleton import layouts, regressors
@@ -75,6 +76,8 @@ class Evidence:
     """Of the user."""
     guess: GuessRows | None = None
     """What was known before the fit, where anything was."""
+    density: DensityRows | None = None
+    """What a density given from outside says, where there is one."""
 
     def of_points(self, chosen: Bool[np.ndarray, "K"]) -> "Evidence":
         """The same people seen by some of the keypoints."""

@@ -34,6 +34,7 @@ from hardmo_jax.fitting import (
 from hardmo_jax.fitting.evidence import Evidence, UserResidual
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.job import FitJob, count_rows, guess_rows, make_job, start_of
+from hardmo_jax.fitting.pose_density import PoseDensity, density_of_people
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.solution import Solution
 from hardmo_jax.fitting.stages import FitOptions
@@ -43,6 +44,10 @@ from hardmo_jax.skeleton import layouts
 
 _SLOTS = {"cpu": 16}
 _SLOTS_ELSEWHERE = 4096
+#: With a density, whose residuals and their derivatives may be as large as a network, so that idle slots cost as much
+#: as busy ones and all are kept.
+_SLOTS_OF_DENSITY = {"cpu": 4}
+_SLOTS_OF_DENSITY_ELSEWHERE = 512
 
 
 def fit(
@@ -52,6 +57,7 @@ def fit(
     options: FitOptions | None = None,
     initial: BodyParams | Guess | None = None,
     residuals: Sequence[UserResidual] = (),
+    pose_density: PoseDensity | None = None,
     devices: Sequence[Any] | None = None,
 ) -> FitResult:
     """Fit a body to the keypoints of people.
@@ -66,6 +72,8 @@ def fit(
             `Guess` draws the fit towards itself as well. The result is no worse than the start by the objective of
             the last stage: where all steps led to worse places, the start comes back with the status `NO_BETTER`.
         residuals: Residuals of one's own, beside those of the keypoints and priors.
+        pose_density: A density of poses, such as a network's of what it sees in a picture, in place of the usual prior
+            over its joints (`recovery.flow_prior` makes one).
         devices: Devices that share the people, one thread each; None takes the default one, a CPU with all of its
             cores.
 
@@ -98,6 +106,14 @@ def fit(
     if not isinstance(residuals, Sequence) or not all(isinstance(extra, UserResidual) for extra in residuals):
         raise ObservationError(
             f"`residuals` must be a list of `hm.UserResidual(function=..., data=...)`, got {residuals!r}"
+        )
+    if pose_density is not None:
+        shared, told, is_number = density_of_people(pose_density, body, batch, job.dtype)
+        job = dataclasses.replace(job, prior=dataclasses.replace(job.prior, density=shared))
+        prepared = dataclasses.replace(
+            prepared,
+            evidence=dataclasses.replace(prepared.evidence, density=told),
+            is_finite=prepared.is_finite & is_number,
         )
     flat = tuple(_of_people(extra, batch, job) for extra in residuals)
     prepared = dataclasses.replace(prepared, evidence=dataclasses.replace(prepared.evidence, residuals=flat))
@@ -164,7 +180,11 @@ def _spread(
 ) -> dict[str, Any]:
     """Cut the people into pieces, have devices and cores fit them, and put the results together again."""
     places = _places(devices)
-    slots = [job.options.slots or _SLOTS.get(place.platform, _SLOTS_ELSEWHERE) for place in places]
+    if job.prior.density is None:
+        usual, elsewhere = _SLOTS, _SLOTS_ELSEWHERE
+    else:
+        usual, elsewhere = _SLOTS_OF_DENSITY, _SLOTS_OF_DENSITY_ELSEWHERE
+    slots = [job.options.slots or usual.get(place.platform, elsewhere) for place in places]
     workers = len(places) if devices else num_cores() if places[0].platform == "cpu" else 1
     # Less than a slot's worth a worker would leave slots empty.
     num_pieces = max(-(-count // job.options.max_batch), min(workers, -(-count // min(slots))))
@@ -367,7 +387,7 @@ def _starts(
     yaw_starts: int,
 ) -> tuple[Float[Array, "M P"], Float[Array, "M 3 3"]]:
     """Starts of everybody, one heading after the other."""
-    seen = dataclasses.replace(seen, residuals=())
+    seen = dataclasses.replace(seen, residuals=(), density=None)
     starts = []
     if seen.keypoints_2d is not None:
         headings = jnp.asarray(np.arange(yaw_starts) * 2 * np.pi / yaw_starts, mean.dtype)

@@ -100,7 +100,12 @@ def solve(
         seen, weights = rows_of(evidence, item % num_people), rows_of(schedule, row)
         return objective.equations(model, prior, seen, weights, rows_of(orient, item), vector)
 
-    shared = PullMatrices(parts=prior.parts, pose_start=6 + prior.num_betas, guess=prior.guess_precision)
+    shared = PullMatrices(
+        parts=prior.parts,
+        pose_start=6 + prior.num_betas,
+        guess=prior.guess_precision,
+        density_entries=() if prior.density is None else prior.density.entries,
+    )
     constants = (evidence, schedule, orient, model, prior)
 
     def serve(state: tuple[_Slots, Solution, Array]) -> tuple[_Slots, Solution, Array]:

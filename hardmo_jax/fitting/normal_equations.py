@@ -38,6 +38,8 @@ class Pull:
     """Factor on rows and columns of the precision of guesses."""
     axes: Float[Array, "*batch 3 3"] | None
     """Turns the entries of the root."""
+    density: Float[Array, "*batch E E"] | None = None
+    """Of a density, each person's own, by the entries that it speaks of."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class PullMatrices:
     pose_start: int
     """Entry of the vector at which the pose begins."""
     guess: Float[AnyArray, "P P"] | None
+    density_entries: tuple[int, ...] = ()
+    """Entries of the vector that a density speaks of."""
 
 
 @jax.tree_util.register_dataclass
@@ -239,6 +243,9 @@ def _pulled(pull: Pull, *, shared: PullMatrices, size: int) -> Float[Array, "P P
         guess = jnp.concatenate([guess[:, :3], columns, guess[:, 6:]], 1)
         rows = jnp.matmul(pull.axes.T, guess[3:6], precision=_HIGHEST)
         total += jnp.concatenate([guess[:3], rows, guess[6:]], 0)
+    if pull.density is not None:
+        flat = jnp.append(pull.density.ravel(), 0)
+        total += flat[_block_places((shared.density_entries,), 0, size)]
     return jnp.broadcast_to(total, (size, size))
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Array, Float, Int
 from hardmo_jax.body import landmarks
-from hardmo_jax.fitting import motion, normal_equations, pose_mixture, priors, terms, variables
+from hardmo_jax.fitting import motion, normal_equations, pose_density, pose_mixture, priors, terms, variables
 from hardmo_jax.fitting.evidence import Evidence, GuessRows, UserResidual
 from hardmo_jax.fitting.normal_equations import NormalEquations, Pull
+from hardmo_jax.fitting.pose_density import DensityRows, SharedDensity
 from hardmo_jax.fitting.pose_mixture import Mixture, PartPrior
 from hardmo_jax.fitting.stages import Stage
 from hardmo_jax.geometry import rotations
@@ -36,6 +37,8 @@ class Prior:
     """Inverse covariance of the error of guesses in their spreads; None where nobody has a guess."""
     guess_factor: Float[AnyArray, "P P"] | None = None
     """Upper triangular U with U^T U that matrix."""
+    density: SharedDensity | None = None
+    """Of a density given from outside, which stands in for the rest at its joints."""
     limit_spread: float = dataclasses.field(metadata={"static": True})
     num_betas: int = dataclasses.field(metadata={"static": True})
     num_fingers: int = dataclasses.field(default=0, metadata={"static": True})
@@ -112,6 +115,7 @@ class StageWeights:
     shape_prior: Float[AnyArray, "*steps"]
     joint_limits: Float[AnyArray, "*steps"]
     guess: Float[AnyArray, "*steps"]
+    pose_density: Float[AnyArray, "*steps"]
     robust_scale: Float[AnyArray, "*steps"]
     converged_below: Float[AnyArray, "*steps"]
 
@@ -129,7 +133,7 @@ def stage_schedule(
     """
     names = (
         "keypoints_2d", "keypoints_3d", "hands", "pose_prior", "hand_prior", "shape_prior", "joint_limits", "guess",
-        "robust_scale",
+        "pose_density", "robust_scale",
     )  # fmt: skip
     lengths = [stage.iterations + 1 for stage in stages]
     ends = np.cumsum(lengths)
@@ -162,20 +166,37 @@ def residuals(
         error, _, weight, scale = _point_errors(evidence, weights, points, frame)
         blocks.append(_robust(error, weight, scale))
     blocks += [_of_user(model, extra, orient, jnp.asarray(vector)) for extra in evidence.residuals]
-    blocks += _prior_blocks(prior, weights, vector)
+    blocks += _prior_blocks(prior, evidence, weights, vector)
     for part in prior.parts:
-        strength = _strength(part, weights)[:, None]
+        strength = _strength(part, prior, evidence, weights)[:, None]
         near = pose_mixture.nearest(part, _pose(prior, vector))
         blocks += [near.whitened * strength, jnp.sqrt(2 * near.constant)[:, None] * strength]
     if prior.guess_factor is not None and evidence.guess is not None:
         apart = _from_guess(evidence.guess, vector)
         blocks.append(jnp.einsum("pq,bq->bp", prior.guess_factor, apart, precision=_HIGHEST) * weights.guess[:, None])
+    if prior.density is not None and evidence.density is not None:
+        strength, moved = _density_strength(evidence.density, weights), _moved(prior.density, vector)
+        blocks.append(pose_density.density_residuals(prior.density, evidence.density, strength, orient, moved))
     return jnp.concatenate(blocks, -1)
 
 
-def _strength(part: PartPrior, weights: StageWeights) -> Float[Array, "B"]:
+def _strength(part: PartPrior, prior: Prior, evidence: Evidence, weights: StageWeights) -> Float[Array, "B"]:
     """Weight of a part's prior."""
-    return weights.pose_prior * weights.hand_prior if part.is_hand else jnp.asarray(weights.pose_prior)
+    strength = weights.pose_prior * weights.hand_prior if part.is_hand else jnp.asarray(weights.pose_prior)
+    entries = tuple(6 + prior.num_betas + entry for entry in part.entries)
+    if prior.density is not None and evidence.density is not None and prior.density.speaks_of(entries):
+        strength = jnp.where(_density_strength(evidence.density, weights) > 0, 0, strength)
+    return strength
+
+
+def _density_strength(density: DensityRows, weights: StageWeights) -> Float[Array, "B"]:
+    """Factor on the residuals of each person's density."""
+    return density.weight * jnp.asarray(weights.pose_density)
+
+
+def _moved(density: SharedDensity, vector: Float[AnyArray, "B P"]) -> Float[Array, "B E"]:
+    """Entries that a density speaks of."""
+    return jnp.asarray(vector)[:, np.array(density.entries)]
 
 
 def _pose(prior: Prior, vector: Float[AnyArray, "B P"]) -> Float[Array, "B Q"]:
@@ -240,20 +261,25 @@ def equations(
         total += added
     ones = jnp.ones_like(vector)
     diagonal, gradient = result.diagonal, result.gradient
-    for block, slope in zip(*jax.jvp(lambda v: _prior_blocks(prior, weights, v), (vector,), (ones,)), strict=True):
+    blocks = jax.jvp(lambda v: _prior_blocks(prior, evidence, weights, v), (vector,), (ones,))
+    for block, slope in zip(*blocks, strict=True):
         # Entries of a prior block and of the vector's tail correspond one to one.
         front = ((0, 0), (vector.shape[-1] - block.shape[-1], 0))
         diagonal += jnp.pad(slope * slope, front)
         gradient += jnp.pad(slope * block, front)
         total += cost(block)
-    pull, pulled, paid = _pull(prior, evidence, weights, vector)
+    pull, pulled, paid = _pull(prior, evidence, weights, orient, vector)
     return dataclasses.replace(result, diagonal=diagonal, gradient=gradient + pulled, cost=total + paid, pull=pull)
 
 
 def _pull(
-    prior: Prior, evidence: Evidence, weights: StageWeights, vector: Float[Array, "B P"]
+    prior: Prior,
+    evidence: Evidence,
+    weights: StageWeights,
+    orient: Float[AnyArray, "B 3 3"],
+    vector: Float[Array, "B P"],
 ) -> tuple[Pull, Float[Array, "B P"], Float[Array, "B"]]:
-    """What mixtures and guesses add to the equations: their part of the matrix in factors, gradient and cost."""
+    """What mixtures, guesses and densities add to the equations: their part of the matrix, gradient and cost."""
     size, components = vector.shape[-1], []
     gradient, paid = jnp.zeros_like(vector), jnp.zeros(len(vector), vector.dtype)
     strengths = []
@@ -262,7 +288,7 @@ def _pull(
         slopes = []
         for part in prior.parts:
             near = pose_mixture.nearest(part, _pose(prior, vector))
-            strength = jnp.square(_strength(part, weights))
+            strength = jnp.square(_strength(part, prior, evidence, weights))
             components.append(near.component)
             strengths.append(strength)
             first = sum(slope.shape[-1] for slope in slopes)
@@ -283,11 +309,18 @@ def _pull(
         slope = jnp.concatenate([slope[:, :3], turned, slope[:, 6:]], -1)
         gradient += share[:, None] * slope
         scale = evidence.guess.inverse_spread * weights.guess[:, None]
+    block = None
+    if prior.density is not None and evidence.density is not None:
+        strength, moved = _density_strength(evidence.density, weights), _moved(prior.density, vector)
+        told = pose_density.density_equations(prior.density, evidence.density, strength, jnp.asarray(orient), moved)
+        block, paid = told.matrix, paid + told.cost
+        gradient = gradient.at[:, np.array(prior.density.entries)].add(told.gradient)
     pull = Pull(
         components=jnp.stack(components, -1) if components else None,
         strength=jnp.stack(strengths, -1) if strengths else None,
         scale=scale,
         axes=axes,
+        density=block,
     )
     return pull, gradient, paid
 
@@ -396,7 +429,7 @@ def _robust(error: Float[Array, "B K D"], weight: Float[Array, "B K"], scale: Fl
 
 
 def _prior_blocks(
-    prior: Prior, weights: StageWeights, vector: Float[AnyArray, "B P"]
+    prior: Prior, evidence: Evidence, weights: StageWeights, vector: Float[AnyArray, "B P"]
 ) -> tuple[Float[Array, "B Q"], Float[Array, "B Q2"]]:
     """Residuals of the priors, each the length of a tail of the vector."""
     tail = jnp.asarray(vector)[:, 6:]
@@ -405,5 +438,9 @@ def _prior_blocks(
     is_finger = np.arange(tail.shape[-1]) >= tail.shape[-1] - prior.num_fingers
     of_pose = jnp.where(is_finger, (weights.pose_prior * weights.hand_prior)[:, None], weights.pose_prior[:, None])
     strength = jnp.where(is_shape, weights.shape_prior[:, None], of_pose)
+    if prior.density is not None and evidence.density is not None:
+        is_its_own = np.isin(np.arange(6, 6 + tail.shape[-1]), prior.density.entries)
+        is_told = _density_strength(evidence.density, weights) > 0
+        strength = jnp.where(is_told[:, None] & is_its_own, 0, strength)
     limits = terms.outside_limits(tail, prior.low, prior.high, prior.limit_spread)
     return terms.gaussian(tail, prior.mean, prior.spread) * strength, limits * weights.joint_limits[:, None]

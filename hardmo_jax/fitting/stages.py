@@ -34,6 +34,8 @@ class Stage:
     """Weight of the joint limits."""
     guess: float = 1.0
     """Weight of the distance from a guess (`hm.Guess`), where the fit starts from one."""
+    pose_density: float = 1.0
+    """Weight of the residuals of a density (`hm.PoseDensity`), where there is one; 0 brings the usual prior back."""
     robust_scale: float = 0.1
     """Geman-McClure scale of the reprojection error, in box sides: errors far beyond it count as outliers."""
     converged_below: float = 1e-4
@@ -47,6 +49,8 @@ class Stage:
             raise ValueError(f"`free` names unknown groups {unknown}; known: {', '.join(GROUPS)}")
         if self.iterations < 1:
             raise ValueError(f"`iterations` must be at least 1, got {self.iterations}")
+        if self.pose_density < 0:
+            raise ValueError(f"`pose_density` must not be negative, got {self.pose_density}")
         if self.converged_below < 0:
             raise ValueError(f"`converged_below` must not be negative, got {self.converged_below}")
         if self.robust_scale <= 0:

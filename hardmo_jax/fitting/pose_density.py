@@ -147,8 +147,7 @@ def _entries(joints: tuple[str, ...], body: BodyModel) -> tuple[int, ...]:
 
 def _check_residuals(shared: SharedDensity, rows: DensityRows, dtype: np.dtype) -> None:
     matrices = jax.ShapeDtypeStruct((len(shared.entries) // 3, 3, 3), dtype)
-    data = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows.data)
-    given = jax.eval_shape(shared.function, matrices, data, shared.arrays)
+    given = jax.eval_shape(shared.function, matrices, jax.tree.map(lambda leaf: leaf[0], rows.data), shared.arrays)
     if getattr(given, "ndim", None) != 1 or given.dtype != dtype:
         name = getattr(shared.function, "__name__", "function")
         raise ObservationError(

@@ -30,10 +30,12 @@ from hardmo_jax.pipelines.sightings import (
     with_evidence,
     without_unweighted_parts,
 )
+from hardmo_jax.pipelines.stray_sightings import absorbed, strays_of, unseen
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
 from hardmo_jax.recovery.starts import StartOptions
+from hardmo_jax.recovery.track_recovery import RecoveredMotion
 from hardmo_jax.skeleton import layouts
 
 Progress = Callable[[str, int, int | None], None]
@@ -151,21 +153,18 @@ def fit_tracks(
     found: list[tuple[list[Sighting], FitResult]] = []
     standing: list[tuple[BodyParams, np.ndarray]] = []
     speeds: list[np.ndarray] = []
-    num_from_lifter = 0
+    num_from_lifter = num_strays = 0
     for track in _tracks(sightings):
-        for piece in cut_track(track):
+        longest_gap = round(motion.longest_gap_seconds * rate)
+        for piece in absorbed(cut_track(track), shortest=SHORTEST, longest_gap=longest_gap):
             if len(piece) >= SHORTEST and not warnings:
                 filled = _without_gaps(piece, pictures)
-                observations = without_unweighted_parts(to_observations(filled), options.part_weights)
-                recovered = recover_motion(
-                    body,
-                    observations,
-                    regressed=start_of_sightings(body, filled, observations.camera),
-                    frames_per_second=rate,
-                    camera_is_fixed=camera.is_fixed,
-                    options=weights_of_frames(options),
-                    motion_options=motion,
-                )
+                recovered = _recover(body, filled, rate, camera, options, motion)
+                is_stray = strays_of(filled, jax.tree.map(np.asarray, recovered.result), rate)
+                if is_stray.any():
+                    num_strays += int(is_stray.sum())
+                    filled = [unseen(one) if strays else one for one, strays in zip(filled, is_stray, strict=True)]
+                    recovered = _recover(body, filled, rate, camera, options, motion)
                 result = jax.tree.map(np.asarray, recovered.result)
                 num_from_lifter += _asked_in_vain(filled, recovered.is_from_lifter)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
@@ -203,6 +202,11 @@ def fit_tracks(
     order = sorted(range(len(everybody)), key=lambda at: (everybody[at].picture.position, everybody[at].track_id))
     if order != list(range(len(order))):
         result = jax.tree.map(lambda leaf: leaf[np.array(order)], result)
+    if num_strays:
+        warnings.append(
+            f"{num_strays} sightings of people half hidden lay farther from the frames around them than anybody moves: "
+            "they are filled in from these"
+        )
     ground = None
     if is_locked:
         ground, doubts = _ground(body, standing)
@@ -219,6 +223,27 @@ def fit_tracks(
         ground=ground,
         camera=camera,
         num_from_lifter=num_from_lifter,
+    )
+
+
+def _recover(
+    body: BodyModel,
+    filled: list[Sighting],
+    frames_per_second: float,
+    camera: CameraUsed,
+    options: VideoFitOptions,
+    motion: MotionOptions,
+) -> RecoveredMotion:
+    """One person in every frame from the first to the last."""
+    observations = without_unweighted_parts(to_observations(filled), options.part_weights)
+    return recover_motion(
+        body,
+        observations,
+        regressed=start_of_sightings(body, filled, observations.camera),
+        frames_per_second=frames_per_second,
+        camera_is_fixed=camera.is_fixed,
+        options=weights_of_frames(options),
+        motion_options=motion,
     )
 
 
@@ -377,17 +402,7 @@ def _without_gaps(piece: list[Sighting], pictures: list[Picture]) -> list[Sighti
         if sighting is None:
             box = [np.interp(picture.position, at, boxes[:, side]) for side in range(4)]
             sighting = dataclasses.replace(
-                first,
-                picture=picture,
-                keypoints_2d=np.zeros_like(first.keypoints_2d),
-                confidence=np.zeros_like(first.confidence),
-                keypoints_3d=None if first.keypoints_3d is None else np.zeros_like(first.keypoints_3d),
-                confidence_3d=None if first.confidence_3d is None else np.zeros_like(first.confidence_3d),
-                bbox=np.array(box, first.bbox.dtype),
-                score=None,
-                source=FILLED_SOURCE,
-                quality=None,
-                regressed=None,
+                unseen(first), picture=picture, bbox=np.array(box, first.bbox.dtype), quality=None
             )
         filled.append(sighting)
     return filled

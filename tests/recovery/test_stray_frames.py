@@ -50,7 +50,7 @@ def test_at_the_end_of_a_track_speed_bounds_the_way():
 
 
 def test_nothing_is_said_without_sure_frames_and_of_what_lasts():
-    depth, is_sure = track()
+    depth, _ = track()
     depth[25] = 30.0
     assert not stray_frames(depth, np.zeros(50, bool), RATE).any()
     long, sure = np.full(200, 5.0), np.zeros(200, bool)

@@ -96,7 +96,14 @@ def _label_each(
             else:
                 console.print(f"was labelled before, in {outcome.output}", soft_wrap=True)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    partly = [outcome for outcome in outcomes if outcome.summary is not None and outcome.summary.num_unusable]
+    partly = [outcome for outcome in outcomes if outcome.num_unusable]
+    if len(outcomes) > 1:  # what was said of each has scrolled away
+        for outcome in failed:
+            console.print(f"not labelled: {outcome.error}", soft_wrap=True)
+        for outcome in partly:
+            console.print(
+                f"labelled in part: {outcome.source} ({outcome.num_unusable} pictures unusable)", soft_wrap=True
+            )
     console.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} inputs are labelled in {_OUTPUT_DIR.value}")
     if len(failed) == len(outcomes):
         return _cli.fail("none of the inputs could be labelled")

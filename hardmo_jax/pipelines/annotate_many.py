@@ -39,6 +39,8 @@ class Outcome:
     """Counts, if it was labelled now."""
     error: str | None = None
     """Why it could not be."""
+    num_unusable: int = 0
+    """Pictures of it that could not be used, now or by the earlier run."""
 
     @property
     def was_done(self) -> bool:
@@ -76,7 +78,7 @@ def annotate_many(
         begun(place, len(whole), source)
         try:
             if is_labelled(source, output, options, model_folder):
-                yield Outcome(source=source, output=output)
+                yield Outcome(source=source, output=output, num_unusable=_unusable_before(output))
                 continue
             summary = annotate(
                 source, output, options=options, model_folder=model_folder, command=command, progress=progress
@@ -89,7 +91,7 @@ def annotate_many(
             text = " ".join(str(error).split()) or type(error).__name__
             yield Outcome(source=source, output=output, error=text if is_ours else f"{source}: {text}")
             continue
-        yield Outcome(source=source, output=output, summary=summary)
+        yield Outcome(source=source, output=output, summary=summary, num_unusable=summary.num_unusable)
 
 
 def sources_below(
@@ -161,6 +163,14 @@ def is_labelled(
     known = results.get("sources") if isinstance(results, dict) else None
     media = video.open_media(source)
     return media.kind == "video" and isinstance(known, dict) and set(known.values()) == set(media.sha256)
+
+
+def _unusable_before(output: pathlib.Path) -> int:
+    """Pictures that the run which lies in a folder could not use."""
+    results = (_record(output / "run.json") or {}).get("results")
+    summary = results.get("summary") if isinstance(results, dict) else None
+    count = summary.get("unusable") if isinstance(summary, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def _record(path: pathlib.Path) -> dict[str, Any] | None:

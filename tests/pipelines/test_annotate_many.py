@@ -66,6 +66,12 @@ def test_each_has_a_folder_and_one_that_fails_stops_nobody(inputs, tmp_path):
     # Again: nothing is labelled that was; what is done otherwise is.
     again, _ = outcomes(inputs, tmp_path)
     assert [outcome.was_done for outcome in again] == [True, False, True]
+    # What an earlier run could not use is still to be told.
+    record = json.loads((found[0].output / "run.json").read_text())
+    record["results"]["summary"]["unusable"] = 2
+    (found[0].output / "run.json").write_text(json.dumps(record))
+    again, _ = outcomes(inputs, tmp_path)
+    assert [(outcome.was_done, outcome.num_unusable) for outcome in again] == [(True, 2), (False, 0), (True, 0)]
     (found[0].output / "run.json").write_text("{")
     clip(inputs[2], 120)
     again, _ = outcomes(inputs, tmp_path)

@@ -107,8 +107,8 @@ def _connected(host: str, port: int, timeout: float | None, may_be_local: bool) 
             raise RefusedError(f"{host} leads to {address[0]}, an address that belongs to one machine only")
         if not may_be_local and not _is_public(address):
             raise RefusedError(
-                f"{host} leads to {address[0]}, which is this machine or in a private network; allow those that the manifest "
-                "names with --config.fetch.allow_local"
+                f"{host} leads to {address[0]}, which is this machine or in a private network; allow those that the "
+                "manifest names with --config.fetch.allow_local"
             )
     failure: OSError | None = None
     for address in addresses:

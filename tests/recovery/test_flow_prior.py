@@ -289,7 +289,7 @@ def beside_pytorch(case, tmp_path_factory):
             return 1.3 * flow.forward(numbers, torch.from_numpy(features[person : person + 1]))[0][0]
 
         turn = torch.from_numpy(turns[person].reshape(72))
-        return noise(turn).detach().numpy(), torch.autograd.functional.jacobian(noise, turn).numpy()
+        return noise(turn).detach().numpy(), torch.autograd.functional.jacobian(noise, turn, vectorize=True).numpy()
 
     theirs = [in_pytorch(person) for person in range(3)]
     return made, np.stack([one[0] for one in theirs]), np.stack([one[1] for one in theirs])

@@ -21,8 +21,8 @@ from tests.fitting import synthetic_people, test_objective
 TOLERANCE_64 = 1e-10
 #: Of central differences with steps of 1e-6.
 TOLERANCE_DIFFERENCES = 1e-7
-#: The root, whole parts of the mixture (the left leg), and a joint of another part (the trunk).
-JOINTS = ("left_knee", "pelvis", "left_hip", "spine1")
+#: The root, a whole part of the mixture (the left leg), a joint of another part (the trunk), and one that has none.
+JOINTS = ("left_knee", "pelvis", "left_hip", "spine1", "left_hand")
 STAGE_WEIGHT = 0.7
 WEIGHTS = np.array([1.3, 0.0])
 
@@ -173,9 +173,9 @@ def test_usual_prior_goes_where_the_density_speaks_of_whole_parts_and_limits_sta
     touched = (untold["jacobian"][0][is_gone] != 0).any(0)
     joints = {names[1 + (entry - start) // 3] for entry in np.flatnonzero(touched)}
     # The trunk has a mixture of seven joints, of which the density speaks of one.
-    assert joints == {"left_hip", "left_knee"}
-    # Six coordinates of the part and its constant, which has no slope; what is left holds the limits of the two.
-    assert is_gone.sum() == 6
+    assert joints == {"left_hip", "left_knee", "left_hand"}
+    # A row a coordinate; rows of limits stay, and the part's constant has no slope.
+    assert is_gone.sum() == 9
 
 
 def test_who_has_no_weight_keeps_the_usual_prior_to_the_last_bit(told, untold):

@@ -194,15 +194,19 @@ def with_arrays(
     return Regressor(weights=weights, name=name, options=options, policy=policy or ComputePolicy())
 
 
-@functools.lru_cache(maxsize=16)
 def regressor_structure(name: str, options: Any, policy: ComputePolicy) -> Any:
     """A network without its arrays."""
-    return _blank(name, options, policy)[0]
+    return _blank(name, options, policy, jnp.zeros(()).dtype)[0]
 
 
 def blank_weights(name: str, options: Any) -> Any:
     """State of a network with shapes in place of arrays."""
-    return _blank(name, options, ComputePolicy())[1]
+    return _blank(name, options, ComputePolicy(), jnp.zeros(()).dtype)[1]
+
+
+def forget_structures() -> None:
+    """Build every network anew from here on, as after a change of its code."""
+    _blank.cache_clear()
 
 
 def named_weights(state: Any) -> dict[str, Any]:
@@ -210,6 +214,9 @@ def named_weights(state: Any) -> dict[str, Any]:
     return {path.removesuffix(".value"): leaf for path, leaf in weight_arrays.named_leaves(state).items()}
 
 
-def _blank(name: str, options: Any, policy: ComputePolicy) -> tuple[Any, Any]:
+@functools.lru_cache(maxsize=16)
+def _blank(name: str, options: Any, policy: ComputePolicy, usual: Any) -> tuple[Any, Any]:
+    """Structure and shapes. Building a large network takes seconds even without its arrays."""
+    del usual  # starts of heads are of the usual precision, whichever that is where this is called
     make = ARCHITECTURES[name].network
     return nnx.split(nnx.eval_shape(lambda: make(options, policy=policy, rngs=nnx.Rngs(0))))

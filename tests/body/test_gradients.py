@@ -78,9 +78,11 @@ def test_value_gradient_and_hessian_product_are_finite_at_rest_alone_and_in_a_ba
     alone = hm.BodyParams.rest(body)
     row = jax.tree.map(lambda zero, other: jnp.stack([zero, other, zero]), alone, random_params(body, rng))
     for params in (alone, row):
-        value, gradient = jax.jit(jax.value_and_grad(loss))(params)
         tangent = jax.tree.map(jnp.ones_like, params)
-        product = jax.jit(lambda p, t: jax.jvp(jax.grad(loss), (p,), (t,))[1])(params, tangent)
+        # The gradient comes with its derivative: one program.
+        value, (gradient, product) = jax.jit(lambda p, t: (loss(p), jax.jvp(jax.grad(loss), (p,), (t,))))(
+            params, tangent
+        )
         for leaf in jax.tree.leaves((value, gradient, product)):
             assert np.isfinite(leaf).all()
         for name in names_of(params):

@@ -46,17 +46,19 @@ def test_the_derivative_is_that_of_finite_differences(track):
         entries = trajectory._entries(layout)
         moved = motion.motion(model, track.orient, jnp.asarray(track.vector))
         jacobian = np.asarray(paths.path_jacobian(model, moved, entries.of_twists))
-        step, worst = 1e-6, 0.0
-        for column, entry in enumerate(entries.body):
-            shift = np.zeros(layout.size)
-            shift[entry] = step
-            ahead, behind = (
-                np.asarray(motion.keypoints(model, track.orient, jnp.asarray(track.vector + sign * shift)))
-                for sign in (1, -1)
-            )
-            numeric = ((ahead - behind) / (2 * step)).reshape(FRAMES, -1)
-            worst = max(worst, np.abs(numeric - jacobian[..., column]).max())
-    assert worst < 1e-7
+        step = 1e-6
+        shifts = step * jnp.eye(layout.size)[np.asarray(entries.body)]
+
+        @jax.jit
+        def keypoints(model, orient, vectors):
+            return jax.lax.map(lambda vector: motion.keypoints(model, orient, vector), vectors)
+
+        ahead, behind = (
+            np.asarray(keypoints(model, track.orient, jnp.asarray(track.vector) + sign * shifts[:, None]))
+            for sign in (1, -1)
+        )
+        numeric = ((ahead - behind) / (2 * step)).reshape(len(shifts), FRAMES, -1)
+    assert np.abs(np.moveaxis(numeric, 0, -1) - jacobian).max() < 1e-7
 
 
 def test_fingers_and_shape_are_not_among_the_tied_entries(track):
@@ -77,15 +79,20 @@ def test_gradient_is_that_of_the_cost_and_the_matrix_is_gauss_newtons(rng):
         slope = jax.grad(lambda p: paths.path_equations(p, terms, contacts).cost)(points)
         np.testing.assert_allclose(found.gradient, slope, atol=1e-12)
         # Column by column; the diagonal is what the preconditioner takes of it.
-        eye = np.eye(points.size).reshape(-1, *points.shape)
-        matrix = np.stack([np.asarray(found.product(jnp.asarray(row), contacts)).ravel() for row in eye])
+        eye = jnp.eye(points.size).reshape(-1, *points.shape)
+
+        @jax.jit
+        def columns(found):
+            return jax.vmap(lambda row: found.product(row, contacts).ravel())(eye)
+
+        matrix = np.asarray(columns(found))
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
         assert np.linalg.eigvalsh(matrix).min() > -1e-9
         np.testing.assert_allclose(np.diag(matrix), np.repeat(np.asarray(found.diagonal).ravel(), 3), atol=1e-12)
         free = dataclasses.replace(terms, lock=np.zeros_like(terms.lock))
-        quadratic = jax.hessian(lambda p: paths.path_equations(p, free, contacts).cost)(points)
+        quadratic = jax.jit(jax.hessian(lambda p: paths.path_equations(p, free, contacts).cost))(points)
         found = paths.path_equations(points, free, contacts)
-        matrix = np.stack([np.asarray(found.product(jnp.asarray(row), contacts)).ravel() for row in eye])
+        matrix = np.asarray(columns(found))
         np.testing.assert_allclose(matrix, np.asarray(quadratic).reshape(matrix.shape), atol=1e-10)
 
 

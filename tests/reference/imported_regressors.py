@@ -21,7 +21,7 @@ def precision(dtype):
 
 def regressor(imported, dtype, **changed):
     """Of an imported checkpoint; what a changed module constant has left in caches is forgotten."""
-    regressors.regressor_structure.cache_clear()
+    regressors.forget_structures()
     return regressors.with_arrays(
         imported.network,
         changed.get("options", imported.options),

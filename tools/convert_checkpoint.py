@@ -8,6 +8,7 @@ as well. Arrays of SMPL that a checkpoint carries are left out: load the body fr
 """
 
 import pathlib
+import shlex
 import time
 from collections.abc import Sequence
 
@@ -46,7 +47,11 @@ def main(argv: Sequence[str]) -> int:
     for reason, count in counts.items():
         print(f"left out {count} {'entry' if count == 1 else 'entries'}: {reason}")
     print(f"wrote {output} in {seconds:.1f} s; SHA-256 of the checkpoint: {record.source_sha256}")
-    print(f"use it with regressor_file.load_converted({str(output)!r})")
+    print(
+        f"use it: python -m tools.annotate --config=configs/normal.py --config.initialise.network={record.model} "
+        f"--config.initialise.checkpoint={shlex.quote(str(output))} --input=..., "
+        f"or regressor_file.load_converted({str(output)!r})"
+    )
     return 0
 
 

@@ -185,6 +185,8 @@ def _read_state(path: pathlib.Path, blank: Any) -> Any:
     """Arrays of a folder in the places of a state, in float32; whole numbers stay such."""
     import orbax.checkpoint as ocp
 
+    if not path.is_dir():
+        raise RegressorFileError(f"{path}: no such folder, so the weights are missing; convert the checkpoint again")
     named = regressors.named_weights(blank)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     restore = {
@@ -209,7 +211,8 @@ def _read_state(path: pathlib.Path, blank: Any) -> Any:
     except RegressorFileError:
         raise
     except Exception as error:  # whatever a damaged folder may end in
+        # What orbax and TensorStore say of it runs to pages, or is the name of a method.
         raise RegressorFileError(
-            f"{path}: cannot be read ({' '.join(str(error).split())[:200]}); convert it again"
+            f"{path}: the weights are damaged or incomplete ({type(error).__name__}); convert the checkpoint again"
         ) from error
     return jax.tree.unflatten(jax.tree.structure(blank), [arrays[name] for name in named])

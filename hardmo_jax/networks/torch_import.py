@@ -275,8 +275,26 @@ def _state_dict(root: Any, source: str) -> dict[str, Any]:
                 raise CheckpointError(f"{source}: its weights have no names, or there are more than {_MAX_WEIGHTS}")
             return found
     raise CheckpointError(
-        f"{source}: no weights found; expected a dict of tensors, alone or under {', '.join(_PLACES)}; {_ADVICE}"
+        f"{source}: no weights found; expected a dict of tensors, alone or under {', '.join(_PLACES)}; {_found(root)}"
     )
+
+
+def _found(root: Any) -> str:
+    """What a file without weights in the usual places holds, and what to write in its stead."""
+    if isinstance(root, Described):
+        return (
+            f"found an object of {ascii(root.name)[1:-1][:80]}, whole; where its code is installed, write its weights: "
+            "`torch.save({'state_dict': model.state_dict()}, 'weights.pt')`"
+        )
+    if not isinstance(root, dict):
+        return f"found {type(root).__name__}"
+    for name, value in root.items():
+        if isinstance(value, dict) and value and all(_is_tensor(one) for one in value.values()):
+            place = ascii(name)[:80]
+            return f"found them under {place}: `torch.save({{'state_dict': checkpoint[{place}]}}, 'weights.pt')`"
+        if isinstance(value, Described) and not _is_tensor(value) and name in _PLACES:
+            return f"under {ascii(name)[:80]} " + _found(value)
+    return f"found {_told([str(name) for name in root]) or 'nothing'}"
 
 
 def _is_tensor(value: Any) -> bool:
@@ -370,6 +388,22 @@ _SIZES: Mapping[str, Callable[[Mapping[str, tuple[int, ...]]], Any]] = {
 }
 
 
+#: What a configuration of 4DHumans can say that changes what the network answers, and what is built here.
+_HMR2_SETTINGS: Mapping[str, Any] = {
+    "cfg.MODEL.IMAGE_SIZE": 256,
+    "cfg.MODEL.BBOX_SHAPE.0": 192,
+    "cfg.MODEL.BBOX_SHAPE.1": 256,
+    **{f"cfg.MODEL.IMAGE_MEAN.{place}": value for place, value in enumerate((0.485, 0.456, 0.406))},
+    **{f"cfg.MODEL.IMAGE_STD.{place}": value for place, value in enumerate((0.229, 0.224, 0.225))},
+    "cfg.MODEL.BACKBONE.TYPE": "vit",
+    "cfg.MODEL.SMPL_HEAD.TYPE": "transformer_decoder",
+    "cfg.MODEL.SMPL_HEAD.JOINT_REP": "6d",
+    "cfg.MODEL.SMPL_HEAD.IEF_ITERS": 1,
+    "cfg.MODEL.SMPL_HEAD.TRANSFORMER_INPUT": "zero",
+    "cfg.MODEL.SMPL_HEAD.TRANSFORMER_DECODER.norm": "layer",
+}
+
+
 def _hmr2_options(
     shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any], vit_heads: int | None
 ) -> Hmr2Options:
@@ -383,6 +417,9 @@ def _hmr2_options(
         heads=heads,
         hidden=shapes["backbone.blocks.0.mlp.fc1.weight"][0],
     )
+    for name, wanted in _HMR2_SETTINGS.items():
+        if settings.get(name, wanted) != wanted:
+            raise ValueError(f"its configuration says {name} {settings[name]!r}, and the network here has {wanted!r}")
     layer = "smpl_head.transformer.transformer.layers.0"
     inner = shapes[f"{layer}.1.fn.to_q.weight"][0]
     decoder = "cfg.MODEL.SMPL_HEAD.TRANSFORMER_DECODER."

@@ -37,7 +37,7 @@ from hardmo_jax.pipelines.annotate_takes import LabelledTake, is_over_time, labe
 from hardmo_jax.pipelines.box_quality import LeftOut
 from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.pipelines.perceiving import perceive, unsure_warning
-from hardmo_jax.pipelines.regress_people import PeopleRegressor, network_record
+from hardmo_jax.pipelines.regress_people import PeopleRegressor, check_network, network_record
 from hardmo_jax.pipelines.sightings import Picture, relative_source
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.pipelines.warm_up import warm_up
@@ -108,6 +108,8 @@ def annotate(
             )
     # Everything that can be wrong with the request is found before any work is done.
     body = load_body_option(options.body)
+    if options.initialise.network != "none":
+        check_network(options.initialise)
     media = video.open_media(source)
     if is_over_time(media, options):
         check_track_options(weights_of_frames(options.fit))

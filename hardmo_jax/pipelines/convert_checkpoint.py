@@ -12,8 +12,10 @@ from hardmo_jax.networks.regressor_file import RegressorRecord
 from hardmo_jax.pipelines import output_folders
 
 _SCRATCH = ".converting-"
-#: Never swept: after a kill between two renames it may be the only network that is left.
-_OLD = ".replaced"
+#: After a kill between two renames it is the only network that is left; the next run puts it back.
+_OLD = ".replaced-"
+#: Beside the weights themselves, bytes.
+_SPARE = 32 << 20
 
 
 class ConversionError(ValueError):
@@ -47,6 +49,8 @@ def convert_checkpoint(
         hardmo_jax.networks.torch_import.CheckpointError: If it is another network, or incomplete.
     """
     output = output.resolve()  # a link stays one
+    old = output.parent / f"{_OLD}{output.name}"
+    _put_back(old, output)
     _check_output(output, source, may_replace)
     imported = torch_import.import_checkpoint(source, model, vit_heads=vit_heads)
     record = RegressorRecord(
@@ -63,7 +67,12 @@ def convert_checkpoint(
     output.parent.mkdir(parents=True, exist_ok=True)
     output_folders.sweep_leftovers(output.parent, _SCRATCH)
     scratch = output.parent / f"{_SCRATCH}{secrets.token_hex(8)}"
-    old = output.parent / f"{_OLD}{scratch.name}"
+    arrays = [*imported.weights.values(), *(imported.discriminator or {}).values()]
+    needed, free = sum(array.nbytes for array in arrays) + _SPARE, shutil.disk_usage(output.parent).free
+    if free < needed:
+        raise ConversionError(
+            f"{output.parent} has {free / 1e9:.2f} GB free, and {needed / 1e9:.2f} GB are needed; give another --out"
+        )
     try:
         regressor_file.save_converted(scratch, record, imported.weights, imported.discriminator)
         if output.exists():
@@ -76,11 +85,21 @@ def convert_checkpoint(
                 os.replace(old, output)
             raise
         shutil.rmtree(old, ignore_errors=True)
-    except (OSError, ValueError) as error:  # of the disk; what is wrong with the checkpoint was told before
-        raise ConversionError(f"{output} cannot be written: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # of the disk; what is wrong with the file was told before
+        raise ConversionError(f"{output} cannot be written: {' '.join(str(error).split())[:200]}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return record
+
+
+def _put_back(old: pathlib.Path, output: pathlib.Path) -> None:
+    """Undo half of a replacement: the old network is back in its place, unless the new one is there."""
+    if not (old / regressor_file.RECORD).is_file():
+        return
+    if output.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(old, output)
 
 
 def _check_output(output: pathlib.Path, source: pathlib.Path, may_replace: bool) -> None:

@@ -16,7 +16,7 @@ from hardmo_jax.networks import crop_context
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.crop_context import CropContext
 from hardmo_jax.networks.pose_samples import sample_bodies
-from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted
+from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted, read_record
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.networks.regressors import ARCHITECTURES, regress
 from hardmo_jax.observations import Observations
@@ -237,6 +237,19 @@ def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: C
         camera,
         sees_picture=known[0].sees_picture,
     )
+
+
+def check_network(options: InitialiseOptions) -> None:
+    """Refuse a folder that holds no network, or another one, before anything is loaded.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        RegressorFileError: If it holds no regressor, or another one.
+    """
+    folder = str(options.checkpoint)
+    found = read_record(folder).model
+    if found != options.network:
+        raise RegressorFileError(f"{folder} holds `{found}`, and `{options.network}` is asked for")
 
 
 def network_record(record: RegressorRecord) -> dict[str, object]:

@@ -145,11 +145,34 @@ def test_a_head_of_smplx_is_told(tmp_path):
         imported(tmp_path, spin_weights(joints=22, betas=11), "hmr")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("IMAGE_SIZE", 224), ("IMAGE_STD.1", 1.0), ("BACKBONE.TYPE", "resnet"), ("SMPL_HEAD.IEF_ITERS", 3)],
+)
+def test_configurations_of_other_networks_are_refused(network_references, name, value):
+    table = next((network_references.parent / "networks_keys").glob("keys_hmr2_small.json"))
+    rows = next(value for value in json.loads(table.read_text()).values() if isinstance(value, list))
+    shapes = {row["key"].removeprefix("model."): tuple(row["shape"]) for row in rows}
+    decoder = "cfg.MODEL.SMPL_HEAD.TRANSFORMER_DECODER."
+    settings = {f"{decoder}heads": 3, f"{decoder}dim_head": 16}
+    torch_import._options(shapes, settings, "hmr2", "x.ckpt", 8)
+    with pytest.raises(CheckpointError, match=f"its configuration says cfg.MODEL.{name} "):
+        torch_import._options(shapes, settings | {f"cfg.MODEL.{name}": value}, "hmr2", "x.ckpt", 8)
+
+
 def test_what_is_no_weights_is_told(tmp_path):
     with pytest.raises(CheckpointError, match="no weights found"):
         imported(tmp_path, {"epoch": 3})
-    with pytest.raises(CheckpointError, match="no weights found"):
+    with pytest.raises(CheckpointError, match=r"no weights found.*found list"):
         imported(tmp_path, [1, 2])
+    with pytest.raises(
+        CheckpointError, match=r"found them under 'net': `torch.save\(\{'state_dict': checkpoint\['net'\]"
+    ):
+        imported(tmp_path, {"net": spin_weights(), "epoch": 3})
+    with pytest.raises(
+        CheckpointError, match=r"under 'model' found an object of .*Linear, whole.*model.state_dict\(\)"
+    ):
+        imported(tmp_path, {"model": torch.nn.Linear(2, 2)})
     weights = spin_weights()
     weights["fc2.bias"][3] = float("nan")
     with pytest.raises(CheckpointError, match=r"fc2\.bias holds values that are NaN"):

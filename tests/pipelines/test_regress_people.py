@@ -173,6 +173,16 @@ def test_options_that_make_no_sense_are_refused(values, words):
         options_module.from_mapping(InitialiseOptions, values, where="config.initialise")
 
 
+def test_a_folder_that_is_no_network_is_told_before_anything_is_loaded(converted, tmp_path):
+    for network, checkpoint, words in (
+        ("hmr2", tmp_path / "none", "no such folder"),
+        ("hmr", converted, "holds `hmr2`"),
+    ):
+        options = annotate.AnnotateOptions(initialise=InitialiseOptions(network=network, checkpoint=str(checkpoint)))
+        with pytest.raises((FileNotFoundError, RegressorFileError), match=words):
+            annotate.annotate(tmp_path / "clip.mp4", tmp_path / "out", options=options, model_folder=tmp_path)
+
+
 def test_several_starts_and_a_network_are_refused():
     with pytest.raises(ValueError, match="one start"):
         annotate.AnnotateOptions(

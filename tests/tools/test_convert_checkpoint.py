@@ -162,6 +162,31 @@ def test_a_failure_while_writing_leaves_the_old_network_and_nothing_else(tmp_pat
     assert regressor_file.load_converted(target)[1].source_sha256 == record.source_sha256
 
 
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    from hardmo_jax.pipelines import convert_checkpoint
+
+    source = tmp_path / "w.pt"
+    torch.save({"model": spin_weights()}, source)
+    full = type(convert_checkpoint.shutil.disk_usage(tmp_path))(1 << 30, (1 << 30) - 1000, 1000)
+    monkeypatch.setattr(convert_checkpoint.shutil, "disk_usage", lambda path: full)
+    with pytest.raises(convert_checkpoint.ConversionError, match=r"0\.00 GB free, and 0\.03 GB are needed"):
+        convert_checkpoint.convert_checkpoint("hmr", source, tmp_path / "models")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
+
+
+def test_a_network_that_a_killed_run_left_aside_is_put_back(tmp_path):
+    from hardmo_jax.pipelines import convert_checkpoint
+
+    source, target = tmp_path / "w.pt", tmp_path / "models"
+    torch.save({"model": spin_weights()}, source)
+    convert_checkpoint.convert_checkpoint("hmr", source, target)
+    target.rename(tmp_path / ".replaced-models")
+    with pytest.raises(convert_checkpoint.ConversionError, match="give --overwrite"):
+        convert_checkpoint.convert_checkpoint("hmr", source, target)
+    regressor_file.load_converted(target)
+    assert {path.name for path in tmp_path.iterdir()} == {"w.pt", "models"}
+
+
 def test_an_old_network_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
     import os
 

@@ -124,4 +124,6 @@ def test_bfloat16_leaves_heads_and_weights_as_they_are():
         images = crops(exact, 2)
         one, other = regressors.regress(exact, images), regressors.regress(coarse, images)
         assert other.body_pose.dtype == jnp.float32
+        # What is summed over layers has single precision, and so have statistics of batches.
+        assert jax.eval_shape(lambda network, x: network.features(x), coarse, images).dtype == jnp.float32
         assert 0 < float(jnp.abs(one.rot6d - other.rot6d).max()) < 0.2

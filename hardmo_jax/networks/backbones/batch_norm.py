@@ -29,9 +29,11 @@ class BatchNorm(nnx.Module):
         """Normalised values.
 
         Args:
-            values: Channels last.
+            values: Channels last. The result has at least the precision of the scale.
             is_training: Whether to normalise by the batch and to remember its statistics.
         """
+        # Products may be of half precision; what is summed over layers and pictures is not.
+        values = values.astype(jnp.promote_types(values.dtype, self.scale[...].dtype))
         mean, variance = self.mean[...], self.var[...]
         if is_training:
             axes = tuple(range(values.ndim - 1))
@@ -40,7 +42,7 @@ class BatchNorm(nnx.Module):
             variance = jnp.mean(jnp.square(values - mean), axes)
             self._remember(mean, variance * _unbiased(count))
         factor = lax.rsqrt(variance + _NORM_FLOOR) * self.scale[...]
-        return (values * factor + (self.bias[...] - mean * factor)).astype(values.dtype)
+        return values * factor + (self.bias[...] - mean * factor)
 
     def _remember(self, mean: Float[Array, "C"], variance: Float[Array, "C"]) -> None:
         self.mean[...] = lax.stop_gradient((1 - _MOMENTUM) * self.mean[...] + _MOMENTUM * mean)

@@ -97,6 +97,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
         numbers="float32",  # bfloat16: faster on many accelerators
         finetune_steps=0,  # of the last layers for each person's keypoints (EFT), 50 say; not of prohmr
         num_samples=1,  # bodies that prohmr draws, of which the one nearest to the keypoints is taken, 16 say
+        flow_prior=False,  # whether prohmr's density of poses is a prior of fits of photos too
     )
     headings = {
         "explore": (

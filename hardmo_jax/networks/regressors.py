@@ -158,6 +158,12 @@ def regress(
     return regressor(images, context)
 
 
+@jax.jit
+def seen_features(regressor: Regressor, images: Float[AnyArray, "batch H W 3"]) -> Float[Array, "batch ..."]:
+    """What the backbone sees in crops, compiled; arguments as in `regress`."""
+    return regressor.features(images)
+
+
 def untrained(name: str, options: Any, *, seed: int = 0, policy: ComputePolicy | None = None) -> Regressor:
     """A regressor with random weights."""
     policy = policy or ComputePolicy()

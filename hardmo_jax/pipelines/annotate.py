@@ -24,6 +24,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.fit_motion import check_track_options
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.networks.regressor_file import read_record
+from hardmo_jax.observations import ObservationError
 from hardmo_jax.perception import load_source, model_files, video
 from hardmo_jax.perception.keypoints_from_files import FilePeople, layout_choice
 from hardmo_jax.perception.people import PeopleSource
@@ -113,6 +114,11 @@ def annotate(
     media = video.open_media(source)
     if is_over_time(media, options):
         check_track_options(weights_of_frames(options.fit))
+        if options.initialise.flow_prior:
+            raise ObservationError(
+                f"{source} is a video, whose frames are fitted together, and `initialise.flow_prior` is a prior of "
+                "fits of single pictures: give --config.fit.temporal=False, or leave it out"
+            )
     files = None
     if media.kind == "keypoints":
         if options.perception.detector != "auto" or options.perception.keypoints_file is not None:
@@ -195,7 +201,13 @@ def _annotate_into(
                 for take in looked_at:
                     warming.result()
                     yield label_take(
-                        take, media=media, body=body, options=options, clock=clock, report=progress.of_take()
+                        take,
+                        media=media,
+                        body=body,
+                        options=options,
+                        density=None if regressor is None else regressor.density,
+                        clock=clock,
+                        report=progress.of_take(),
                     )
 
         ready = stack.enter_context(contextlib.closing(read_ahead(labels(), _TAKES_AHEAD)))

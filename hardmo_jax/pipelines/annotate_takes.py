@@ -12,6 +12,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.result import FitResult
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.labels.store import PackedLabels
+from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.perception import video
 from hardmo_jax.pipelines.annotate_cameras import with_cameras
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions
@@ -21,7 +22,7 @@ from hardmo_jax.pipelines.box_quality import LeftOut, without_badly_seen
 from hardmo_jax.pipelines.label_rows import origin_columns
 from hardmo_jax.pipelines.labels_of_fits import to_labels
 from hardmo_jax.pipelines.perceiving import PEOPLE_OF_A_TAKE, Take, lasting_people
-from hardmo_jax.pipelines.regress_people import start_of_sightings
+from hardmo_jax.pipelines.regress_people import flow_prior_of_sightings, start_of_sightings
 from hardmo_jax.pipelines.score_labels import score_labels
 from hardmo_jax.pipelines.sightings import (
     Picture,
@@ -90,6 +91,7 @@ def label_take(
     media: video.Media,
     body: BodyModel,
     options: AnnotateOptions,
+    density: Regressor | None = None,
     clock: StageClock,
     report: Progress,
 ) -> LabelledTake:
@@ -100,6 +102,7 @@ def label_take(
         media: It is of.
         body: That is fitted.
         options: Of the job.
+        density: Network whose density of poses is a prior of fits of single pictures.
         clock: Told how long the stages `fit`, `label` and `score` take.
         report: Told the stage, what is done, and of how much.
 
@@ -124,7 +127,7 @@ def label_take(
         elif is_over_time(media, options):
             fitted = _fit_shot(body, pictures, sightings, take, rate or 25.0, options, report)
         else:
-            fitted = _fit_alone(body, sightings, options, report)
+            fitted = _fit_alone(body, sightings, density, options, report)
     warnings += fitted.warnings
     if fitted.camera is not None:
         record["camera_motion"] = camera_record(fitted.camera)
@@ -248,7 +251,13 @@ def _fit_shot(
     )
 
 
-def _fit_alone(body: BodyModel, sightings: list[Sighting], options: AnnotateOptions, report: Progress) -> _Fitted:
+def _fit_alone(
+    body: BodyModel,
+    sightings: list[Sighting],
+    density: Regressor | None,
+    options: AnnotateOptions,
+    report: Progress,
+) -> _Fitted:
     """Everybody by themselves, some at a time so that progress can be told."""
     most = min(options.fit.max_batch, PEOPLE_OF_A_TAKE)
     # Pieces of one size: another size would be another program to compile.
@@ -256,10 +265,13 @@ def _fit_alone(body: BodyModel, sightings: list[Sighting], options: AnnotateOpti
     report("fit", 0, len(sightings))
     pieces = []
     for first in range(0, len(sightings), size):
-        some = to_observations(sightings[first : first + size])
-        observations = without_unweighted_parts(some, options.fit.part_weights)
-        regressed = start_of_sightings(body, sightings[first : first + size], observations.camera)
-        recovered = lift_and_fit(body, observations, start=options.start, options=options.fit, regressed=regressed)
+        some = sightings[first : first + size]
+        observations = without_unweighted_parts(to_observations(some), options.fit.part_weights)
+        regressed = start_of_sightings(body, some, observations.camera)
+        prior = flow_prior_of_sightings(density, body, some, regressed, observations, options.fit)
+        recovered = lift_and_fit(
+            body, observations, start=options.start, options=options.fit, regressed=regressed, prior=prior
+        )
         pieces.append(jax.tree.map(np.asarray, recovered))
         report("fit", min(first + size, len(sightings)), len(sightings))
     recovered = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.geometry.crop_cameras import CropBox
 from hardmo_jax.networks import crop_context
@@ -18,12 +19,13 @@ from hardmo_jax.networks.crop_context import CropContext
 from hardmo_jax.networks.pose_samples import sample_bodies
 from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted, read_record
 from hardmo_jax.networks.regressor_output import RegressorOutput
-from hardmo_jax.networks.regressors import ARCHITECTURES, regress
+from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor, regress, seen_features
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import crop_rules
 from hardmo_jax.perception.regressor_crops import RegressorCrops, cut_people
 from hardmo_jax.pipelines.sightings import RegressedPerson, Sighting, to_observations
 from hardmo_jax.recovery.finetune import FinetuneOptions, finetune
+from hardmo_jax.recovery.flow_prior import FlowPrior, flow_prior, published_weight
 from hardmo_jax.recovery.hypotheses import choose_by_keypoints
 from hardmo_jax.recovery.regressor_start import RegressorStart, start_from_regressor
 
@@ -51,6 +53,9 @@ class InitialiseOptions:
     num_samples: int = 1
     """Bodies that a network with a density (`prohmr`) draws for each person, of which the one that explains the
     keypoints best is taken; 1 takes the most likely one."""
+    flow_prior: bool = False
+    """Whether the density of poses of such a network is a prior of the fits too (see `recovery.flow_prior`); of photos,
+    and of frames of a video that are fitted by themselves."""
 
     def __post_init__(self) -> None:
         if self.network != "none" and self.network not in ARCHITECTURES:
@@ -68,6 +73,8 @@ class InitialiseOptions:
             )
         if self.num_samples > 1 and self.network not in _DENSITIES:
             raise ValueError(f"`num_samples` needs a network with a density, prohmr; got {self.network}")
+        if self.flow_prior and self.network not in _DENSITIES:
+            raise ValueError(f"`flow_prior` needs a network with a density, prohmr; got {self.network}")
         if (self.network == "none") != (self.checkpoint is None):
             raise ValueError(
                 "`network` and `checkpoint` go together: the folder that `python -m tools.convert_checkpoint` made of "
@@ -118,6 +125,11 @@ class PeopleRegressor:
         self._is_cut: list[bool] = []
         self._answers: list[RegressedPerson] = []
 
+    @property
+    def density(self) -> Regressor | None:
+        """The network, if its density is to be a prior of the fits."""
+        return self._regressor if self._options.flow_prior else None
+
     def look(self, image: UInt8[np.ndarray, "H W 3"], people: Sequence[Sighting]) -> None:
         """Take in the people of one picture.
 
@@ -161,6 +173,7 @@ class PeopleRegressor:
             for each in zip(*[(one.context, one.observations) for one in some], strict=True)
         )
         output = jax.tree.map(np.asarray, self._answer(images, context, observations))
+        features = np.asarray(seen_features(self._regressor, images)) if self._options.flow_prior else None
         for place, one in enumerate(some):
             self._answers.append(
                 RegressedPerson(
@@ -171,6 +184,7 @@ class PeopleRegressor:
                     box_center=np.asarray(one.context.box.center)[0],
                     box_size=float(np.asarray(one.context.box.size)[0]),
                     sees_picture=self._regressor.sees_picture,
+                    features=None if features is None else features[place],
                 )
             )
 
@@ -221,15 +235,15 @@ def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: C
     known = [sighting.regressed for sighting in sightings if sighting.regressed is not None]
     if not known or camera is None:
         return None
-    nothing = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan, np.float32), dataclasses.asdict(known[0]))
-    rows = [nothing if sighting.regressed is None else dataclasses.asdict(sighting.regressed) for sighting in sightings]
-    told = {name: np.stack([np.asarray(row[name], np.float32) for row in rows]) for name in nothing}
+    told = {
+        name: _rows_of_answers(sightings, name)
+        for name in ("global_orient", "body_pose", "betas", "weak_camera", "box_center", "box_size")
+    }
     # Where the network was not asked the box is the person's own, for somebody usual in the middle of it.
     own = np.stack([sighting.bbox for sighting in sightings]).astype(np.float32)
     is_told = np.isfinite(told["box_size"])
     center = np.where(is_told[:, None], told.pop("box_center"), 0.5 * (own[:, :2] + own[:, 2:]))
     size = np.where(is_told, told.pop("box_size"), np.maximum((own[:, 2:] - own[:, :2]).max(-1), 1.0))
-    del told["sees_picture"]
     return start_from_regressor(
         body,
         RegressorOutput(**told),
@@ -237,6 +251,39 @@ def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: C
         camera,
         sees_picture=known[0].sees_picture,
     )
+
+
+def flow_prior_of_sightings(
+    network: Regressor | None,
+    body: BodyModel,
+    sightings: Sequence[Sighting],
+    start: RegressorStart | None,
+    observations: Observations,
+    options: FitOptions,
+) -> FlowPrior | None:
+    """A network's density of the poses of people as a term of their fits; None if it is not asked for.
+
+    Args:
+        network: Whose density; see `PeopleRegressor.density`.
+        body: That is fitted.
+        sightings: N people.
+        start: Of them, of the same network.
+        observations: Of them, as they are fitted.
+        options: Of the fit.
+    """
+    if network is None or start is None:
+        return None
+    sides = np.array([max(one.picture.width, one.picture.height) for one in sightings], np.float32)
+    weight = published_weight(body, observations, sides, options=options)
+    return flow_prior(network, _rows_of_answers(sightings, "features"), body, start, weight=weight)
+
+
+def _rows_of_answers(sightings: Sequence[Sighting], name: str) -> np.ndarray:
+    """What a network says of each person; numbers that are none where it was not asked."""
+    known = next(one.regressed for one in sightings if one.regressed is not None)
+    nothing = np.full_like(getattr(known, name), np.nan, np.float32)
+    answers = (one.regressed for one in sightings)
+    return np.stack([nothing if one is None else np.asarray(getattr(one, name), np.float32) for one in answers])
 
 
 def check_network(options: InitialiseOptions) -> None:

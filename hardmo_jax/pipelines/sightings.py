@@ -67,6 +67,8 @@ class RegressedPerson:
     """Its side, pixels; its height where it is no square."""
     sees_picture: bool = False
     """Whether the orientation is before the camera of the picture, as CLIFF's, and not before that of the crop."""
+    features: np.ndarray | None = None
+    """What the backbone saw, where the network's density of poses is to be a prior of the fit."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

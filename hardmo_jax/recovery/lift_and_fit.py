@@ -27,6 +27,7 @@ from hardmo_jax.networks.ranker import FEATURES, Ranker, packaged_ranker
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.recovery import lift as lifting
 from hardmo_jax.recovery import starts as starting
+from hardmo_jax.recovery.flow_prior import FlowPrior, guess_beside
 from hardmo_jax.recovery.lift import seen_by_the_fit
 from hardmo_jax.recovery.regressor_start import RegressorStart, with_lifted
 from hardmo_jax.recovery.starts import StartOptions, Starts
@@ -111,6 +112,7 @@ def lift_and_fit(
     start: StartOptions | None = None,
     options: FitOptions | None = None,
     regressed: RegressorStart | None = None,
+    prior: FlowPrior | None = None,
     trained: TrainedLifter | None = None,
     ranker: Ranker | None = None,
 ) -> Recovered:
@@ -123,6 +125,8 @@ def lift_and_fit(
         options: How they are fitted; None takes `FROM_LIFTER`, and the defaults of `hm.fit` for headings.
         regressed: What a regressor says of N people along one batch axis, from which fits start in place of the
             lifter's first guess. There is no second look then, which would ask the lifter again.
+        prior: The density of poses of the same network for the same people, which takes the place of the usual prior
+            and of the pull to the start.
         trained: None takes the lifter of the package.
         ranker: None takes that of the package.
 
@@ -152,7 +156,9 @@ def lift_and_fit(
                 f"a regressor's answers stand in for the lifter's first guess, one a person: got "
                 f"{len(regressed.is_usable)} for {count} people and hypotheses {start.hypotheses}"
             )
-        fits, is_from_lifter = _fit_from_regressor(body, flat, regressed, starts.guess, options)
+        fits, is_from_lifter = _fit_from_regressor(body, flat, regressed, prior, starts.guess, options)
+    elif prior is not None:
+        raise ObservationError("`prior` is that of a regressor, and needs its answers as `regressed`")
     else:
         fits, is_from_lifter = fit(body, starting.reread(flat, starts), options=options, initial=starts.guess), None
     fits = jax.tree.map(np.asarray, fits)
@@ -198,10 +204,18 @@ def lift_and_fit(
 
 
 def _fit_from_regressor(
-    body: BodyModel, observations: Observations, regressed: RegressorStart, lifted: Guess, options: FitOptions
+    body: BodyModel,
+    observations: Observations,
+    regressed: RegressorStart,
+    prior: FlowPrior | None,
+    lifted: Guess,
+    options: FitOptions,
 ) -> tuple[FitResult, Bool[np.ndarray, "N"]]:
     """Fits from a regressor's answers, and from the lifter's guess where these lead nowhere; and where that is."""
-    fits = jax.tree.map(np.asarray, fit(body, observations, options=options, initial=with_lifted(regressed, lifted)))
+    begin, density = with_lifted(regressed, lifted), None
+    if prior is not None:
+        begin, density = guess_beside(prior, begin, body), prior.density
+    fits = jax.tree.map(np.asarray, fit(body, observations, options=options, initial=begin, pose_density=density))
     has_failed = np.isin(fits.status, (FitStatus.DIVERGED, FitStatus.NONFINITE)) & regressed.is_usable
     from_lifter = has_failed | ~regressed.is_usable
     rows = np.flatnonzero(from_lifter)

@@ -10,6 +10,7 @@ import pytest
 import hardmo_jax as hm
 from hardmo_jax.labels import store
 from hardmo_jax.networks import regressor_file, regressors
+from hardmo_jax.observations import ObservationError
 from hardmo_jax.perception import crop_rules, regressor_crops
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines import annotate
@@ -57,14 +58,15 @@ def test_people_get_the_mode(converted):
     assert regressors.ARCHITECTURES["prohmr"].image_size == crops.image.shape[1]
 
 
+@pytest.mark.parametrize("chosen", [{"num_samples": 8}, {"flow_prior": True}], ids=["samples", "flow prior"])
 def test_real_photos_are_labelled_by_a_network_of_random_weights(
-    converted, reference_data, perception_models, tmp_path
+    chosen, converted, reference_data, perception_models, tmp_path
 ):
     (tmp_path / "in").mkdir()
     photo = next((reference_data / "media" / "images").rglob("man-in-red*.png"))
     shutil.copy(photo, tmp_path / "in")
     options = annotate.AnnotateOptions(
-        initialise=InitialiseOptions(network="prohmr", checkpoint=str(converted), num_samples=8),
+        initialise=InitialiseOptions(network="prohmr", checkpoint=str(converted), **chosen),
         perception=PerceptionOptions(tiles=(), extra_looks=0),
         output=annotate.OutputOptions(overlay=False, part_scores=False),
     )
@@ -74,3 +76,14 @@ def test_real_photos_are_labelled_by_a_network_of_random_weights(
     assert all(row.is_usable for row in rows)
     record = json.loads((tmp_path / "out" / "run.json").read_text())["results"]
     assert record["network"]["model"] == "prohmr"
+
+
+def test_density_is_a_prior_of_single_pictures_only(converted, reference_data, perception_models, tmp_path):
+    clip = next((reference_data / "media").rglob("*.mp4"))
+    options = annotate.AnnotateOptions(
+        initialise=InitialiseOptions(network="prohmr", checkpoint=str(converted), flow_prior=True)
+    )
+    with pytest.raises(ObservationError, match=r"fit\.temporal=False"):
+        annotate.annotate(clip, tmp_path / "out", options=options, model_folder=perception_models)
+    with pytest.raises(ValueError, match="prohmr"):
+        InitialiseOptions(network="hmr", checkpoint=str(converted), flow_prior=True)

@@ -19,6 +19,7 @@ from hardmo_jax.networks.lifter_input import looking_at
 from hardmo_jax.networks.prohmr import ProhmrOptions
 from hardmo_jax.observations import ObservationError
 from hardmo_jax.recovery import flow_prior, regressor_start
+from hardmo_jax.recovery.lift_and_fit import lift_and_fit
 from hardmo_jax.skeleton import layouts
 from tests.reference.imported_regressors import precision, regressor, relative
 
@@ -140,6 +141,19 @@ def test_hidden_half_is_nearer_to_the_truth_than_without(case, fitted, figure):
     figure(f"hidden half of the joints: {told.mean():.0f} mm with the density, {untold.mean():.0f} mm without")
     assert told.mean() < 0.6 * untold.mean()
     assert np.median(told / untold) < 0.6
+
+
+def test_fits_from_a_regressor_take_it_in_place_of_the_pull_to_the_start(case, figure):
+    def hidden_error(prior):
+        found = lift_and_fit(case.body, case.seen, regressed=case.start, prior=prior)
+        assert not np.asarray(found.is_from_lifter).any()
+        return case.errors(found.result)[:, case.hidden].mean()
+
+    told, untold = hidden_error(case.prior()), hidden_error(None)
+    figure(f"hidden half, from the network's start: {told:.0f} mm with the density, {untold:.0f} mm without")
+    assert told < untold
+    with pytest.raises(ObservationError, match="regressed"):
+        lift_and_fit(case.body, case.seen, prior=case.prior())
 
 
 def test_who_else_is_fitted_does_not_matter(case, fitted):

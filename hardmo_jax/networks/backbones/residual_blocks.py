@@ -9,12 +9,33 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from hardmo_jax.array_types import Array, Float
+from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.backbones.batch_norm import BatchNorm
 from hardmo_jax.networks.compute_policy import ComputePolicy
 
 #: Channels out of a bottleneck by channels within.
 EXPANSION = 4
+
+
+class Pointwise(nnx.Module):
+    """A convolution of single pixels as one product of matrices, for which XLA takes half the time on a CPU."""
+
+    def __init__(
+        self, channels: int, outputs: int, stride: int, policy: ComputePolicy, rngs: nnx.Rngs, *, has_bias: bool
+    ) -> None:
+        # Weights are those of a convolution of one pixel, as files have them.
+        start = nnx.initializers.lecun_normal()
+        self.kernel = nnx.Param(start(rngs.params(), (1, 1, channels, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs)) if has_bias else None
+        self._stride, self._policy = stride, policy
+
+    def __call__(self, values: Float[AnyArray, "batch H W C"]) -> Float[Array, "batch h w D"]:
+        """Values of every `stride`-th pixel."""
+        kernel = self.kernel[...][0, 0]
+        dtype = self._policy.backbone_dtype or jnp.result_type(values, kernel)
+        seen = jnp.asarray(values, dtype)[:, :: self._stride, :: self._stride]
+        values = jnp.matmul(seen, kernel.astype(dtype), precision=self._policy.products)
+        return values if self.bias is None else values + self.bias[...].astype(dtype)
 
 
 def convolution(
@@ -26,8 +47,10 @@ def convolution(
     rngs: nnx.Rngs,
     *,
     has_bias: bool = False,
-) -> nnx.Conv:
+) -> nnx.Conv | Pointwise:
     """A square convolution with zeros around, so that a stride of one keeps height and width."""
+    if side == 1:
+        return Pointwise(channels, outputs, stride, policy, rngs, has_bias=has_bias)
     return nnx.Conv(
         channels,
         outputs,

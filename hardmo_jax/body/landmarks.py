@@ -55,7 +55,15 @@ class PointModel:
 
     def __call__(self, params: BodyParams) -> Float[Array, "*batch K 3"]:
         """Positions of the keypoints, metres."""
-        output = self.body(params)
+        return self._of(self.body(params))
+
+    def of_matrices(
+        self, rotations: Float[AnyArray, "*batch J 3 3"], betas: Float[AnyArray, "*batch S"]
+    ) -> Float[Array, "*batch K 3"]:
+        """Positions of the keypoints of a body posed by matrices, see `BodyModel.of_matrices`."""
+        return self._of(self.body.of_matrices(rotations, betas))
+
+    def _of(self, output: BodyOutput) -> Float[Array, "*batch K 3"]:
         points = jnp.concatenate([output.joints, output.vertices], -2)
         return jnp.einsum("kn,...nc->...kc", self.regressor, points, precision=lax.Precision.HIGHEST)
 

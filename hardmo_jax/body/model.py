@@ -130,6 +130,31 @@ class BodyModel:
         """
         return _pose_mesh(self, self._checked(params))
 
+    def of_matrices(self, rotations: Float[AnyArray, "*batch J 3 3"], betas: Float[AnyArray, "*batch S"]) -> BodyOutput:
+        """Pose the body by rotation matrices, as networks put them out; root joint where it rests.
+
+        Differentiable wherever the matrices are: axis-angle vectors, which are not at half a turn, are not made.
+
+        Args:
+            rotations: Of all joints, parent-relative, the root first.
+            betas: Shape coefficients, standard deviations; of SMPL-X the expression is neutral.
+
+        Returns:
+            Vertices and joints, metres.
+
+        Raises:
+            ValueError: If numbers of joints or betas are those of another model.
+        """
+        wanted = ((self.num_joints, 3, 3), (self.num_betas,))
+        found = (tuple(rotations.shape[-3:]), tuple(betas.shape[-1:]))
+        if found != wanted or rotations.shape[:-3] != betas.shape[:-1]:
+            raise ValueError(
+                f"{self.name} takes rotations (..., {self.num_joints}, 3, 3) and betas (..., {self.num_betas}) of the "
+                f"same batch axes, got {tuple(rotations.shape)} and {tuple(betas.shape)}"
+            )
+        dtype = self.joint_template.dtype
+        return _matrices_to_mesh(self, jnp.asarray(rotations, dtype), jnp.asarray(betas, dtype))
+
     def joints(self, params: BodyParams) -> Float[Array, "*batch J 3"]:
         """Joints alone, without touching the mesh; metres."""
         return _pose_joints(self, self._checked(params))
@@ -284,20 +309,21 @@ class BodyModel:
         return dataclasses.replace(params, **shaped)
 
 
-def _skeleton(
-    body: BodyModel, params: BodyParams
-) -> tuple[
-    Float[Array, "C B"], Float[Array, "J 3 3 B"], Float[Array, "J 3 B"], Float[Array, "J 3 3 B"], Float[Array, "J 3 B"]
-]:
-    """Coefficients, local rotations, rest joints, global rotations and posed joints, the batch innermost."""
+def _local(params: BodyParams) -> tuple[Float[Array, "C B"], Float[Array, "J 3 3 B"]]:
+    """Coefficients and local rotations, the batch innermost."""
     parts = [params.betas] if params.expression is None else [params.betas, params.expression]
     # Expression counts as more shape (Pavlakos et al., 2019, section 3.1).
     coefficients = jnp.concatenate([_batch_last(part, 1) for part in parts])
-    local = kinematics.local_rotations(_batch_last(params.full_pose(), 2))
+    return coefficients, kinematics.local_rotations(_batch_last(params.full_pose(), 2))
+
+
+def _skeleton(
+    body: BodyModel, coefficients: Float[Array, "C B"], local: Float[Array, "J 3 3 B"]
+) -> tuple[Float[Array, "J 3 B"], Float[Array, "J 3 3 B"], Float[Array, "J 3 B"]]:
+    """Rest joints, global rotations and posed joints before the translation, the batch innermost."""
     shaped = jnp.tensordot(body.joint_shape_basis, coefficients, axes=((0,), (0,)), precision=lax.Precision.HIGHEST)
     rest_joints = body.joint_template[..., None] + shaped
-    turned, joints = kinematics.chain(body.parents, local, rest_joints)
-    return coefficients, local, rest_joints, turned, joints + _batch_last(params.transl, 1)
+    return rest_joints, *kinematics.chain(body.parents, local, rest_joints)
 
 
 def _batch_last(array: Float[AnyArray, "..."], rank: int) -> Float[Array, "..."]:
@@ -312,8 +338,31 @@ def _batch_last(array: Float[AnyArray, "..."], rank: int) -> Float[Array, "..."]
 @jax.jit
 def _pose_mesh(body: BodyModel, params: BodyParams) -> BodyOutput:
     """Vertices and joints of a posed body."""
-    batch = params.batch_shape
-    coefficients, local, rest_joints, turned, joints = _skeleton(body, params)
+    return _mesh(body, *_local(params), _batch_last(params.transl, 1), params.batch_shape)
+
+
+@jax.jit
+def _matrices_to_mesh(
+    body: BodyModel, rotations: Float[Array, "*batch J 3 3"], betas: Float[Array, "*batch S"]
+) -> BodyOutput:
+    """Vertices and joints of a body posed by matrices."""
+    local, coefficients = _batch_last(rotations, 3), _batch_last(betas, 1)
+    neutral = jnp.zeros((body.num_expression, coefficients.shape[-1]), coefficients.dtype)
+    return _mesh(
+        body, jnp.concatenate([coefficients, neutral]), local, jnp.zeros((3, 1), coefficients.dtype), betas.shape[:-1]
+    )
+
+
+def _mesh(
+    body: BodyModel,
+    coefficients: Float[Array, "C B"],
+    local: Float[Array, "J 3 3 B"],
+    transl: Float[Array, "3 #B"],
+    batch: tuple[int, ...],
+) -> BodyOutput:
+    """Vertices and joints, with the batch axes they are to have."""
+    rest_joints, turned, joints = _skeleton(body, coefficients, local)
+    joints = joints + transl
     features = [coefficients]
     if len(body.blend_basis) > len(coefficients):
         offsets = local[1:] - jnp.eye(3, dtype=local.dtype)[..., None]
@@ -336,5 +385,5 @@ def _pose_mesh(body: BodyModel, params: BodyParams) -> BodyOutput:
 @jax.jit
 def _pose_joints(body: BodyModel, params: BodyParams) -> Float[Array, "*batch J 3"]:
     """Joints of a posed body."""
-    joints = _skeleton(body, params)[-1]
+    joints = _skeleton(body, *_local(params))[-1] + _batch_last(params.transl, 1)
     return jnp.moveaxis(joints, -1, 0).reshape(*params.batch_shape, body.num_joints, 3)

@@ -316,3 +316,26 @@ def skinning_inputs(body, params):
     offsets = (local[1:] - jnp.eye(3)[..., None]).reshape(-1, len(both))
     transforms = skinning.skinning_transforms(rest, turned, joints + params.transl.T)
     return jnp.concatenate([both.T, offsets]), transforms
+
+
+def test_bodies_of_matrices_are_those_of_axis_angles(model_file, rng):
+    body = hm.load_body(model_file)
+    params = random_params(body, rng, batch=(3,))
+    still = {"transl": jnp.zeros((3, 3))} | ({} if params.expression is None else {"expression": params.expression * 0})
+    params = dataclasses.replace(params, **still)
+    wanted = pose(body, params)
+    turned = rotations.axis_angle_to_matrix(params.full_pose())
+    found = body.of_matrices(turned, params.betas)
+    np.testing.assert_allclose(found.vertices, wanted.vertices, atol=TOLERANCE_32)
+    np.testing.assert_allclose(found.joints, wanted.joints, atol=TOLERANCE_32)
+    with pytest.raises(ValueError, match="takes rotations"):
+        body.of_matrices(turned[:, 1:], params.betas)
+
+
+def test_derivatives_by_matrices_are_finite_at_half_turns():
+    body = hm.open_body(view="smpl")
+    model, _ = landmarks.point_model(body, layouts.get_layout("openpose25"))
+    half = jnp.tile(jnp.diag(jnp.array([1.0, -1, -1])), (2, body.num_joints, 1, 1))
+    slope = jax.jit(jax.grad(lambda m: jnp.sum(jnp.square(model.of_matrices(m, jnp.zeros((2, body.num_betas)))))))(half)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0

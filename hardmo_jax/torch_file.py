@@ -115,6 +115,8 @@ class TorchFile:
             TorchFileError: If it is too large, none of torch, damaged, or names anything but tensors and models.
         """
         self.path = pathlib.Path(path)
+        if self.path.is_dir():
+            raise TorchFileError(f"{self.path}: a folder; give the checkpoint file in it")
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
         if self.path.stat().st_size > max_bytes:
@@ -146,8 +148,9 @@ class TorchFile:
             self._file.seek(0)
             head = self._file.read(512)
             kind = safe_pickle.foreign_format(head) or "damaged, or older than torch 0.4"
-            if head.startswith(b"PK\x03\x04"):
-                kind = "a zip archive that is cut off or damaged: copy or download it again"
+            if not head or head.startswith(b"PK\x03\x04"):
+                kind = "a zip archive that is cut off or damaged" if head else "empty"
+                raise TorchFileError(f"{self.path}: {kind}: copy or download it again") from error
             raise TorchFileError(f"{self.path}: not a file of torch ({kind}); {advice}") from error
         members = self._archive.namelist()
         roots = [name[: -len("data.pkl")] for name in members if _is_root(name)]

@@ -20,7 +20,8 @@ def sample_bodies(
     Args:
         regressor: ProHMR.
         images: Square crops of `regressor.image_size` pixels, RGB, normalised by mean and spread of ImageNet.
-        key: Of JAX's random numbers. Samples are the same in any precision up to rounding.
+        key: Of JAX's random numbers. Their noise is the same for all crops, so that nobody's samples depend on who else
+            is there, and in any precision.
         num_samples: Bodies a crop, the most likely one among them.
 
     Returns:
@@ -29,14 +30,23 @@ def sample_bodies(
     Raises:
         ValueError: If the network has no density, or fewer than one sample is asked for.
     """
-    network = _with_density(regressor)
+    return bodies_of_features(
+        regressor, _with_density(regressor).features(jnp.asarray(images)), key, num_samples=num_samples
+    )
+
+
+@functools.partial(jax.jit, static_argnames="num_samples")
+def bodies_of_features(
+    regressor: Regressor, features: Float[AnyArray, "batch C"], key: AnyArray, *, num_samples: int
+) -> RegressorOutput:
+    """`sample_bodies` of what the backbone saw (`regressors.seen_features`)."""
+    network, features = _with_density(regressor), jnp.asarray(features)
     if num_samples < 1:
         raise ValueError(f"`num_samples` must be at least 1, got {num_samples}")
-    features = network.features(jnp.asarray(images))
-    shape = (features.shape[0], num_samples - 1, network.flow.features)
-    drawn = jax.random.normal(key, shape, features.dtype)
-    mode = jnp.zeros((shape[0], 1, shape[2]), features.dtype)
-    return network.from_noise(features, jnp.concatenate([mode, drawn], 1))
+    width = network.flow.features
+    drawn = jax.random.normal(key, (num_samples - 1, width), jnp.float32).astype(features.dtype)
+    noise = jnp.concatenate([jnp.zeros((1, width), features.dtype), drawn])
+    return network.from_noise(features, jnp.broadcast_to(noise, (features.shape[0], *noise.shape)))
 
 
 @jax.jit

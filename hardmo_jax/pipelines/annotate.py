@@ -133,7 +133,9 @@ def annotate(
     for own in load_source.own_files(options.perception, model_folder, with_bodies=files is None):
         record.add_file(own.name, own)
     regressor = (
-        None if options.initialise.network == "none" else PeopleRegressor(options.initialise, body, seed=options.seed)
+        None
+        if options.initialise.network == "none"
+        else PeopleRegressor(options.initialise, body, camera=options.camera, seed=options.seed)
     )
     renderer = raster.choose_renderer(options.output.renderer) if options.output.overlay else None
 
@@ -317,7 +319,8 @@ def _warnings(media: video.Media, finished: Sequence[LabelledTake], options: Ann
     if num_from_lifter:
         found[
             f"{num_from_lifter} of {sum(len(take.notes) for take in finished)} people start from the lifter's guess: "
-            f"{options.initialise.network} said nothing of them, or the fit from its answer explained no keypoints"
+            f"{options.initialise.network} said nothing of them, or the fit from its answer explains their keypoints "
+            "much worse"
         ] = None
     counts = Counter(warning for take in finished for warning in set(take.warnings))
     for take in finished:

@@ -95,6 +95,17 @@ def with_cameras(
     ]
 
 
+def with_noted_camera(picture: Picture, options: CameraOptions) -> Picture:
+    """A picture with the camera that it tells by itself; the diagonal where only a clip would tell it.
+
+    Args:
+        picture: As it was read.
+        options: Where cameras come from.
+    """
+    angle, found = _noted_field_of_view(picture, options, options.source)
+    return dataclasses.replace(picture, field_of_view_degrees=angle, camera_source=found)
+
+
 def _noted_field_of_view(picture: Picture, options: CameraOptions, source: str) -> tuple[float | None, str]:
     """Angle across the diagonal that the user or the photo tells, or None, and where it comes from."""
     if options.field_of_view_degrees is not None:

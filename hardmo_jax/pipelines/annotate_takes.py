@@ -35,6 +35,7 @@ from hardmo_jax.pipelines.sightings import (
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.recovery.ground import Ground
 from hardmo_jax.recovery.lift_and_fit import Hypotheses, lift_and_fit
+from hardmo_jax.recovery.regressor_start import rows_of_start
 
 Progress = Callable[[str, int, int | None], None]
 #: Labels that are held as rows at a time.
@@ -263,14 +264,16 @@ def _fit_alone(
     # Pieces of one size: another size would be another program to compile.
     size = math.ceil(len(sightings) / math.ceil(len(sightings) / most))
     report("fit", 0, len(sightings))
+    # Of all at once, so that a piece in which a network was asked about nobody is treated as the others.
+    regressed = start_of_sightings(body, sightings, to_observations(sightings).camera)
     pieces = []
     for first in range(0, len(sightings), size):
         some = sightings[first : first + size]
+        own = None if regressed is None else rows_of_start(regressed, np.arange(first, first + len(some)))
         observations = without_unweighted_parts(to_observations(some), options.fit.part_weights)
-        regressed = start_of_sightings(body, some, observations.camera)
-        prior = flow_prior_of_sightings(density, body, some, regressed, observations, options.fit)
+        prior = flow_prior_of_sightings(density, body, some, own, observations, options.fit)
         recovered = lift_and_fit(
-            body, observations, start=options.start, options=options.fit, regressed=regressed, prior=prior
+            body, observations, start=options.start, options=options.fit, regressed=own, prior=prior
         )
         pieces.append(jax.tree.map(np.asarray, recovered))
         report("fit", min(first + size, len(sightings)), len(sightings))

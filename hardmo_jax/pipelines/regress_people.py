@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from hardmo_jax.array_types import AnyArray
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.geometry.cameras import Camera
@@ -16,13 +17,14 @@ from hardmo_jax.geometry.crop_cameras import CropBox
 from hardmo_jax.networks import crop_context
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.crop_context import CropContext
-from hardmo_jax.networks.pose_samples import sample_bodies
+from hardmo_jax.networks.pose_samples import bodies_of_features
 from hardmo_jax.networks.regressor_file import RegressorFileError, RegressorRecord, load_converted, read_record
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor, regress, seen_features
 from hardmo_jax.observations import Observations
 from hardmo_jax.perception import crop_rules
 from hardmo_jax.perception.regressor_crops import RegressorCrops, cut_people
+from hardmo_jax.pipelines.annotate_cameras import CameraOptions, with_noted_camera
 from hardmo_jax.pipelines.sightings import RegressedPerson, Sighting, to_observations
 from hardmo_jax.recovery.finetune import FinetuneOptions, finetune
 from hardmo_jax.recovery.flow_prior import FlowPrior, flow_prior, published_weight
@@ -64,8 +66,10 @@ class InitialiseOptions:
             raise ValueError(f"`numbers` must be float32 or bfloat16, got {self.numbers!r}")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}")
-        if self.finetune_steps < 0 or self.num_samples < 1:
-            raise ValueError(f"`finetune_steps` must not be negative and `num_samples` must be at least 1, got {self}")
+        if self.finetune_steps < 0:
+            raise ValueError(f"`finetune_steps` must not be negative, got {self.finetune_steps}")
+        if self.num_samples < 1:
+            raise ValueError(f"`num_samples` must be at least 1, got {self.num_samples}")
         if self.finetune_steps and self.network in ("none", *_DENSITIES):
             raise ValueError(
                 "`finetune_steps` needs a network that puts out rotations: hmr, hmr2, cliff, bedlam_cliff or "
@@ -99,12 +103,15 @@ class _Waiting:
 class PeopleRegressor:
     """Cuts people out, gathers them over pictures, and asks the network about as many as it takes at once."""
 
-    def __init__(self, options: InitialiseOptions, body: BodyModel, *, seed: int = 0) -> None:
+    def __init__(
+        self, options: InitialiseOptions, body: BodyModel, *, camera: CameraOptions | None = None, seed: int = 0
+    ) -> None:
         """Load the network.
 
         Args:
             options: Which, and what is done with its answers.
             body: Whose points are compared with keypoints where answers are.
+            camera: Where the focal lengths of pictures come from, as far as a picture alone tells.
             seed: Of the samples.
 
         Raises:
@@ -121,6 +128,7 @@ class PeopleRegressor:
         self._rule = dataclasses.replace(rule, growth=max(rule.growth, _LEAST_GROWTH))
         self._batch_size = options.batch_size
         self._options, self._body, self._key = options, body, jax.random.key(seed)
+        self._camera = camera or CameraOptions()
         self._waiting: list[_Waiting] = []
         self._is_cut: list[bool] = []
         self._answers: list[RegressedPerson] = []
@@ -139,6 +147,8 @@ class PeopleRegressor:
         """
         if not people:
             return
+        noted = [with_noted_camera(person.picture, self._camera) for person in people]
+        people = [dataclasses.replace(person, picture=own) for person, own in zip(people, noted, strict=True)]
         height, width = image.shape[:2]
         bbox = np.stack([person.bbox for person in people]).astype(np.float32)
         faults = crop_rules.box_faults(bbox, self._rule, width=width, height=height)
@@ -172,8 +182,7 @@ class PeopleRegressor:
             jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
             for each in zip(*[(one.context, one.observations) for one in some], strict=True)
         )
-        output = jax.tree.map(np.asarray, self._answer(images, context, observations))
-        features = np.asarray(seen_features(self._regressor, images)) if self._options.flow_prior else None
+        output, features = jax.tree.map(np.asarray, self._answer(images, context, observations))
         for place, one in enumerate(some):
             self._answers.append(
                 RegressedPerson(
@@ -183,24 +192,34 @@ class PeopleRegressor:
                     weak_camera=output.weak_camera[place],
                     box_center=np.asarray(one.context.box.center)[0],
                     box_size=float(np.asarray(one.context.box.size)[0]),
-                    sees_picture=self._regressor.sees_picture,
+                    told_focal_length=float(np.asarray(one.context.focal_length)[0])
+                    if self._regressor.sees_picture
+                    else None,
                     features=None if features is None else features[place],
                 )
             )
 
-    def _answer(self, images: np.ndarray, context: CropContext, observations: Observations) -> RegressorOutput:
-        """One body for each crop, by the network alone or with the keypoints."""
+    def _answer(
+        self, images: np.ndarray, context: CropContext, observations: Observations
+    ) -> tuple[RegressorOutput, AnyArray | None]:
+        """One body for each crop, by the network alone or with the keypoints; and what it saw, if that is kept."""
+        if self.record.model in _DENSITIES:
+            features = seen_features(self._regressor, images)
+            count = self._options.num_samples
+            output = bodies_of_features(self._regressor, features, self._key, num_samples=count)
+            if count > 1:
+                output = choose_by_keypoints(output, self._body, observations, context.box).output
+            else:
+                output = jax.tree.map(lambda leaf: leaf[:, 0], output)
+            return output, features if self._options.flow_prior else None
         told = context if self._regressor.sees_picture else None
-        if self._options.num_samples > 1:
-            self._key, key = jax.random.split(self._key)
-            drawn = sample_bodies(self._regressor, images, key, num_samples=self._options.num_samples)
-            return choose_by_keypoints(drawn, self._body, observations, context.box).output
         if self._options.finetune_steps:
             chosen = FinetuneOptions(max_steps=self._options.finetune_steps)
-            return finetune(
+            tuned = finetune(
                 self._regressor, images, self._body, observations, context.box, context=told, options=chosen
-            ).output
-        return regress(self._regressor, images, told)
+            )
+            return tuned.output, None
+        return regress(self._regressor, images, told), None
 
     def _context(self, crops: RegressorCrops, people: Sequence[Sighting]) -> CropContext:
         """Where crops lie, before the camera that the network was trained with."""
@@ -244,12 +263,16 @@ def start_of_sightings(body: BodyModel, sightings: Sequence[Sighting], camera: C
     is_told = np.isfinite(told["box_size"])
     center = np.where(is_told[:, None], told.pop("box_center"), 0.5 * (own[:, :2] + own[:, 2:]))
     size = np.where(is_told, told.pop("box_size"), np.maximum((own[:, 2:] - own[:, :2]).max(-1), 1.0))
+    focal_length = None
+    if known[0].told_focal_length is not None:
+        usual = np.broadcast_to(np.asarray(camera.focal_length, np.float32), (len(sightings), 2)).mean(-1)
+        focal_length = np.where(is_told, _rows_of_answers(sightings, "told_focal_length"), usual)
     return start_from_regressor(
         body,
         RegressorOutput(**told),
         CropBox(center=center, size=size),
         camera,
-        sees_picture=known[0].sees_picture,
+        told_focal_length=focal_length,
     )
 
 
@@ -271,7 +294,7 @@ def flow_prior_of_sightings(
         observations: Of them, as they are fitted.
         options: Of the fit.
     """
-    if network is None or start is None:
+    if network is None or start is None or not start.is_usable.any():
         return None
     sides = np.array([max(one.picture.width, one.picture.height) for one in sightings], np.float32)
     weight = published_weight(body, observations, sides, options=options)

@@ -65,8 +65,9 @@ class RegressedPerson:
     """Of the crop, pixels of the picture."""
     box_size: float
     """Its side, pixels; its height where it is no square."""
-    sees_picture: bool = False
-    """Whether the orientation is before the camera of the picture, as CLIFF's, and not before that of the crop."""
+    told_focal_length: float | None = None
+    """Of the picture's camera, before which the orientation is, as the network was told, pixels (CLIFF); None where it
+    is before that of the crop."""
     features: np.ndarray | None = None
     """What the backbone saw, where the network's density of poses is to be a prior of the fit."""
 

@@ -30,7 +30,7 @@ from hardmo_jax.networks.crop_context import CropContext
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor, named_weights
 from hardmo_jax.observations import ObservationError, Observations
-from hardmo_jax.recovery.crop_keypoints import CropKeypoints, crop_keypoints
+from hardmo_jax.recovery.crop_keypoints import CropKeypoints, crop_keypoints, hand_shares
 from hardmo_jax.recovery.regressor_body import AnsweredBody, answered_body, params_of_answers
 from hardmo_jax.skeleton import layouts
 
@@ -40,6 +40,8 @@ _SHINS = (("left_knee", "left_ankle"), ("right_knee", "right_ankle"))
 _PEOPLE_AT_ONCE, _FEW = 16, 4
 #: Shorter shins in the picture have no direction, half sides of the box.
 _LEAST_LENGTH = 1e-3
+#: Sum of confidences below which nothing is divided by it.
+_LEAST_WEIGHT = 1e-6
 #: Change of rotations by a step of one in all weights, below which the rate grows no more.
 _LEAST_TURN = 1e-3
 
@@ -59,11 +61,12 @@ class FinetuneOptions:
     shape_weight: float = 1e-3
     shin_weight: float = 5e-3
     enough: float = 1e-4
-    """Mean squared distance of keypoints, half sides of the box, at which a person is done; published."""
+    """Mean over both coordinates of squared distances of keypoints, half sides of the box, weighted by confidence, at
+    which a person is done; published."""
     largest_beta: float = 2.0
     """Answers with a beta beyond this, and beyond those of the start, are not kept."""
     least_points: int = 8
-    """Keypoints that must count for a person to be tried at all."""
+    """Keypoints, those of hands aside, that must count for a person to be tried at all."""
 
     def __post_init__(self) -> None:
         if self.layers not in ("last", "all"):
@@ -80,7 +83,8 @@ class FinetuneStatus(enum.IntEnum):
     NO_BETTER = 0
     """No step was nearer to the keypoints: the answer is the network's own."""
     BETTER = 1
-    """The answer is nearer to the keypoints than the network's own; all steps were taken."""
+    """The answer is nearer to the keypoints than the network's own: all steps were taken, or those until one gave no
+    numbers."""
     ENOUGH = 2
     """The answer is near enough, perhaps from the start."""
     TOO_FEW_POINTS = 3
@@ -96,7 +100,7 @@ class Finetuned:
     output: RegressorOutput
     """The network's own answer where nothing better was found."""
     error: Float[np.ndarray, "N"]
-    """Root mean square distance of the keypoints that count, pixels; NaN where none do."""
+    """Root of the mean squared distance of the keypoints that count, by confidence, pixels; NaN where none do."""
     start_error: Float[np.ndarray, "N"]
     """The same of the network's own answer; never less than `error`."""
     steps: Int[np.ndarray, "N"]
@@ -148,6 +152,8 @@ def finetune(
         raise ValueError(f"{len(images)} crops do not go with keypoints of {len(seen.keypoints_2d)} people")
     taken = answered_body(body, _joints(regressor))
     layout = layouts.get_layout(observations.layout)
+    if not regressor.sees_picture:
+        context = None
     if context is not None and np.shape(context.focal_length) != (len(images),):
         raise ValueError(f"one place for each of {len(images)} crops is needed, got {np.shape(context.focal_length)}")
     numbers = {name: value for name, value in dataclasses.asdict(options).items() if name != "layers"}
@@ -228,12 +234,13 @@ def _finetune_some(
     first = {name: weights[name] for name in names}
     features = lax.stop_gradient(regressor.features(images))
     shins, adam = _shins(layout.points), optax.scale_by_adam()
+    is_of_body = hand_shares(layout) == 1
 
     def of_one(
         features: Array, context: CropContext | None, seen: CropKeypoints
     ) -> tuple[RegressorOutput, Array, Array, Array, Array]:
         half_side = seen.box.size / 2
-        count = jnp.sum(seen.confidence > 0)
+        count = jnp.sum((seen.confidence > 0) & is_of_body)
         share = seen.confidence / jnp.maximum(jnp.sum(seen.confidence), jnp.finfo(seen.confidence.dtype).tiny)
 
         def answer(arrays: dict[str, Array]) -> RegressorOutput:
@@ -243,7 +250,13 @@ def _finetune_some(
         def objective(arrays: dict[str, Array]) -> tuple[Array, tuple[Array, RegressorOutput]]:
             output = answer(arrays)
             place = jax.tree.map(lambda leaf: leaf[None], (seen.box, seen.camera))
-            params, _ = params_of_answers(points.body, output, *place, taken=taken, sees_picture=regressor.sees_picture)
+            params, _ = params_of_answers(
+                points.body,
+                output,
+                *place,
+                taken=taken,
+                told_focal_length=None if context is None else jnp.asarray(context.focal_length)[None],
+            )
             found = cameras.project_points(seen.camera, points(params)[0])
             apart = (found - seen.keypoints_2d) / half_side
             misfit = jnp.sum(share[:, None] * jnp.square(apart)) / 2
@@ -266,9 +279,8 @@ def _finetune_some(
             (_, (misfit, output)), gradient = evaluate(state.arrays)
             is_sane = jnp.isfinite(misfit) & _is_finite(output)
             # The first answer is the start's up to rounding.
-            is_better = (
-                is_sane & (state.step > 0) & (misfit < state.least) & (jnp.max(jnp.abs(output.betas)) <= allowed)
-            )
+            is_allowed = is_sane & (jnp.max(jnp.abs(output.betas)) <= allowed)
+            is_better = is_allowed & (state.step > 0) & (misfit < state.least)
             change, adam_state = adam.update(gradient, state.adam)
             return _State(
                 arrays=jax.tree.map(lambda array, part: array - rate * part, state.arrays, change),
@@ -277,7 +289,7 @@ def _finetune_some(
                 best=jax.tree.map(functools.partial(jnp.where, is_better), output, state.best),
                 least=jnp.where(is_better, misfit, state.least),
                 best_step=jnp.where(is_better, state.step, state.best_step),
-                is_done=(misfit <= numbers["enough"]) | ~is_sane,
+                is_done=(is_allowed & (misfit <= numbers["enough"])) | ~is_sane,
             )
 
         state = _State(
@@ -301,7 +313,7 @@ def _finetune_some(
             ],
             FinetuneStatus.NO_BETTER.value,
         )
-        nothing = jnp.where(count > 0, 0, jnp.nan)
+        nothing = jnp.where(jnp.any(seen.confidence > 0), 0, jnp.nan)
         return state.best, state.least + nothing, start_misfit + nothing, state.best_step, status
 
     return jax.vmap(of_one)(features, context, seen)
@@ -326,4 +338,4 @@ def _shin_misfit(found: Float[Array, "K 2"], seen: CropKeypoints, shins: Int[np.
 
     (own, has_own), (measured, has_measured) = directions(found), directions(seen.keypoints_2d)
     weight = jnp.min(seen.confidence[shins], -1) * (has_own & has_measured)
-    return jnp.sum(weight[:, None] * jnp.square(own - measured)) / jnp.maximum(jnp.sum(weight), _LEAST_LENGTH)
+    return jnp.sum(weight[:, None] * jnp.square(own - measured)) / jnp.maximum(jnp.sum(weight), _LEAST_WEIGHT)

@@ -216,7 +216,9 @@ def _checked_points(
         )
     points, has = point_model(body, wanted)
     counts = has & _counted(wanted.points, uses_hips=options.uses_hips)
-    is_seen = np.isfinite(keypoints).all(-1) & np.isfinite(confidence) & counts
+    is_seen = np.isfinite(keypoints).all(-1) & np.isfinite(confidence) & (confidence > 0) & counts
+    if not (np.isfinite(seen.longer_side) & (np.asarray(seen.longer_side) > 0)).all():
+        raise ValueError(f"`longer_side` must be positive pixels, got {seen.longer_side}")
     dtype = body.joint_template.dtype
     camera = jax.tree.map(
         lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, dtype), (people, 2)),

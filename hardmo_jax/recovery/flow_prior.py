@@ -19,6 +19,7 @@ from flax import nnx
 from hardmo_jax.array_types import AnyArray, Array, Bool, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.fitting import evidence, variables
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.pose_density import PoseDensity
@@ -115,7 +116,7 @@ def flow_prior(
         raise ValueError(f"features of shape {(count, wanted)} are needed for {count} starts, got {features.shape}")
     is_usable = np.isfinite(features).all(-1) & start.is_usable
     features = np.where(is_usable[:, None], features, 0)
-    mode = np.asarray(_mode(regressor, features))
+    mode = in_pieces(jax.tree_util.Partial(_mode, regressor), features)
     is_usable &= np.isfinite(mode).all((1, 2, 3))
     straight = np.eye(3, dtype=features.dtype)
     axes = straight if start.guess.axes is None else np.asarray(start.guess.axes)

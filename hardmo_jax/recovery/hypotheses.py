@@ -42,7 +42,6 @@ def choose_by_keypoints(
     box: CropBox,
     *,
     spread: float = 0.03,
-    sees_picture: bool = False,
 ) -> Chosen:
     """The sample of each person that explains the keypoints best.
 
@@ -54,7 +53,6 @@ def choose_by_keypoints(
         box: Of the crops, pixels of the pictures.
         spread: Expected error of a good sample, sides of the box. Points farther off count ever less (Geman and
             McClure), so that one wrong keypoint chooses nobody's pose.
-        sees_picture: Whether the network answers before the camera of the picture.
 
     Raises:
         ObservationError: If there are no 2D keypoints or no camera, or the body is a single hand.
@@ -69,7 +67,7 @@ def choose_by_keypoints(
             f"bodies with axes (person, sample) are needed for {len(seen.keypoints_2d)} people, got shape {shape}"
         )
     taken = answered_body(body, output.body_pose.shape[-3])
-    misfit = np.asarray(_misfit(points, output, seen, spread=spread, taken=taken, sees_picture=sees_picture))
+    misfit = np.asarray(_misfit(points, output, seen, spread, taken=taken))
     misfit = np.where(np.isfinite(misfit), misfit, np.inf)
     sample = np.argmin(misfit, -1)
     rows = np.arange(shape[0])
@@ -78,20 +76,17 @@ def choose_by_keypoints(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("spread", "taken", "sees_picture"))
+@functools.partial(jax.jit, static_argnames="taken")
 def _misfit(
     points: PointModel,
     output: RegressorOutput,
     seen: CropKeypoints,
+    spread: float | Float[Array, ""],
     *,
-    spread: float,
     taken: AnsweredBody,
-    sees_picture: bool,
 ) -> Float[Array, "N S"]:
     def of_one(output: RegressorOutput, seen: CropKeypoints) -> Float[Array, "S"]:
-        params, _ = params_of_answers(
-            points.body, output, seen.box, seen.camera, taken=taken, sees_picture=sees_picture
-        )
+        params, _ = params_of_answers(points.body, output, seen.box, seen.camera, taken=taken)
         found = cameras.project_points(seen.camera, points(params))
         squared = jnp.sum(jnp.square((found - seen.keypoints_2d) / (spread * seen.box.size)), -1)
         total = jnp.maximum(jnp.sum(seen.confidence), jnp.finfo(seen.confidence.dtype).tiny)

@@ -40,6 +40,8 @@ _LEAST = 1e-6
 _TRUSTED, _FILLED_CONFIDENCE = 0.04, 0.7
 #: A second look is taken unless its error in the picture is larger by more than this factor and this much.
 _LOOSER, _LOOSER_BY = 1.15, 0.005
+#: A fit from a regressor's answer is taken unless its error in the picture is larger by more than this.
+_MUCH_LOOSER, _MUCH_LOOSER_BY = 1.5, 0.05
 
 #: A fit from the lifter's guess: near the goal from the first step, so one stage is enough. Chosen on the validation
 #: split. The guess knows hands and shapes already, so that the priors over them would count twice.
@@ -88,8 +90,9 @@ class Recovered:
     hypotheses: Hypotheses | None
     """None without a lifter."""
     is_from_lifter: Bool[AnyArray, "*batch"] | None = None
-    """Where a regressor was asked, whose fit starts from the lifter's guess all the same: it said nothing, or the fit
-    from its answer did not explain the keypoints. None where none was asked."""
+    """Where a regressor was asked, whose fit starts from the lifter's guess all the same, without the regressor's
+    density: it said nothing, or the fit from its answer explains the keypoints much worse than that from the guess.
+    None where none was asked."""
 
 
 def check_stages(start: StartOptions, options: FitOptions) -> None:
@@ -211,30 +214,21 @@ def _fit_from_regressor(
     lifted: Guess,
     options: FitOptions,
 ) -> tuple[FitResult, Bool[np.ndarray, "N"]]:
-    """Fits from a regressor's answers, and from the lifter's guess where these lead nowhere; and where that is."""
+    """Fits from a regressor's answers, and from the lifter's guess where these lead nowhere; and where that is.
+
+    The lifter's are made for everybody, as a network that looked at the wrong person leads a fit somewhere too. Errors
+    in the picture cannot tell which of two good ones is right, but tell one that is far worse.
+    """
     begin, density = with_lifted(regressed, lifted), None
     if prior is not None:
         begin, density = guess_beside(prior, begin, body), prior.density
     fits = jax.tree.map(np.asarray, fit(body, observations, options=options, initial=begin, pose_density=density))
-    has_failed = np.isin(fits.status, (FitStatus.DIVERGED, FitStatus.NONFINITE)) & regressed.is_usable
-    from_lifter = has_failed | ~regressed.is_usable
-    rows = np.flatnonzero(from_lifter)
-    if len(rows):
-        straight = np.arange(len(layouts.get_layout(observations.layout)))
-        some = starting.read_as(observations, rows, np.broadcast_to(straight, (len(rows), len(straight))))
-        params, spread, axes = jax.tree.map(
-            lambda leaf: np.asarray(leaf)[rows], (lifted.params, lifted.spread, lifted.axes)
-        )
-        guess = dataclasses.replace(lifted, params=params, spread=spread, axes=axes)
-        again = jax.tree.map(np.asarray, fit(body, some, options=options, initial=guess))
-
-        def replaced(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-            whole = np.array(old)
-            whole[rows] = new
-            return whole
-
-        fits = jax.tree.map(replaced, fits, again)
-    return fits, from_lifter
+    others = jax.tree.map(np.asarray, fit(body, observations, options=options, initial=lifted))
+    failed = (FitStatus.DIVERGED, FitStatus.NONFINITE)
+    own, lifters = (_image_misfit(observations, each) for each in (fits, others))
+    is_worse = (own > _MUCH_LOOSER * lifters + _MUCH_LOOSER_BY) & np.isin(others.status, failed, invert=True)
+    from_lifter = np.isin(fits.status, failed) | is_worse | ~regressed.is_usable
+    return jax.tree.map(lambda new, old: np.where(_like(from_lifter, old), new, old), others, fits), from_lifter
 
 
 def _second_look(

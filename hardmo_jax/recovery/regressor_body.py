@@ -62,7 +62,13 @@ def answered_body(body: BodyModel, joints: int) -> AnsweredBody:
 
 
 def params_of_answers(
-    body: BodyModel, output: RegressorOutput, box: CropBox, camera: Camera, *, taken: AnsweredBody, sees_picture: bool
+    body: BodyModel,
+    output: RegressorOutput,
+    box: CropBox,
+    camera: Camera,
+    *,
+    taken: AnsweredBody,
+    told_focal_length: Float[Array, "#N"] | None = None,
 ) -> tuple[BodyParams, Float[Array, "N 3 3"]]:
     """Parameters before the camera of the picture, and the rotation from its axes to the network's.
 
@@ -72,8 +78,8 @@ def params_of_answers(
         box: Of the crops, pixels of the picture.
         camera: Of the picture, one a person.
         taken: Of `answered_body`.
-        sees_picture: Whether the network answers before the camera of the picture already, as CLIFF does, so that
-            the person is not turned.
+        told_focal_length: Of networks that answer before the camera of the picture, as CLIFF does: the focal length
+            that they were told it has, pixels. None for those that answer before the crop.
 
     Notes:
         Where betas are not taken the person is as tall as the mean. Joints that the network lacks (fingers, jaw, eyes)
@@ -93,9 +99,12 @@ def params_of_answers(
     shift = 0 if taken.takes_shape else jnp.asarray(taken.rest_root, dtype) - own_root
     transl = crop_cameras.full_transl(weak_camera, box, camera) + shift
     pelvis = transl + own_root
-    axes = looking_at(pelvis[:, :2] / jnp.maximum(pelvis[:, 2:], MIN_DEPTH))
-    if sees_picture:
-        axes = jnp.broadcast_to(jnp.eye(3, dtype=dtype), axes.shape)
+    ray = pelvis[:, :2] / jnp.maximum(pelvis[:, 2:], MIN_DEPTH)
+    axes = looking_at(ray)
+    if told_focal_length is not None:
+        # By another focal length the same place in the picture is another ray, and the person turned by the difference.
+        told_ray = ray * jnp.asarray(camera.focal_length, dtype) / jnp.asarray(told_focal_length, dtype)[:, None]
+        axes = rotations.compose(jnp.swapaxes(looking_at(told_ray), -1, -2), axes)
     orient = rotations.compose(jnp.swapaxes(axes, -1, -2), jnp.asarray(output.global_orient))
     matrices = jnp.concatenate([orient[:, None], jnp.asarray(output.body_pose)], 1)
     given = dict(zip(layouts.SMPL_JOINTS, jnp.moveaxis(rotations.matrix_to_axis_angle(matrices), 1, 0), strict=False))

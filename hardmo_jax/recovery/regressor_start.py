@@ -80,7 +80,7 @@ def start_from_regressor(
     box: CropBox,
     camera: Camera,
     *,
-    sees_picture: bool = False,
+    told_focal_length: Float[np.ndarray, "N"] | None = None,
     trust: RegressorTrust | None = None,
 ) -> RegressorStart:
     """Starts of people from what a network says of their crops.
@@ -90,8 +90,8 @@ def start_from_regressor(
         output: Of N crops, one answer each (of networks that draw samples, one of them).
         box: Of the crops, pixels of the picture.
         camera: Of the picture, one for all or one a person.
-        sees_picture: Whether the network answers before the camera of the picture already, as CLIFF does, so that
-            the person is not turned.
+        told_focal_length: Of networks that answer before the camera of the picture, as CLIFF does: the focal length
+            that they were told it has, pixels. None for those that answer before the crop.
         trust: None takes the default.
 
     Returns:
@@ -113,8 +113,13 @@ def start_from_regressor(
     is_usable = usable_people(output)
     replaced = _replaced(output, is_usable)
     params, axes = _in_strips(
-        lambda *rows: _as_params(bare(body), *rows, taken=taken, sees_picture=sees_picture),
-        (replaced, CropBox(center=np.asarray(box.center), size=np.asarray(box.size)), _one_each(camera, count)),
+        lambda rows: _as_params(bare(body), *rows, taken=taken),
+        (
+            replaced,
+            CropBox(center=np.asarray(box.center), size=np.asarray(box.size)),
+            _one_each(camera, count),
+            None if told_focal_length is None else np.asarray(told_focal_length, np.float32),
+        ),
     )
     usual = np.asarray(priors.pose_prior(body.joint_names).mean)
     pose = np.asarray(params.full_pose()).copy()
@@ -226,15 +231,21 @@ def _in_strips(function: Callable[..., Any], rows: Any) -> Any:
         return filled.reshape(strips, _PEOPLE_AT_ONCE, *leaf.shape[1:])
 
     people = jax.tree.map(stacked, rows)
-    pieces = [function(*jax.tree.map(operator.itemgetter(strip), people)) for strip in range(strips)]
+    pieces = [function(jax.tree.map(operator.itemgetter(strip), people)) for strip in range(strips)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
 
 
-@functools.partial(jax.jit, static_argnames=("taken", "sees_picture"))
+@functools.partial(jax.jit, static_argnames="taken")
 def _as_params(
-    body: BodyModel, output: RegressorOutput, box: CropBox, camera: Camera, *, taken: AnsweredBody, sees_picture: bool
+    body: BodyModel,
+    output: RegressorOutput,
+    box: CropBox,
+    camera: Camera,
+    told_focal_length: Float[AnyArray, "N"] | None,
+    *,
+    taken: AnsweredBody,
 ) -> tuple[BodyParams, Float[Array, "N 3 3"]]:
-    return params_of_answers(body, output, box, camera, taken=taken, sees_picture=sees_picture)
+    return params_of_answers(body, output, box, camera, taken=taken, told_focal_length=told_focal_length)
 
 
 def _spread(body: BodyModel, joints: int, trust: RegressorTrust, *, takes_shape: bool) -> Float[np.ndarray, "P"]:

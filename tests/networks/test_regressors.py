@@ -127,3 +127,17 @@ def test_bfloat16_leaves_heads_and_weights_as_they_are():
         # What is summed over layers has single precision, and so have statistics of batches.
         assert jax.eval_shape(lambda network, x: network.features(x), coarse, images).dtype == jnp.float32
         assert 0 < float(jnp.abs(one.rot6d - other.rot6d).max()) < 0.2
+
+
+def test_resnet_can_be_trained_through_its_pooling():
+    network = regressors.untrained("hmr", TINY["hmr"])
+
+    @jax.jit
+    @jax.grad
+    def slope(weights):
+        module = dataclasses.replace(network, weights=weights).module()
+        return jnp.sum(jnp.square(module.features(jnp.ones((1, 224, 224, 3)))))
+
+    first = regressors.named_weights(slope(network.weights))["backbone.conv1.kernel"]
+    assert np.isfinite(first).all()
+    assert np.abs(first).max() > 0

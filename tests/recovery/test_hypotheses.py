@@ -9,7 +9,9 @@ import pytest
 import hardmo_jax as hm
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.observations import ObservationError
+from hardmo_jax.recovery import crop_keypoints
 from hardmo_jax.recovery.hypotheses import choose_by_keypoints
+from hardmo_jax.skeleton import layouts
 from tests.recovery import test_regressor_start as starts
 
 SAMPLES = 5
@@ -76,3 +78,22 @@ def test_wrong_requests_are_refused(made):
         choose_by_keypoints(samples, body, seen, box, spread=0.0)
     with pytest.raises(ObservationError, match="camera"):
         choose_by_keypoints(samples, body, dataclasses.replace(seen, camera=None), box)
+
+
+def test_fingers_do_not_choose_the_pose_of_the_body(made):
+    """Forty points of fingers, which no network bends, beside twenty of the body."""
+    layout = layouts.get_layout("openpose67")
+    shares = crop_keypoints.hand_shares(layout)
+    parts = np.array([layouts.part_of(point) or "" for point in layout.points])
+    for hand in ("left_hand", "right_hand"):
+        assert shares[parts == hand].sum() == pytest.approx(1)
+        assert (shares[[layout.index(f"{hand[:-5]}_{finger}_tip") for finger in ("index", "pinky")]] == 0).all()
+    assert (shares[~np.isin(parts, ("left_hand", "right_hand"))] == 1).all()
+
+
+def test_boxes_without_a_size_choose_the_most_likely_body(made):
+    body, samples, seen, box, place = made
+    size = np.array(box.size)
+    size[1:4] = [-50, 0, np.nan]
+    chosen = choose_by_keypoints(samples, body, seen, dataclasses.replace(box, size=size))
+    np.testing.assert_array_equal(chosen.sample, np.where(np.isin(np.arange(len(place)), [1, 2, 3]), 0, place))

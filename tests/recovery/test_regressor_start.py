@@ -95,7 +95,8 @@ def test_people_come_back_in_a_body_whose_betas_are_known(smpl, camera, sees_pic
     params = drawn(smpl)
     box = boxes_of(smpl, params, camera)
     output = as_network(smpl, params, camera, box, turns=not sees_picture)
-    start = start_from_regressor(smpl, output, box, camera, sees_picture=sees_picture)
+    told = np.full(COUNT, np.mean(camera.focal_length), np.float32) if sees_picture else None
+    start = start_from_regressor(smpl, output, box, camera, told_focal_length=told)
     assert start.is_usable.all()
     found = start.guess.params
     np.testing.assert_allclose(found.betas, params.betas, atol=1e-6)
@@ -171,13 +172,32 @@ def test_turned_people_look_more_like_the_crop(smpl, camera, figure):
     seen = np.asarray(crop_cameras.full_from_crop(seen, box))
     apart = {}
     for sees_picture in (False, True):
-        found = start_from_regressor(smpl, output, box, camera, sees_picture=sees_picture).guess.params
+        told = np.full(COUNT, np.mean(camera.focal_length), np.float32) if sees_picture else None
+        found = start_from_regressor(smpl, output, box, camera, told_focal_length=told).guess.params
         # About the root, in sides of the box: what is left with the turn is the perspective of a near camera.
         there = pixels_of(smpl, found, camera)
         off = (there - there[:, :1]) - (seen - seen[:, :1])
         apart[sees_picture] = float(np.mean(np.linalg.norm(off, axis=-1) / box.size[:, None]))
     figure(f"joints off the network's own crop: {apart[False]:.4f} box sides turned, {apart[True]:.4f} not")
     assert apart[False] < 0.8 * apart[True]
+
+
+def test_a_camera_of_another_focal_length_than_the_network_was_told_turns_nobody_to_its_ray(smpl, camera):
+    """Who was seen straight on at one focal length is seen straight on at the other: the ray there is another one."""
+    params = drawn(smpl)
+    box = boxes_of(smpl, params, camera)
+    told = 1.7 * float(np.mean(camera.focal_length))
+    told_camera = dataclasses.replace(camera, focal_length=np.full(2, told, np.float32))
+    output = as_network(smpl, params, camera, box)  # before the crop, turned by the ray
+    pelvis = np.asarray(params.transl) + np.asarray(smpl.joint_template)[0]
+    ray = pelvis[:, :2] / pelvis[:, 2:] * np.asarray(camera.focal_length) / np.asarray(told_camera.focal_length)
+    seen = np.swapaxes(looking_at(jnp.asarray(ray)), -1, -2) @ np.asarray(output.global_orient)
+    output = dataclasses.replace(output, global_orient=seen)
+    start = start_from_regressor(smpl, output, box, camera, told_focal_length=np.full(COUNT, told, np.float32))
+    # The place of the pelvis is that of a body of mean shape up to millimetres, and so is the ray.
+    found = rotations.axis_angle_to_matrix(jnp.asarray(start.guess.params.global_orient))
+    wanted = rotations.axis_angle_to_matrix(jnp.asarray(params.global_orient))
+    np.testing.assert_allclose(found, wanted, atol=5e-3)
 
 
 def test_spreads_are_wide_where_networks_are_weak_and_the_place_has_no_pull(body, camera):

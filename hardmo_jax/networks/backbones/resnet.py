@@ -5,10 +5,10 @@ is in its 3 x 3 convolution, not in the first one ("ResNet v1.5").
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.backbones.batch_norm import BatchNorm
@@ -62,14 +62,8 @@ class Resnet(nnx.Module):
             is_training: Whether batches are normalised by themselves, see `BatchNorm`.
         """
         values = rectified(self.bn1(self.conv1(images), is_training=is_training))
-        values = lax.reduce_window(
-            values,
-            jnp.array(-jnp.inf, values.dtype),
-            lax.max,
-            (1, 3, 3, 1),
-            (1, 2, 2, 1),
-            ((0, 0), (1, 1), (1, 1), (0, 0)),
-        )
+        border: Any = ((1, 1), (1, 1))
+        values = nnx.max_pool(values, (3, 3), strides=(2, 2), padding=border)
         for stage in range(self.stages):
             for block in getattr(self, f"layer{stage + 1}"):
                 values = block(values, is_training=is_training)

@@ -197,7 +197,12 @@ def cut_down(
 
 
 def augmented_matrix(
-    center: Float[np.ndarray, "2"], size: float | int, augmentation: Augmentation, *, width: int
+    center: Float[np.ndarray, "2"],
+    size: float | int,
+    augmentation: Augmentation,
+    *,
+    width: int,
+    crop_shape: tuple[int, int] = (CROP_SIZE, CROP_SIZE),
 ) -> Float[np.ndarray, "2 3"]:
     """Matrix from pixels of the picture (of its mirror image, if that is taken) to those of the crop.
 
@@ -208,6 +213,7 @@ def augmented_matrix(
         size: Its side.
         augmentation: What is done.
         width: Of the picture, pixels.
+        crop_shape: (height, width) of the crop; the size of the box is that of its height.
     """
     import cv2
 
@@ -217,17 +223,20 @@ def augmented_matrix(
     half = float(np.float32(0.5 * float(size) * augmentation.scale))
     sine, cosine = np.sin(augmentation.angle), np.cos(augmentation.angle)
     away = np.array([[0, 0], [-half * sine, half * cosine], [half * cosine, half * sine]], np.float32)
-    there = 0.5 * CROP_SIZE * np.array([[1, 1], [1, 2], [2, 1]], np.float32)
+    high, wide = crop_shape
+    there = 0.5 * np.array([[wide, high], [wide, 2 * high], [wide + high, high]], np.float32)
     return cv2.getAffineTransform((moved + away).astype(np.float32), there.astype(np.float32))
 
 
 def augment(
-    image: UInt8[np.ndarray, "H W 3"],
+    image: UInt8[np.ndarray, "rows columns 3"],
     center: Float[np.ndarray, "2"],
     size: float | int,
     person: TrainingPerson,
     augmentation: Augmentation,
-) -> tuple[Float[np.ndarray, "256 256 3"], TrainingPerson]:
+    *,
+    crop_shape: tuple[int, int] = (CROP_SIZE, CROP_SIZE),
+) -> tuple[Float[np.ndarray, "H W 3"], TrainingPerson]:
     """Crop of a person and labels that fit it.
 
     Args:
@@ -236,9 +245,10 @@ def augment(
         size: Its side.
         person: Labels in pixels of the picture.
         augmentation: What is done.
+        crop_shape: (height, width) of the crop, pixels.
 
     Returns:
-        Normalised float32 picture, and the labels with 2D keypoints in crop units.
+        Normalised float32 picture, and the labels with 2D keypoints in crop units: heights of the crop from its middle.
 
     Notes:
         The turn of the orientation is composed as rotations here; near half a turn the axis may point the other way
@@ -247,20 +257,35 @@ def augment(
     import cv2
 
     width = image.shape[1]
-    matrix = augmented_matrix(center, size, augmentation, width=width)
+    matrix = augmented_matrix(center, size, augmentation, width=width, crop_shape=crop_shape)
     if augmentation.is_flipped:
         image = np.ascontiguousarray(image[:, ::-1])
         person = _mirrored(person, width)
-    crop = cv2.warpAffine(image, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR).astype(np.float64)
+    high, wide = crop_shape
+    crop = cv2.warpAffine(image, matrix, (wide, high), flags=cv2.INTER_LINEAR).astype(np.float64)
     crop = np.clip(crop * augmentation.colour, 0, 255) / 255
-    homogeneous = np.concatenate([person.keypoints_2d, np.ones((len(_POINTS), 1))], -1)
     turn = Rotation.from_rotvec([0, 0, -augmentation.angle])
     return ((crop - _IMAGENET_MEAN) / _IMAGENET_STD).astype(np.float32), dataclasses.replace(
         person,
-        keypoints_2d=homogeneous @ matrix.T / CROP_SIZE - 0.5,
+        keypoints_2d=in_crop_units(person.keypoints_2d, matrix, crop_shape),
         keypoints_3d=person.keypoints_3d @ turn.as_matrix().T,
         global_orient=(turn * Rotation.from_rotvec(person.global_orient)).as_rotvec(),
     )
+
+
+def in_crop_units(
+    points: Float[np.ndarray, "K 2"], matrix: Float[np.ndarray, "2 3"], crop_shape: tuple[int, int]
+) -> Float[np.ndarray, "K 2"]:
+    """Pixels of the picture as heights of the crop from its middle.
+
+    Args:
+        points: Of the picture (of its mirror image, if that is taken).
+        matrix: Of `augmented_matrix`.
+        crop_shape: (height, width) of the crop, pixels.
+    """
+    high, wide = crop_shape
+    homogeneous = np.concatenate([points, np.ones((len(points), 1))], -1)
+    return homogeneous @ matrix.T / high - 0.5 * np.array([wide / high, 1.0])
 
 
 def _mirrored(person: TrainingPerson, width: int) -> TrainingPerson:

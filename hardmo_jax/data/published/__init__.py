@@ -1,0 +1,1 @@
+"""Labels that others publish, as records for training."""

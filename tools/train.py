@@ -6,9 +6,15 @@ python -m tools.train --config=configs/train_prior.py          the pose prior; t
 python -m tools.train --config=configs/train_ranker.py         which of several fits to take; after the lifter
 python -m tools.train --config=configs/train_part_scorer.py    which feet and hands are wrong; after the lifter
 
-All need motion capture. A run of the first two that was stopped goes on where it was: the same command again.
+These need motion capture; regressors need labels and their pictures:
+
+python -m tools.train --config=configs/train_hmr.py:smoke --labels=out/photos --images=photos
+python -m tools.train --config=configs/train_hmr2.py --labels=out/photos --images=photos
+
+A run of the first two and of regressors that was stopped goes on where it was: the same command again.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -18,12 +24,24 @@ from ml_collections import config_flags
 
 from hardmo_jax import options as options_module
 from hardmo_jax.networks import lifter_file
-from hardmo_jax.pipelines import train_lifter, train_motion, train_part_scorer, train_prior, train_ranker
+from hardmo_jax.pipelines import (
+    train_lifter,
+    train_motion,
+    train_part_scorer,
+    train_prior,
+    train_ranker,
+    train_regressor,
+)
+from hardmo_jax.pipelines.training_sources import TrainingSourceOptions
 from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is trained; configs/train_*.")
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for checkpoints and results; default: out/train_<kind>.")
+_LABELS = flags.DEFINE_multi_string(
+    "labels", [], "Folder that tools.annotate wrote, to train a regressor on; repeat it."
+)
+_IMAGES = flags.DEFINE_multi_string("images", [], "What was labelled, one for each --labels.")
 _LIFTER = flags.DEFINE_string("lifter", None, "Lifter that others learn from; default: the package's.")
 
 _OPTIONS = {
@@ -32,6 +50,7 @@ _OPTIONS = {
     "pose_prior": train_prior.TrainPriorOptions,
     "ranker": train_ranker.TrainRankerOptions,
     "part_scorer": train_part_scorer.TrainPartScorerOptions,
+    "regressor": train_regressor.TrainRegressorOptions,
 }
 
 
@@ -45,9 +64,15 @@ def main(argv: Sequence[str]) -> int:
     with config.unlocked():
         del config.kind
     options = _cli.build_options(_OPTIONS[kind], config)
+    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+    if isinstance(options, train_regressor.TrainRegressorOptions):
+        return _train_regressor(options, console)
+    if _LABELS.value or _IMAGES.value:
+        raise options_module.OptionsError(
+            f"--labels and --images are for regressors; {kind} learns from motion capture"
+        )
     folder = pathlib.Path(_OUTPUT_DIR.value or f"out/train_{kind}")
     mocap = _cli.mocap_folder(_MOCAP.value)
-    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
     def tell(step: int, means: dict[str, float]) -> None:
         console.print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
@@ -80,6 +105,37 @@ def main(argv: Sequence[str]) -> int:
     for note in notes:
         print(note)
     print(f"wrote {path}, sha256 {digest}")
+    return 0
+
+
+def _train_regressor(options: train_regressor.TrainRegressorOptions, console: rich.console.Console) -> int:
+    if len(_LABELS.value) != len(_IMAGES.value):
+        raise options_module.OptionsError(
+            f"every --labels needs the photos or the video that were labelled: got {len(_LABELS.value)} --labels and "
+            f"{len(_IMAGES.value)} --images"
+        )
+    told = tuple(
+        TrainingSourceOptions(path=labels, images=images)
+        for labels, images in zip(_LABELS.value, _IMAGES.value, strict=True)
+    )
+    options = dataclasses.replace(options, sources=(*options.sources, *told))
+    folder = pathlib.Path(_OUTPUT_DIR.value or f"out/train_{options.network.network}")
+
+    def tell(step: int, means: dict[str, float]) -> None:
+        console.print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
+
+    with _cli.ProgressBar(console, units="steps") as progress:
+        done = train_regressor.train_regressor(options, folder, progress=progress, on_report=tell)
+    for note in done.notes:
+        console.print(note)
+    print(f"{done.num_people} people, {done.num_validation} of them held out; {done.num_broken} samples left out")
+    print(
+        f"look at {folder / 'curves.png'} and {folder / 'pictures'}, or: tensorboard --logdir={folder / 'tensorboard'}"
+    )
+    print(
+        f"wrote {done.path}; label with it: python -m tools.annotate --config=configs/normal.py --input=PHOTOS "
+        f"--config.initialise.network={options.network.network} --config.initialise.checkpoint={done.path}"
+    )
     return 0
 
 

@@ -15,7 +15,7 @@ from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.skeleton import layouts
 
 #: Keypoints in space are compared from this one.
-_ROOT = layouts.get_layout("hmr2_44").index("pelvis_mpii")
+ROOT = layouts.get_layout("hmr2_44").index("pelvis_mpii")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ def hmr2_terms(
     keypoints_2d: Float[Array, "B 44 2"],
     keypoints_3d: Float[Array, "B 44 3"],
     target: Hmr2Target,
+    *,
+    root: int = ROOT,
 ) -> dict[str, Float[Array, ""]]:
     """Terms of the loss by name, without their weights, summed over the batch.
 
@@ -66,9 +68,11 @@ def hmr2_terms(
             (`crop_cameras.project_to_crop`, by the crop's size).
         keypoints_3d: Of its bodies, metres.
         target: Truth.
+        root: Place of the point from which points in space are compared; bodies without SMPL's regressors take
+            OpenPose's middle of the hips.
     """
-    spread = keypoints_3d - keypoints_3d[:, _ROOT, None]
-    true_spread = target.keypoints_3d - target.keypoints_3d[:, _ROOT, None]
+    spread = keypoints_3d - keypoints_3d[:, root, None]
+    true_spread = target.keypoints_3d - target.keypoints_3d[:, root, None]
     return {
         "keypoints_2d": jnp.sum(target.confidence_2d[..., None] * jnp.abs(keypoints_2d - target.keypoints_2d)),
         "keypoints_3d": jnp.sum(target.confidence_3d[..., None] * jnp.abs(spread - true_spread)),

@@ -1,0 +1,394 @@
+"""The job of `tools.train` for regressors: sources, a network, a run, and what is looked at on the way."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import platform
+import shutil
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from hardmo_jax.body import load
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.data import training_batches
+from hardmo_jax.data.training_batches import BrokenCount, SampleOptions
+from hardmo_jax.data.training_records import TrainingDataError
+from hardmo_jax.labels import provenance
+from hardmo_jax.metrics import pose
+from hardmo_jax.missing_packages import MissingPackageError
+from hardmo_jax.networks import regressor_file, regressors
+from hardmo_jax.networks.compute_policy import ComputePolicy
+from hardmo_jax.networks.regressor_file import RegressorRecord
+from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor
+from hardmo_jax.pipelines.label_records import LabelRecordOptions
+from hardmo_jax.pipelines.network_sizes import SMALL
+from hardmo_jax.pipelines.output_folders import check_output_folder
+from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
+from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, open_sources
+from hardmo_jax.skeleton import layouts
+from hardmo_jax.training import regressor_objective, regressor_run
+from hardmo_jax.training.loop import check_same_run
+from hardmo_jax.training.regressor_objective import ComparedBody, ObjectiveOptions
+from hardmo_jax.training.regressor_run import Report, RunOptions
+from hardmo_jax.training.regressor_step import StepOptions
+from hardmo_jax.viz import training_pictures
+from hardmo_jax.whole_files import replacing
+
+Progress = Callable[[str, int, int | None], None]
+
+_SCALARS, _IDENTITY, _RESULT = "scalars.jsonl", "run_identity.json", "network"
+#: Crops of a picture of what the network says.
+_SHOWN = 16
+#: Points of `hmr2_44` whose errors are told: those of COCO, and toes and heels.
+_FEET = tuple(range(19, 25))
+_BODY = (0, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+_LEAST_CONFIDENT = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedNetworkOptions:
+    """Which network, and where it begins."""
+
+    network: Literal["hmr", "hmr2", "cliff", "bedlam_cliff", "hardmo_hmr", "prohmr"] = "hmr2"
+    checkpoint: str | None = None
+    """Folder that `tools.convert_checkpoint`, or an earlier run, made; None begins with random weights."""
+    size: Literal["full", "small"] = "full"
+    """`small` is for a look on a laptop: a twentieth of the numbers and less."""
+    numbers: Literal["float32", "bfloat16"] = "float32"
+    """What the backbone computes in; weights, sums and the optimiser stay in float32."""
+
+    def __post_init__(self) -> None:
+        if self.network not in ARCHITECTURES:
+            raise ValueError(f"unknown `network` {self.network!r}; known: {', '.join(ARCHITECTURES)}")
+        if self.size not in ("full", "small") or self.numbers not in ("float32", "bfloat16"):
+            raise ValueError(f"`size` must be full or small and `numbers` float32 or bfloat16, got {self}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainRegressorOptions:
+    """Options of the job; one section of the config each."""
+
+    network: TrainedNetworkOptions = TrainedNetworkOptions()
+    body_model: str = "open_body"
+    """Whose points are compared: `open_body`, or the path of a SMPL file (SMPL-X for networks that answer with it)."""
+    sources: tuple[TrainingSourceOptions, ...] = ()
+    """What is trained on."""
+    labels: LabelRecordOptions = LabelRecordOptions()
+    """Which labels of this package are."""
+    validation_share: float = 0.05
+    """Share of their pictures and videos that is held out."""
+    validation_people: int = 512
+    """Most people that are looked at in a validation."""
+    sample: SampleOptions = SampleOptions()
+    """How people are cut out; the crop's shape is the network's."""
+    objective: ObjectiveOptions = ObjectiveOptions()
+    step: StepOptions = StepOptions()
+    run: RunOptions = RunOptions()
+    loader_threads: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"`validation_share` must be in [0, 1), got {self.validation_share}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedRegressor:
+    """What a run made."""
+
+    path: pathlib.Path
+    """Folder of the network, for `annotate --config.initialise.checkpoint`."""
+    num_people: int
+    num_validation: int
+    num_broken: int
+    scalars: dict[str, float]
+    """The last ones."""
+    notes: tuple[str, ...]
+
+
+def train_regressor(
+    options: TrainRegressorOptions,
+    folder: pathlib.Path,
+    *,
+    progress: Progress | None = None,
+    on_report: Callable[[int, dict[str, float]], None] | None = None,
+) -> TrainedRegressor:
+    """Train a regressor, or go on with the run of a folder.
+
+    Args:
+        options: What, on what and how.
+        folder: Of the run: `checkpoints`, `scalars.jsonl`, `tensorboard`, `curves.png`, `pictures`, and `network` at
+            the end.
+        progress: Told the stage, what is done, and of how much.
+        on_report: Told scalars as they come.
+
+    Raises:
+        FileNotFoundError: If a source, a body or a checkpoint is missing.
+        TrainingDataError: If there is nothing to train on, or too much of it is broken.
+        hardmo_jax.training.loop.TrainingError: If the folder holds another run, or a loss is no number.
+        MissingPackageError: If the extra `train` is not installed.
+    """
+    report: Progress = progress or (lambda stage, done, total: None)
+    regressor, source_name = _begin(options.network, options.run.seed)
+    body = _body(options.body_model)
+    compared = regressor_objective.compared_body(body)
+    opened = open_sources(
+        options.sources, _body_of_labels, labels=options.labels, validation_share=options.validation_share
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in options.sources:
+        check_output_folder(
+            folder, pathlib.Path(source.images or source.path), _OWN, job="train",
+            source_lies=f"the input {source.images or source.path} lies",
+        )  # fmt: skip
+    check_same_run(folder / _IDENTITY, _identity(options))
+    take_out_frames(opened.references, folder / "frames", progress=report)
+    reader = PixelReader(frames=folder / "frames")
+    sample_options = dataclasses.replace(options.sample, crop_shape=regressor.crop_shape)
+    broken = BrokenCount(options.sample.most_broken)
+    loader = training_batches.batches(
+        opened.training, opened.weights, reader, sample_options,
+        batch_size=options.run.batch_size // jax.process_count(), seed=options.run.seed, broken=broken,
+        threads=options.loader_threads, shard=(jax.process_index(), jax.process_count()),
+    )  # fmt: skip
+    objective = _for_body(options.objective, compared)
+    held = [SomeOf(source, max(options.validation_people // len(opened.validation), 1)) for source in opened.validation]
+    book = Book(folder, f"{options.network.network}, {sum(map(len, opened.training))} people")
+    last: dict[str, float] = {}
+
+    def reported(given: Report) -> None:
+        scalars = {
+            **given.means,
+            "crops_per_second": given.crops_per_second,
+            "input_wait_share": given.input_wait_share,
+            "broken_samples": float(broken.broken),
+            "resident_gigabytes": resident_bytes() / 1e9,
+        }
+        if given.peak_memory_bytes is not None:
+            scalars["device_peak_gigabytes"] = given.peak_memory_bytes / 1e9
+        last.update(scalars)
+        book.write(given.step, scalars)
+        if on_report is not None:
+            on_report(given.step, scalars)
+
+    def validated(step: int, network: Regressor, sample: dict[str, np.ndarray]) -> None:
+        _draw(network, compared, sample, folder / "pictures" / f"training_{step:07d}.png")
+        scalars = _validate(
+            network, compared, held, reader, options.run.batch_size,
+            folder / "pictures" / f"held_out_{step:07d}.png", report,
+        )  # fmt: skip
+        last.update(scalars)
+        book.write(step, scalars)
+        book.draw()
+        if on_report is not None and scalars:
+            on_report(step, scalars)
+
+    try:
+        trained = regressor_run.run_training(
+            regressor, compared, loader, folder, options=options.run, step_options=options.step, objective=objective,
+            on_report=reported, on_validate=validated, progress=report,
+        )  # fmt: skip
+    finally:
+        book.close()
+    book.draw()
+    path = _write(folder / _RESULT, trained, options, source_name)
+    return TrainedRegressor(
+        path=path,
+        num_people=sum(map(len, opened.training)),
+        num_validation=sum(map(len, held)),
+        num_broken=broken.broken,
+        scalars=last,
+        notes=tuple([*opened.notes, *broken.reasons]),
+    )
+
+
+_OWN = (
+    "checkpoints", _SCALARS, _IDENTITY, _RESULT, "tensorboard", "curves.png", "pictures", "frames",
+    regressor_run.BAD_BATCH,
+)  # fmt: skip
+
+
+class Book:
+    """Scalars of a run: a line a report, TensorBoard beside it, and curves."""
+
+    def __init__(self, folder: pathlib.Path, title: str) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise MissingPackageError("scalars need tensorboardX: pip install 'hardmo_jax[train]'") from error
+        self._path, self._folder, self._title = folder / _SCALARS, folder, title
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Add scalars of a step; lines of later steps, of a run that was stopped after its checkpoint, go."""
+        lines = [line for line in self._lines() if line["step"] < step or not (set(line) - {"step"}) & set(scalars)]
+        lines = [line for line in lines if line["step"] <= step]
+        lines.append({"step": step, **{name: _plain(value) for name, value in scalars.items()}})
+        with replacing(self._path) as scratch:
+            scratch.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def draw(self) -> None:
+        """Draw all curves."""
+        curves: dict[str, tuple[list[float], list[float]]] = {}
+        for line in self._lines():
+            for name, value in line.items():
+                if name != "step" and value is not None:
+                    steps, values = curves.setdefault(name, ([], []))
+                    steps.append(line["step"])
+                    values.append(value)
+        if curves:
+            training_pictures.draw_training_curves(self._folder / "curves.png", curves, title=self._title)
+
+    def close(self) -> None:
+        """End TensorBoard's file."""
+        self._writer.close()
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._path.is_file():
+            return []
+        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def resident_bytes() -> int:
+    """Memory of this process; its largest so far where the system does not tell the present."""
+    status = pathlib.Path("/proc/self/statm")
+    if status.is_file():
+        return int(status.read_text().split()[1]) * 4096
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else 1024 * most
+
+
+def _begin(options: TrainedNetworkOptions, seed: int) -> tuple[Regressor, str]:
+    """The network before the first step, and where it is from."""
+    policy = ComputePolicy(numbers="bfloat16" if options.numbers == "bfloat16" else "as weights")
+    if options.checkpoint is not None:
+        regressor, record = regressor_file.load_converted(options.checkpoint, options.network, policy=policy)
+        return regressor, record.source_name
+    sizes = SMALL[options.network] if options.size == "small" else ARCHITECTURES[options.network].options()
+    regressor = regressors.untrained(options.network, sizes, seed=seed, policy=policy)
+    return regressor_objective.with_usual_start(regressor), "random weights"
+
+
+def _body(model: str) -> BodyModel:
+    if model == "open_body":
+        return load.open_body(view="smpl")
+    return load.load_body(model)
+
+
+def _body_of_labels(name: str) -> BodyModel:
+    """Body of labels; those of licensed bodies are named by their file."""
+    if name.startswith("open_body_"):
+        return load.open_body(view=name.removeprefix("open_body_"))  # pyright: ignore[reportArgumentType]
+    raise TrainingDataError(
+        f"labels are of the body {name}, which is not in the package: train on labels of the open body, or give "
+        "`body_model` the file they were made with"
+    )
+
+
+def _for_body(objective: ObjectiveOptions, compared: ComparedBody) -> ObjectiveOptions:
+    """SPIN's loss leaves OpenPose's points out beside annotated ones; a body that has none of those has no others."""
+    if compared.root == layouts.get_layout("hmr2_44").index("mid_hip") and not objective.spin.openpose:
+        return dataclasses.replace(objective, spin=dataclasses.replace(objective.spin, openpose=1.0))
+    return objective
+
+
+def _identity(options: TrainRegressorOptions) -> str:
+    """What checkpoints depend on: everything but how long, how often, and by how many threads."""
+    told = dataclasses.asdict(options)
+    del told["loader_threads"]
+    told["run"] = {name: told["run"][name] for name in ("batch_size", "seed")}
+    if options.step.schedule == "cosine":
+        told["run"]["steps"] = options.run.steps
+    return json.dumps(told, sort_keys=True, default=str)
+
+
+@jax.jit
+def _look(regressor: Regressor, body: ComparedBody, batch: Any) -> tuple[Any, Any]:
+    told = batch.context if regressor.sees_picture else None
+    found = regressor_objective.bodies_in_crops(regressor(batch.image, told), regressor, body, batch.context)
+    return found.keypoints_2d, found.keypoints_3d
+
+
+def _draw(regressor: Regressor, body: ComparedBody, sample: dict[str, np.ndarray], path: pathlib.Path) -> None:
+    some = {name: value[:_SHOWN] for name, value in sample.items()}
+    found, _ = _look(regressor, body, regressor_objective.batch_of(some))
+    training_pictures.draw_crops(
+        path, some["image"], some["keypoints_2d"], some["confidence_2d"] > 0, np.asarray(found)[:, :44]
+    )
+
+
+def _validate(
+    regressor: Regressor,
+    body: ComparedBody,
+    sources: list[SomeOf],
+    reader: PixelReader,
+    batch_size: int,
+    picture: pathlib.Path,
+    report: Progress,
+) -> dict[str, float]:
+    """Errors of people who are not trained on, by the averaged weights: against their labels, not against the truth."""
+    total, done = sum(map(len, sources)), 0
+    errors: dict[str, list[np.ndarray]] = {}
+    for source in sources:
+        samples = training_batches.in_order(
+            source, reader, regressor.crop_shape, batch_size=batch_size, broken=BrokenCount(1.0)
+        )
+        for sample in samples:
+            if not done:
+                _draw(regressor, body, sample, picture)
+            found_2d, found_3d = (
+                np.asarray(each)[:, :44] for each in _look(regressor, body, regressor_objective.batch_of(sample))
+            )
+            is_own = sample["weight"] > 0
+            has = np.asarray(body.has)[:44] > 0
+            is_known = (sample["confidence_3d"] > 0) & has & is_own[:, None]
+            is_seen = (sample["confidence_2d"] > _LEAST_CONFIDENT) & has & is_own[:, None]
+            truth = sample["keypoints_3d"].astype(np.float64)
+            for name, points in (("body", _BODY), ("feet", _FEET)):
+                own = found_3d.astype(np.float64)
+                apart = pose.mpjpe(own, truth, (body.root,), is_known, points=points).values
+                aligned = pose.pa_mpjpe(own, truth, is_known, points=points).values
+                errors.setdefault(f"held_out_mpjpe_{name}_mm", []).append(1000 * apart)
+                errors.setdefault(f"held_out_pa_mpjpe_{name}_mm", []).append(1000 * aligned)
+                # The crop is 1.2 boxes.
+                near = np.linalg.norm(found_2d - sample["keypoints_2d"], axis=-1)[:, points] < 0.05
+                errors.setdefault(f"held_out_pck05_{name}", []).append(near[is_seen[:, points]].astype(float))
+            done += int(is_own.sum())
+            report("validate", done, total)
+    means = {name: np.concatenate([np.ravel(part) for part in parts]) for name, parts in errors.items()}
+    return {name: float(np.nanmean(values)) for name, values in means.items() if np.isfinite(values).any()}
+
+
+def _write(path: pathlib.Path, regressor: Regressor, options: TrainRegressorOptions, source_name: str) -> pathlib.Path:
+    """The network as `annotate` loads it; an earlier one of the same run is replaced."""
+    weights = regressors.named_weights(regressor.weights)
+    text = _identity(options)
+    record = RegressorRecord(
+        model=regressor.name,
+        options=dataclasses.asdict(regressor.options),
+        image_size=regressor.image_size,
+        num_parameters=sum(int(array.size) for array in weights.values()),
+        source_name=f"trained from {source_name}",
+        source_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        source_bytes=0,
+        left_out={},
+        settings={"steps": options.run.steps, "commit": provenance.git_commit(pathlib.Path(__file__).parent) or ""},
+    )
+    scratch = path.with_name(f".writing-{path.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    regressor_file.save_converted(scratch, record, weights, None)
+    shutil.rmtree(path, ignore_errors=True)
+    scratch.replace(path)
+    return path

@@ -1,0 +1,176 @@
+"""What a network is trained on, opened: labels of this package, and those that others publish."""
+
+import dataclasses
+import glob
+import hashlib
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.data.published.coco_people import CocoPeople
+from hardmo_jax.data.published.hmr2_npz import Hmr2Npz
+from hardmo_jax.data.published.hmr2_tars import Hmr2Tars
+from hardmo_jax.data.published.spin_npz import SpinNpz
+from hardmo_jax.data.published.three_dpw import ThreeDpw
+from hardmo_jax.data.training_records import PixelReference, TrainingDataError, TrainingRecord, TrainingSource
+from hardmo_jax.labels import store
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
+
+SourceKind = Literal["labels", "hmr2_tars", "hmr2_npz", "spin_npz", "coco", "three_dpw"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSourceOptions:
+    """One source of people."""
+
+    kind: SourceKind = "labels"
+    """`labels`: a folder of `tools.annotate` or `tools.refine`, or their Parquet file; the others are what their
+    projects publish (docs/training.md)."""
+    path: str = ""
+    """File or folder; of tars a pattern such as `train/*.tar`."""
+    images: str = ""
+    """Folder below which pictures are named; of `labels` what was labelled. Tars hold their own."""
+    name: str = ""
+    """For messages and the mix; empty takes that of the file."""
+    weight: float | None = None
+    """Share of samples from here, beside those of the others; None counts people."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(SourceKind):
+            raise ValueError(f"unknown `kind` {self.kind!r} of a source; known: {', '.join(get_args(SourceKind))}")
+        if self.weight is not None and not self.weight >= 0:
+            raise ValueError(f"`weight` of a source must not be negative, got {self.weight}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedSources:
+    """Who is trained on, and who is looked at between."""
+
+    training: list[TrainingSource]
+    validation: list[TrainingSource]
+    weights: dict[str, float]
+    """Of the mix, by name."""
+    references: list[PixelReference]
+    """Frames of videos that are to be taken out."""
+    notes: list[str]
+    """What was left out."""
+
+
+def open_sources(
+    sources: Sequence[TrainingSourceOptions],
+    body: BodyModel | Callable[[str], BodyModel],
+    *,
+    labels: LabelRecordOptions,
+    validation_share: float,
+) -> OpenedSources:
+    """Open all sources.
+
+    Args:
+        sources: At least one.
+        body: Body of labels of this package, or what loads it by the name that labels have.
+        labels: Which labels are taken.
+        validation_share: Share of the pictures and videos of labels that is kept for validation; whole files, so that
+            nobody is in both.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        TrainingDataError: If a source is empty or damaged, or nothing is named.
+        hardmo_jax.labels.schema.LabelError: If labels are damaged.
+    """
+    if not sources:
+        raise TrainingDataError(
+            "the mix is empty: name what is trained on, with --labels=FOLDER or `config.sources`; see docs/training.md"
+        )
+    opened = OpenedSources(training=[], validation=[], weights={}, references=[], notes=[])
+    for chosen in sources:
+        if chosen.kind == "labels":
+            _open_labels(chosen, body, labels, validation_share, opened)
+        else:
+            opened.training.append(_open_published(chosen))
+        if chosen.weight is not None:
+            opened.weights[opened.training[-1].name] = chosen.weight
+    names = [source.name for source in opened.training]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TrainingDataError(f"several sources are called {', '.join(twice)}; give each its own `name`")
+    return opened
+
+
+def _open_published(chosen: TrainingSourceOptions) -> TrainingSource:
+    named: dict[str, Any] = {"name": chosen.name} if chosen.name else {}
+    paths = sorted(glob.glob(chosen.path)) if glob.has_magic(chosen.path) else [chosen.path]
+    if not paths or not all(pathlib.Path(path).exists() for path in paths):
+        raise FileNotFoundError(f"{chosen.path or 'a source without a `path`'}: no such file of {chosen.kind}")
+    if chosen.kind == "hmr2_tars":
+        return Hmr2Tars(paths, **named)
+    if chosen.kind == "three_dpw":
+        return ThreeDpw(paths, chosen.images, **named)
+    made = {"hmr2_npz": Hmr2Npz, "spin_npz": SpinNpz, "coco": CocoPeople}[chosen.kind]
+    if len(paths) != 1:
+        raise TrainingDataError(f"{chosen.path}: {len(paths)} files; give each of {chosen.kind} as a source of its own")
+    return made(paths[0], chosen.images, **named)
+
+
+def _open_labels(
+    chosen: TrainingSourceOptions,
+    body: BodyModel | Callable[[str], BodyModel],
+    options: LabelRecordOptions,
+    validation_share: float,
+    opened: OpenedSources,
+) -> None:
+    path = pathlib.Path(chosen.path)
+    file = path / "labels.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such labels; give the folder that `tools.annotate` wrote")
+    if not chosen.images:
+        raise TrainingDataError(
+            f"{chosen.path}: labels hold no pixels; name the photos or the video that were labelled, with "
+            "--images=FOLDER or `images` of the source"
+        )
+    images = pathlib.Path(chosen.images)
+    if not images.exists():
+        raise FileNotFoundError(f"{images}: no such photos; labels of {chosen.path} need what was labelled")
+    rows = store.latest_labels(store.read_labels(file).rows)
+    if not rows:
+        raise TrainingDataError(f"{file}: there are no labels in it")
+    own = body if isinstance(body, BodyModel) else body(rows[0].body_model)
+    name = chosen.name or path.stem
+    pixels_of = photos_of_labels(images if images.is_dir() else images.parent)
+    held = [row for row in rows if _is_held(row, validation_share)]
+    kept = [row for row in rows if not _is_held(row, validation_share)]
+    source = LabelRecords(kept or rows, own, pixels_of, name=name, options=options)
+    opened.training.append(source)
+    opened.references.extend(source.references())
+    left_out = dict(source.left_out)
+    if held and kept:
+        try:
+            validation = LabelRecords(held, own, pixels_of, name=f"{name} (held out)", options=options)
+        except TrainingDataError:
+            opened.notes.append(f"{name}: nobody of the pictures that were held out can be used")
+        else:
+            opened.validation.append(validation)
+            opened.references.extend(validation.references())
+    opened.notes.extend(f"{name}: {count} labels left out, {reason}" for reason, count in left_out.items())
+
+
+def _is_held(row: LabelRow, share: float) -> bool:
+    """Whether a label is for validation: by its picture or video, the same in every run."""
+    digest = hashlib.sha256(f"{row.source_sha256}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+class SomeOf:
+    """The first people of a source."""
+
+    def __init__(self, source: TrainingSource, most: int) -> None:
+        self.name = source.name
+        self._source, self._most = source, most
+
+    def __len__(self) -> int:
+        return min(len(self._source), self._most)
+
+    def record(self, index: int) -> TrainingRecord:
+        """One person."""
+        return self._source.record(index)

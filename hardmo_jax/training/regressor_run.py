@@ -1,0 +1,297 @@
+"""A run of training a regressor: batches in, steps, checkpoints that it goes on from to the last bit, scalars out."""
+
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from hardmo_jax.networks.regressors import Regressor
+from hardmo_jax.training import regressor_objective, regressor_step
+from hardmo_jax.training.loop import TrainingError
+from hardmo_jax.training.regressor_objective import ComparedBody, ObjectiveOptions
+from hardmo_jax.training.regressor_step import RealBodies, RegressorState, Step, StepOptions
+
+#: Folder of checkpoints, and file of a batch that spoilt a step, within the run's folder.
+CHECKPOINTS, BAD_BATCH = "checkpoints", "bad_batch.npz"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How long, and how often what."""
+
+    steps: int = 100_000
+    batch_size: int = 48
+    """Crops a step, of all devices together."""
+    report_every: int = 100
+    validate_every: int = 5_000
+    """Steps; 0 never validates."""
+    checkpoint_every: int = 1_000
+    keep: int = 3
+    """Checkpoints that are kept."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "report_every", "checkpoint_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if self.validate_every < 0:
+            raise ValueError(f"`validate_every` must not be negative, got {self.validate_every}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is told of some steps."""
+
+    step: int
+    means: dict[str, float]
+    """Of the loss, its terms, and the norm of the gradient."""
+    crops_per_second: float
+    input_wait_share: float
+    """Share of the time in which the device waited for batches."""
+    peak_memory_bytes: int | None
+    """Of the device; None where it does not tell."""
+
+
+class Batches:
+    """Batches made one ahead of the step, each with where the loader stands after it."""
+
+    def __init__(self, loader: Any, place: Callable[[Any], Any]) -> None:
+        """Begin to load.
+
+        Args:
+            loader: Iterator with `get_state` and `set_state`.
+            place: Puts a batch on devices.
+        """
+        self._loader, self._place = loader, place
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, "batches")
+        self._waiting: concurrent.futures.Future[Any] | None = None
+
+    def start(self, state: Any | None) -> None:
+        """Go on from a state of the loader; None begins."""
+        if state is not None:
+            self._loader.set_state(state)
+        self._waiting = self._pool.submit(self._make)
+
+    def next(self) -> tuple[dict[str, np.ndarray], Any, Any]:
+        """The samples of a batch, the same on devices, and the state of the loader after it."""
+        if self._waiting is None:
+            self.start(None)
+        waiting: Any = self._waiting
+        made = waiting.result()
+        self._waiting = self._pool.submit(self._make)
+        return made
+
+    def close(self) -> None:
+        """Stop loading."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self) -> tuple[dict[str, np.ndarray], Any, Any]:
+        sample = next(self._loader)
+        state = self._loader.get_state()
+        return sample, self._place(regressor_objective.batch_of(sample)), state
+
+
+def run_training(
+    regressor: Regressor,
+    body: ComparedBody,
+    loader: Any,
+    folder: pathlib.Path,
+    *,
+    options: RunOptions,
+    step_options: StepOptions,
+    objective: ObjectiveOptions,
+    real: Iterator[RealBodies] | None = None,
+    mesh: Any = None,
+    on_report: Callable[[Report], None] = lambda report: None,
+    on_validate: Callable[[int, Regressor, dict[str, np.ndarray]], None] = lambda step, regressor, sample: None,
+    progress: Callable[[str, int, int | None], None] = lambda stage, done, total: None,
+) -> Regressor:
+    """Train, or go on from the last checkpoint in the folder.
+
+    Args:
+        regressor: Where training begins.
+        body: Of the comparison.
+        loader: Endless batches, see `data.training_batches.batches`.
+        folder: Of the run: checkpoints, and a batch that spoilt a step.
+        options: How long.
+        step_options: The optimiser.
+        objective: Weights of terms.
+        real: Bodies of motion capture for the discriminator; None trains without one.
+        mesh: Devices; None takes all of them.
+        on_report: Told of steps.
+        on_validate: Given the step, the network with its averaged weights, and samples of the last batch.
+        progress: Told the stage, steps done, and of how many.
+
+    Returns:
+        The network with its averaged weights.
+
+    Raises:
+        TrainingError: If a loss or a gradient is no number: the batch lies in the folder, and the weights of before in
+            its last checkpoint.
+        ValueError: If the batch cannot be cut into equal parts for devices and accumulation.
+    """
+    import orbax.checkpoint as ocp
+
+    mesh = regressor_step.data_mesh() if mesh is None else mesh
+    parts = mesh.size * step_options.accumulate
+    if options.batch_size % parts:
+        raise ValueError(
+            f"`batch_size` {options.batch_size} must be a multiple of {mesh.size} devices times "
+            f"{step_options.accumulate} parts (`accumulate`)"
+        )
+    state = regressor_step.start_state(
+        regressor, step_options, steps=options.steps, seed=options.seed, has_judge=real is not None
+    )
+    step_once = jax.jit(
+        Step(
+            blank=dataclasses.replace(regressor, weights=None), options=step_options, objective=objective,
+            steps=options.steps,
+        ),
+        donate_argnums=0,
+    )  # fmt: skip
+    manager = ocp.CheckpointManager(
+        (folder / CHECKPOINTS).resolve(),
+        options=ocp.CheckpointManagerOptions(max_to_keep=options.keep, enable_async_checkpointing=True),
+    )
+    batches = Batches(loader, lambda batch: regressor_step.on_mesh(batch, mesh, over_data=True))
+    try:
+        with manager:
+            state, first, loader_state = _restored(manager, state)
+            state = regressor_step.on_mesh(state, mesh, over_data=False)
+            body = regressor_step.on_mesh(body, mesh, over_data=False)
+            batches.start(loader_state)
+            for _ in range(first if real is not None else 0):
+                next(real)  # pyright: ignore[reportArgumentType]
+            trained = _steps(
+                state, first, step_once, body, batches, real, manager, folder, mesh, regressor, options,
+                on_report, on_validate, progress,
+            )  # fmt: skip
+            manager.wait_until_finished()
+    finally:
+        batches.close()
+    return trained
+
+
+def _steps(
+    state: RegressorState,
+    first: int,
+    step_once: Any,
+    body: ComparedBody,
+    batches: Batches,
+    real: Iterator[RealBodies] | None,
+    manager: Any,
+    folder: pathlib.Path,
+    mesh: Any,
+    regressor: Regressor,
+    options: RunOptions,
+    on_report: Callable[[Report], None],
+    on_validate: Callable[[int, Regressor, dict[str, np.ndarray]], None],
+    progress: Callable[[str, int, int | None], None],
+) -> Regressor:
+    waited, began = 0.0, time.perf_counter()
+    unread: list[tuple[dict[str, np.ndarray], dict[str, Any]]] = []
+    values: list[dict[str, float]] = []
+    progress("train", first, options.steps)
+    for step in range(first, options.steps):
+        asked = time.perf_counter()
+        sample, batch, loader_state = batches.next()
+        waited += time.perf_counter() - asked
+        bodies = None if real is None else regressor_step.on_mesh(next(real), mesh, over_data=False)
+        state, reported = step_once(state, body, batch, bodies)
+        # Read a step late, so that the device is never idle while the host looks.
+        unread.append((sample, reported))
+        done = step + 1
+        is_last = done == options.steps
+        is_report = done % options.report_every == 0 or is_last
+        is_checkpoint = done % options.checkpoint_every == 0 or is_last
+        is_validation = bool(options.validate_every) and (done % options.validate_every == 0 or is_last)
+        keep = 0 if is_report or is_checkpoint or is_validation else 1
+        while len(unread) > keep:
+            values.append(_checked(*unread.pop(0), done - len(unread), folder))
+        progress("train", done, options.steps)
+        if is_report:
+            seconds = time.perf_counter() - began
+            means = {name: float(np.mean([one[name] for one in values])) for name in values[0]}
+            on_report(
+                Report(
+                    step=done, means=means, crops_per_second=len(values) * options.batch_size / seconds,
+                    input_wait_share=waited / seconds, peak_memory_bytes=_peak_memory(),
+                )
+            )  # fmt: skip
+            values, waited, began = [], 0.0, time.perf_counter()
+        if is_checkpoint:
+            _save(manager, done, state, loader_state)
+        if is_validation:
+            on_validate(done, regressor_step.trained_regressor(regressor, state), sample)
+            began = time.perf_counter()
+    return regressor_step.trained_regressor(regressor, state)
+
+
+def _checked(
+    sample: dict[str, np.ndarray], reported: dict[str, Any], step: int, folder: pathlib.Path
+) -> dict[str, float]:
+    """Values of a step.
+
+    Raises:
+        TrainingError: If they are no numbers; the batch is kept.
+    """
+    values = {name: float(value) for name, value in reported.items()}
+    if not values.pop("is_finite"):
+        path = folder / BAD_BATCH
+        np.savez(path, **sample)  # pyright: ignore[reportArgumentType]
+        raise TrainingError(
+            f"step {step}: the loss is {values['loss']}, the norm of its gradient {values['gradient_norm']}; the batch "
+            f"is in {path}, and {folder / CHECKPOINTS} holds the weights of before: lower `step.learning_rate`, set "
+            "`step.clip_norm`, or look at the batch, and run the same command again"
+        )
+    return values
+
+
+def _peak_memory() -> int | None:
+    told = jax.local_devices()[0].memory_stats()
+    return None if not told else told.get("peak_bytes_in_use")
+
+
+def _as_arrays(state: RegressorState) -> dict[str, Any]:
+    """A state as names and arrays, whatever types it is made of."""
+    return {f"{place:05d}": leaf for place, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def _save(manager: Any, step: int, state: RegressorState, loader_state: Any) -> None:
+    import orbax.checkpoint as ocp
+
+    # Copies: the next step takes the arrays over while they are written.
+    arrays = {name: np.asarray(leaf) for name, leaf in _as_arrays(state).items()}
+    text = loader_state.decode() if isinstance(loader_state, bytes) else json.dumps(loader_state)
+    manager.save(
+        step,
+        args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), loader=ocp.args.JsonSave({"state": text})),  # pyright: ignore[reportCallIssue]
+    )
+
+
+def _restored(manager: Any, state: RegressorState) -> tuple[RegressorState, int, Any | None]:
+    """The last state that was kept, its step, and that of the loader."""
+    import orbax.checkpoint as ocp
+
+    last = manager.latest_step()
+    if last is None:
+        return state, 0, None
+    blank = {name: np.asarray(leaf) for name, leaf in _as_arrays(state).items()}
+    try:
+        found = manager.restore(
+            last,
+            args=ocp.args.Composite(state=ocp.args.StandardRestore(blank), loader=ocp.args.JsonRestore()),  # pyright: ignore[reportCallIssue]
+        )
+    except (ValueError, KeyError) as error:
+        raise TrainingError(
+            f"{manager.directory} holds checkpoints of another network or optimiser; give another --output_dir"
+        ) from error
+    leaves = [found.state[name] for name in sorted(found.state)]
+    state = jax.tree.unflatten(jax.tree.structure(state), leaves)
+    return state, last, json.loads(found.loader["state"])

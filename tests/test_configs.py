@@ -23,6 +23,7 @@ from hardmo_jax.pipelines import (
     train_part_scorer,
     train_prior,
     train_ranker,
+    train_regressor,
 )
 from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions
 from hardmo_jax.recovery import lift_and_fit, recover_motion
@@ -41,6 +42,8 @@ VARIANTS = {
     "train_prior": ("full", "smoke"),
     "train_ranker": ("full", "smoke"),
     "train_part_scorer": ("full", "smoke"),
+    "train_hmr": ("full", "smoke"),
+    "train_hmr2": ("full", "smoke"),
 }
 OPTIONS = {
     "collect": collect.CollectOptions,
@@ -54,6 +57,8 @@ OPTIONS = {
     "train_prior": train_prior.TrainPriorOptions,
     "train_ranker": train_ranker.TrainRankerOptions,
     "train_part_scorer": train_part_scorer.TrainPartScorerOptions,
+    "train_hmr": train_regressor.TrainRegressorOptions,
+    "train_hmr2": train_regressor.TrainRegressorOptions,
 }
 
 

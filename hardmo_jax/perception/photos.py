@@ -131,6 +131,21 @@ def decode_photo(data: bytes, path: pathlib.Path, max_pixels: int) -> UInt8[np.n
     return rgb
 
 
+def encode_jpeg(image: UInt8[np.ndarray, "H W 3"], *, quality: int = 95) -> bytes:
+    """An RGB picture as a JPEG file.
+
+    Args:
+        image: RGB.
+        quality: 1 to 100.
+    """
+    import cv2
+
+    is_made, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not is_made:
+        raise MediaError(f"a picture of shape {image.shape} cannot be written as a JPEG")
+    return data.tobytes()
+
+
 def _to_rgb8(image: np.ndarray, path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
     if image.dtype == np.uint16:
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)

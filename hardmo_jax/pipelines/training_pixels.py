@@ -11,8 +11,6 @@ from hardmo_jax.data.training_records import PixelReference, TrainingDataError
 from hardmo_jax.perception import photos, video
 from hardmo_jax.whole_files import replacing
 
-#: Of frames that are kept.
-_JPEG_QUALITY = 95
 _MAX_MEMBER_BYTES = 1 << 28
 
 Progress = Callable[[str, int, int | None], None]
@@ -79,8 +77,6 @@ def take_out_frames(
     Raises:
         TrainingDataError: If a video cannot be read, or has no such frame.
     """
-    import cv2
-
     wanted: dict[str, set[int]] = {}
     for reference in references:
         if reference.frame_index is not None:
@@ -98,11 +94,9 @@ def take_out_frames(
                 if frame.frame_index not in missing:
                     continue
                 missing.discard(frame.frame_index)
-                is_made, data = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-                if not is_made:
-                    raise TrainingDataError(f"{source}: frame {frame.frame_index} cannot be written as a photo")
+                data = photos.encode_jpeg(frame.image)
                 with replacing(frame_path(folder, source, frame.frame_index)) as scratch:
-                    scratch.write_bytes(data.tobytes())
+                    scratch.write_bytes(data)
                 done += 1
                 progress("frames", done, total)
         except (OSError, video.MediaError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from hardmo_jax.data.training_records import TrainingDataError
 from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.training import regressor_objective, regressor_step
 from hardmo_jax.training.loop import TrainingError
@@ -92,7 +93,11 @@ class Batches:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _make(self) -> tuple[dict[str, np.ndarray], Any, Any]:
-        sample = next(self._loader)
+        try:
+            sample = next(self._loader)
+        except TrainingDataError as error:
+            # Grain adds lines about itself.
+            raise TrainingDataError(str(error).split("\n")[0]) from None
         state = self._loader.get_state()
         return sample, self._place(regressor_objective.batch_of(sample)), state
 

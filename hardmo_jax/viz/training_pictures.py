@@ -75,7 +75,7 @@ def _tile(
 
 def draw_training_curves(
     path: str | os.PathLike[str],
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    curves: Mapping[str, tuple[Sequence[float | int], Sequence[float | int]]],
     *,
     title: str,
 ) -> pathlib.Path:

@@ -1,0 +1,224 @@
+"""Training on labels: who is trained on, where their pixels are, and a whole run on people of real photos."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from hardmo_jax import options as options_module
+from hardmo_jax.body.load import open_body
+from hardmo_jax.data.training_records import FINGERTIPS, PixelReference, TrainingDataError
+from hardmo_jax.labels import store
+from hardmo_jax.networks import regressor_file
+from hardmo_jax.perception.source_options import PerceptionOptions
+from hardmo_jax.pipelines import annotate, train_regressor
+from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
+from hardmo_jax.pipelines.label_rows import LabelBodyError
+from hardmo_jax.pipelines.train_regressor import TrainedNetworkOptions, TrainRegressorOptions
+from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
+from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, open_sources
+from hardmo_jax.skeleton import layouts
+from hardmo_jax.training.loop import TrainingError
+from hardmo_jax.training.regressor_run import RunOptions
+from tests.pipelines import refined_people
+
+HMR2 = layouts.get_layout("hmr2_44")
+
+
+@pytest.fixture(scope="module")
+def people():
+    found = refined_people.people(6)
+    return found, refined_people.labels_of(found, found.params)
+
+
+@pytest.fixture
+def written(people, tmp_path):
+    """Folder of labels, and their made photos."""
+    _, rows = people
+    for row in rows:
+        path = tmp_path / "in" / row.source_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = np.random.default_rng(0).integers(0, 255, (row.image_height, row.image_width, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), picture)
+    store.write_labels(tmp_path / "labels" / "labels.parquet", rows)
+    return TrainingSourceOptions(path=str(tmp_path / "labels"), images=str(tmp_path / "in"))
+
+
+def records(rows, **options):
+    return LabelRecords(
+        rows, open_body(), photos_of_labels(pathlib.Path()), name="made",
+        options=LabelRecordOptions(**options),
+    )  # fmt: skip
+
+
+def test_a_label_says_what_was_seen_and_where_the_body_is(people):
+    _, rows = people
+    record = records(rows).record(2)
+    row = rows[2]
+    for point in ("nose", "left_knee", "right_big_toe"):
+        at = layouts.get_layout(row.keypoint_layout).index(point)
+        np.testing.assert_allclose(record.person.keypoints_2d[HMR2.index(point)], row.keypoints_2d[at], atol=1e-4)
+        np.testing.assert_allclose(record.person.keypoints_3d[HMR2.index(point)], row.keypoints_3d[at], atol=1e-4)
+    # The annotated points are where OpenPose's of the same place were measured.
+    np.testing.assert_array_equal(
+        record.person.keypoints_2d[HMR2.index("left_knee_lsp")], record.person.keypoints_2d[HMR2.index("left_knee")]
+    )
+    assert record.person.confidence[HMR2.index("head_top_lsp")] == 0
+    assert record.person.confidence_3d[HMR2.index("pelvis_mpii")] == 0  # the open body has none
+    np.testing.assert_allclose(record.person.body_pose[:21], row.body_pose, atol=1e-6)
+    assert record.fingertips_2d.shape == (len(FINGERTIPS), 2)
+    low, high = record.center - record.size / 2, record.center + record.size / 2
+    assert (low <= row.bbox[:2]).all()
+    assert (high >= row.bbox[2:]).all()
+
+
+def test_feet_that_are_probably_wrong_count_little(people):
+    _, rows = people
+    doubted = dataclasses.replace(rows[0], wrong_by_part={"left_foot": 0.9})
+    heel, other = HMR2.index("left_heel"), HMR2.index("right_heel")
+    believed = records([doubted]).record(0).person.confidence_3d
+    assert believed[heel] == pytest.approx(0.1)
+    assert believed[other] == 1
+    assert records([doubted], believes_scores=False).record(0).person.confidence_3d[heel] == 1
+
+
+def test_labels_that_cannot_be_trained_on_are_counted(people):
+    _, rows = people
+    failed = dataclasses.replace(rows[0], status="DIVERGED")
+    rejected = dataclasses.replace(rows[1], review="rejected")
+    filled = dataclasses.replace(rows[2], status="FILLED")
+    source = records([failed, rejected, filled, *rows[3:]])
+    assert len(source) == 3
+    assert source.left_out == {"without a fit": 1, "rejected by a person": 1, "filled in from other frames": 1}
+    assert len(records([filled, *rows[3:]], takes_filled=True)) == 4
+    with pytest.raises(TrainingDataError, match="1 without a fit"):
+        records([failed])
+    with pytest.raises(LabelBodyError, match="another_body"):
+        records([dataclasses.replace(rows[0], body_model="another_body")])
+
+
+def test_paths_that_lead_out_of_the_folder_are_refused(people, tmp_path):
+    _, rows = people
+    for path in ("../secret.jpg", "/etc/passwd"):
+        row = dataclasses.replace(rows[0], source_path=path)
+        with pytest.raises(TrainingDataError, match="not in"):
+            photos_of_labels(tmp_path)(row)
+
+
+def test_people_who_are_held_out_are_not_trained_on(written, people):
+    opened = open_sources([written], open_body(), labels=LabelRecordOptions(), validation_share=0.5)
+    trained, held = ({source.record(at).name.split(":")[1] for at in range(len(source))}
+                     for source in (opened.training[0], opened.validation[0]))  # fmt: skip
+    assert trained
+    assert held
+    assert not trained & held
+    assert len(trained | held) == len(people[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"path": "nowhere"}, "no such labels"),
+        ({"images": ""}, "hold no pixels"),
+        ({"images": "nowhere"}, "no such photos"),
+        ({"kind": "hmr2_tars", "path": "nowhere/*.tar"}, "no such file of hmr2_tars"),
+    ],
+)
+def test_sources_that_are_missing_are_told(written, changes, words):
+    with pytest.raises((FileNotFoundError, TrainingDataError), match=words):
+        open_sources(
+            [dataclasses.replace(written, **changes)], open_body(), labels=LabelRecordOptions(), validation_share=0.0
+        )
+
+
+def test_nothing_to_train_on_and_names_given_twice_are_told(written):
+    for sources, words in (([], "mix is empty"), ([written, written], "several sources are called labels")):
+        with pytest.raises(TrainingDataError, match=words):
+            open_sources(sources, open_body(), labels=LabelRecordOptions(), validation_share=0.0)
+    with pytest.raises(options_module.OptionsError, match="others"):
+        options_module.from_mapping(TrainingSourceOptions, {"kind": "others"})
+
+
+def test_frames_of_a_video_are_taken_out_once(reference_data, tmp_path):
+    clip = str(next((reference_data / "media" / "videos").glob("*single*.mp4")))
+    wanted = [PixelReference(path=clip, frame_index=index) for index in (3, 7, 3)]
+    assert take_out_frames(wanted, tmp_path) == 2
+    first = PixelReader(frames=tmp_path)(wanted[0])
+    assert first.ndim == 3
+    written = sorted(tmp_path.rglob("*.jpg"))
+    times = [path.stat().st_mtime_ns for path in written]
+    assert take_out_frames(wanted, tmp_path) == 2
+    assert [path.stat().st_mtime_ns for path in written] == times
+    with pytest.raises(TrainingDataError, match="has no frame 5000"):
+        take_out_frames([PixelReference(path=clip, frame_index=5000)], tmp_path)
+
+
+def test_pictures_that_are_missing_or_damaged_are_told(tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    read = PixelReader(frames=tmp_path)
+    for reference in (
+        PixelReference(path=str(tmp_path / "none.jpg")),
+        PixelReference(path=str(tmp_path / "bad.jpg")),
+        PixelReference(path=str(tmp_path / "bad.jpg"), member_offset=4, member_bytes=100),
+        PixelReference(path=str(tmp_path / "none.mp4"), frame_index=1),
+    ):
+        with pytest.raises(TrainingDataError):
+            read(reference)
+
+
+def small_run(written, **changes):
+    run = RunOptions(steps=2, batch_size=2, report_every=1, checkpoint_every=1, validate_every=2)
+    given = {
+        "network": TrainedNetworkOptions(network="hmr", size="small"), "sources": (written,),
+        "validation_share": 0.4, "run": run,
+    }  # fmt: skip
+    return TrainRegressorOptions(**{**given, **changes})
+
+
+def test_a_corrupt_photo_is_counted_and_many_stop_the_run(written, tmp_path):
+    photos = sorted((tmp_path / "in").rglob("*.jpg"))
+    for path in photos:
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(TrainingDataError, match="cannot be used"):
+        train_regressor.train_regressor(small_run(written), tmp_path / "run")
+
+
+def test_people_of_real_photos_are_trained_on(reference_data, perception_models, tmp_path):
+    (tmp_path / "in").mkdir()
+    for photo in sorted((reference_data / "media" / "images").rglob("*.png"))[:2]:
+        shutil.copy(photo, tmp_path / "in")
+    options = annotate.AnnotateOptions(
+        perception=PerceptionOptions(tiles=(), extra_looks=0),
+        output=annotate.OutputOptions(overlay=False, part_scores=False),
+    )
+    annotate.annotate(tmp_path / "in", tmp_path / "labels", options=options, model_folder=perception_models)
+    source = TrainingSourceOptions(path=str(tmp_path / "labels"), images=str(tmp_path / "in"))
+    told = []
+    done = train_regressor.train_regressor(
+        small_run(source), tmp_path / "run", on_report=lambda step, scalars: told.append((step, scalars))
+    )
+    assert [step for step, _ in told][:2] == [1, 2]
+    assert np.isfinite(told[0][1]["loss"])
+    assert done.num_people
+    lines = [json.loads(line) for line in (tmp_path / "run" / "scalars.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in lines} == {1, 2}
+    for name in ("curves.png", "pictures/training_0000002.png"):
+        assert cv2.imread(str(tmp_path / "run" / name)) is not None
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    network, record = regressor_file.load_converted(done.path, "hmr")
+    assert network.name == record.model == "hmr"
+    # Longer is the same run; another learning rate is another one.
+    longer = small_run(source)
+    longer = dataclasses.replace(longer, run=dataclasses.replace(longer.run, steps=3))
+    told.clear()
+    train_regressor.train_regressor(
+        longer, tmp_path / "run", on_report=lambda step, scalars: told.append((step, scalars))
+    )
+    assert {step for step, _ in told} == {3}
+    other = dataclasses.replace(longer, step=dataclasses.replace(longer.step, learning_rate=1.0))
+    with pytest.raises(TrainingError, match="other options"):
+        train_regressor.train_regressor(other, tmp_path / "run")

@@ -1,0 +1,138 @@
+"""Steps of training regressors: parts and devices do not matter, and what is no number changes nothing."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import hardmo_jax as hm
+from hardmo_jax.networks import regressors
+from hardmo_jax.networks.backbones.vit import VitOptions
+from hardmo_jax.networks.heads.transformer_decoder import TransformerDecoderOptions
+from hardmo_jax.networks.hmr2 import Hmr2Options
+from hardmo_jax.pipelines.network_sizes import SMALL
+from hardmo_jax.training import regressor_objective, regressor_step
+from hardmo_jax.training.regressor_objective import ObjectiveOptions
+from hardmo_jax.training.regressor_step import RealBodies, Step, StepOptions
+from tests.networks.test_regressors import TINY
+from tests.tools.command_line import ROOT
+from tests.training.training_samples import made_samples
+
+HMR2 = Hmr2Options(
+    backbone=VitOptions(width=16, depth=1, heads=2, hidden=32),
+    head=TransformerDecoderOptions(features=16, width=16, depth=1, heads=2, head_width=8, hidden=16),
+)
+
+
+def network(name="hmr2", options=HMR2):
+    return regressor_objective.with_usual_start(regressors.untrained(name, options, seed=2))
+
+
+@pytest.fixture(scope="module")
+def body():
+    return regressor_objective.compared_body(hm.open_body(view="smpl"))
+
+
+def stepped(regressor, body, sample, *, real=None, objective=None, steps=1, **options):
+    chosen = StepOptions(**{"learning_rate": 1e-3, **options})
+    state = regressor_step.start_state(regressor, chosen, steps=10, seed=0, has_judge=real is not None)
+    blank = dataclasses.replace(regressor, weights=None)
+    step = jax.jit(Step(blank=blank, options=chosen, objective=objective or ObjectiveOptions(), steps=10))
+    batch = regressor_objective.batch_of(sample)
+    for _ in range(steps):
+        state, reported = step(state, body, batch, real)
+    return state, {name: float(value) for name, value in reported.items()}
+
+
+def test_parts_of_a_batch_add_up_to_it(body):
+    sample = made_samples(4, (256, 256))
+    (whole, told), (parts, told_in_parts) = (stepped(network(), body, sample, accumulate=count) for count in (1, 2))
+    for name, value in told.items():
+        assert told_in_parts[name] == pytest.approx(value, rel=2e-4), name
+    for one, other in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True):
+        # Adam's first step is the sign of the gradient: where that is rounding, parameters may differ.
+        assert np.mean(np.abs(np.asarray(one) - np.asarray(other)) > 1e-4) < 0.02
+
+
+def test_a_batch_that_is_no_number_changes_nothing(body):
+    sample = made_samples(2, (256, 256))
+    sample["keypoints_2d"][0, 0] = np.nan
+    regressor = network()
+    state, told = stepped(regressor, body, sample)
+    assert not told["is_finite"]
+    assert state.step == 0
+    for one, other in zip(
+        jax.tree.leaves(regressor_step.trained_regressor(regressor, state).weights),
+        jax.tree.leaves(regressor.weights),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_discriminator_learns_to_tell_bodies_apart(body, rng):
+    real = RealBodies(body_pose=np.tile(np.eye(3), (4, 23, 1, 1)), betas=np.zeros((4, 10)))
+    sample = made_samples(2, (256, 256))
+    _, first = stepped(network(), body, sample, real=real)
+    _, later = stepped(network(), body, sample, real=real, steps=12, discriminator_learning_rate=1e-2)
+    assert later["discriminator"] < first["discriminator"]
+    assert first["adversarial"] > 0
+
+
+@pytest.mark.parametrize("name", ["hmr", "prohmr", "cliff"])
+def test_every_kind_of_loss_falls_on_a_batch(name, body):
+    regressor = network(name, TINY.get(name, SMALL[name]))
+    objective = ObjectiveOptions()
+    objective = dataclasses.replace(objective, spin=dataclasses.replace(objective.spin, openpose=1.0))
+    sample = made_samples(2, regressor.crop_shape)
+    _, first = stepped(regressor, body, sample, objective=objective)
+    _, later = stepped(regressor, body, sample, objective=objective, steps=8)
+    assert later["is_finite"]
+    # Bodies that ProHMR draws are others in every step; the density of labels is not.
+    falls = "negative_log_prob" if name == "prohmr" else "loss"
+    assert later[falls] < first[falls]
+
+
+_ON_DEVICES = """
+import dataclasses, json, sys, jax, numpy as np
+import hardmo_jax as hm
+from hardmo_jax.training import regressor_objective, regressor_step
+from hardmo_jax.training.regressor_step import Step, StepOptions
+from tests.networks.test_regressors import TINY
+from tests.training.test_regressor_step import network
+from tests.training.training_samples import made_samples
+regressor = network("hmr", TINY["hmr"])
+body = regressor_objective.compared_body(hm.open_body(view="smpl"))
+objective = regressor_objective.ObjectiveOptions()
+objective = dataclasses.replace(objective, spin=dataclasses.replace(objective.spin, openpose=1.0))
+mesh, options = regressor_step.data_mesh(), StepOptions(learning_rate=1e-4)
+state = regressor_step.on_mesh(regressor_step.start_state(regressor, options, steps=10, seed=0), mesh, over_data=False)
+step = jax.jit(Step(blank=dataclasses.replace(regressor, weights=None), options=options, objective=objective, steps=10))
+losses = []
+for number in range(3):
+    batch = regressor_objective.batch_of(made_samples(8, seed=number))
+    state, told = step(state, body, regressor_step.on_mesh(batch, mesh, over_data=True), None)
+    losses.append(float(told["loss"]))
+leaves = [float(np.abs(np.asarray(leaf)).sum()) for leaf in jax.tree.leaves(state.remembered)]
+print(json.dumps({"devices": mesh.size, "losses": losses, "remembered": leaves}))
+"""
+
+
+def test_eight_devices_do_as_one_does():
+    """Normalisation by batches too: what is remembered is of the whole batch."""
+    found = []
+    for count in (1, 8):
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(
+            [sys.executable, "-c", _ON_DEVICES], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    assert [one["devices"] for one in found] == [1, 8]
+    np.testing.assert_allclose(found[1]["losses"], found[0]["losses"], rtol=1e-5)
+    np.testing.assert_allclose(found[1]["remembered"], found[0]["remembered"], rtol=1e-5, atol=1e-5)

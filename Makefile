@@ -23,8 +23,8 @@ $(BIN)/uv:
 
 # What is installed is remembered in a stamp, so that a second run installs nothing.
 $(VENV)/.installed-annotate: $(BIN)/uv pyproject.toml constraints.txt
-	@echo "installing core, perception and viz"
-	@$(UV_INSTALL) -e '.[perception,viz]'
+	@echo "installing core, perception, viz and train"
+	@$(UV_INSTALL) -e '.[perception,viz,train]'
 	@touch $@
 
 $(VENV)/.installed-test: $(BIN)/uv pyproject.toml constraints.txt

@@ -35,12 +35,13 @@ from tools.benchmarks import (
     report,
     track,
     tracks,
+    training,
     video,
 )
 
 SUITES = (
     *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video", "memory"),
-    "networks",
+    *("networks", "train"),
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -84,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "perception": perception.plan,
                 "collect": collect.plan,
                 "networks": networks.plan,
+                "train": training.plan,
                 "video": video.plan,
                 "memory": video.plan_memory,
             }[suite]()
@@ -140,6 +142,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "perception": perception.run,
             "collect": collect.run,
             "networks": networks.run,
+            "train": training.run,
             "video": video.run,
             "memory": video.run,
         }

@@ -8,7 +8,7 @@ python -m tools.train --config=configs/train_part_scorer.py    which feet and ha
 
 These need motion capture; regressors need labels and their pictures:
 
-python -m tools.train --config=configs/train_hmr.py:smoke --labels=out/photos --images=photos
+python -m tools.train --config=configs/train_hmr.py:smoke                                  after `make annotate`
 python -m tools.train --config=configs/train_hmr2.py --labels=out/photos --images=photos
 
 A run of the first two and of regressors that was stopped goes on where it was: the same command again.
@@ -44,6 +44,8 @@ _LABELS = flags.DEFINE_multi_string(
 _IMAGES = flags.DEFINE_multi_string("images", [], "What was labelled, one for each --labels.")
 _LIFTER = flags.DEFINE_string("lifter", None, "Lifter that others learn from; default: the package's.")
 
+#: What `make annotate` leaves.
+_USUAL_LABELS, _USUAL_IMAGES = pathlib.Path("out/annotate"), pathlib.Path("out/sample_photos")
 _OPTIONS = {
     "lifter": train_lifter.TrainLifterOptions,
     "motion_lifter": train_motion.TrainMotionOptions,
@@ -118,6 +120,9 @@ def _train_regressor(options: train_regressor.TrainRegressorOptions, console: ri
         TrainingSourceOptions(path=labels, images=images)
         for labels, images in zip(_LABELS.value, _IMAGES.value, strict=True)
     )
+    if not told and not options.sources and (_USUAL_LABELS / "labels.parquet").is_file() and _USUAL_IMAGES.is_dir():
+        console.print(f"training on what `make annotate` labelled: {_USUAL_LABELS}, {_USUAL_IMAGES}")
+        told = (TrainingSourceOptions(path=str(_USUAL_LABELS), images=str(_USUAL_IMAGES)),)
     options = dataclasses.replace(options, sources=(*options.sources, *told))
     folder = pathlib.Path(_OUTPUT_DIR.value or f"out/train_{options.network.network}")
 

@@ -8,20 +8,7 @@ def table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     where = [machine["processor"], *machine["devices"], machine["date"], machine["commit"]]
     lines = [f"{result['suite']}: {', '.join(where)}"]
-    line = {
-        "body": _body_line,
-        "compile": _compile_line,
-        "fit": _line,
-        "recover": _line,
-        "track": _line,
-        "tracks": _line,
-        "pipeline": _line,
-        "perception": _line,
-        "collect": _line,
-        "networks": _line,
-        "video": _line,
-        "memory": _line,
-    }[result["suite"]]
+    line = {"body": _body_line, "compile": _compile_line}.get(result["suite"], _line)
     lines += [line(row) for row in result["rows"]]
     return "\n".join(lines)
 

@@ -28,6 +28,7 @@ def regressor_config(network: str, variant: str) -> config_dict.ConfigDict:
     )
     config.body_model = "open_body"  # or a SMPL file
     config.sources = ()  # beside --labels and --images: see docs/training.md
+    config.mocap = config_dict.placeholder(str)  # .npz of poses for the discriminator (hmr2, hardmo_hmr, prohmr)
     config.labels = config_dict.create(
         takes_filled=False,  # people who were lost for a moment
         takes_doubtful=True,  # people who are seen badly

@@ -18,6 +18,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import jax
 import rich.console
 from absl import flags
 from ml_collections import config_flags
@@ -42,6 +43,11 @@ _LABELS = flags.DEFINE_multi_string(
     "labels", [], "Folder that tools.annotate wrote, to train a regressor on; repeat it."
 )
 _IMAGES = flags.DEFINE_multi_string("images", [], "What was labelled, one for each --labels.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of the first of several machines that train a regressor."
+)
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this one, from 0; None where the cluster tells it.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are; None where the cluster tells it.")
 _LIFTER = flags.DEFINE_string("lifter", None, "Lifter that others learn from; default: the package's.")
 
 #: What `make annotate` leaves.
@@ -116,6 +122,8 @@ def _train_regressor(options: train_regressor.TrainRegressorOptions, console: ri
             f"every --labels needs the photos or the video that were labelled: got {len(_LABELS.value)} --labels and "
             f"{len(_IMAGES.value)} --images"
         )
+    if _COORDINATOR.value is not None:
+        jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS.value)
     told = tuple(
         TrainingSourceOptions(path=labels, images=images)
         for labels, images in zip(_LABELS.value, _IMAGES.value, strict=True)

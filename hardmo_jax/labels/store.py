@@ -87,22 +87,24 @@ def write_labels(
 
 
 class PackedLabels:
-    """Checked labels, packed small: a long job holds these, and not rows, until it writes its one file."""
+    """Checked labels on disk: a long job holds where these are, and not rows, until it writes its one file."""
 
-    def __init__(self, rows: Sequence[LabelRow]) -> None:
+    def __init__(self, rows: Sequence[LabelRow], path: pathlib.Path) -> None:
         """Check and pack.
 
         Args:
             rows: Labels of which none occurs twice.
+            path: File to write, which must stay until the labels are in another; missing parent folders are made.
 
         Raises:
             LabelError: If a row is not valid or occurs twice.
         """
         table = schema.labels_to_table(rows)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema, options=options) as stream:
             stream.write_table(table)
-        self._data = sink.getvalue()
+        self._path = path
         self.keys = frozenset((row.label_id, row.label_version) for row in rows)
         """Identity of each label."""
 
@@ -111,7 +113,7 @@ class PackedLabels:
 
     def table(self) -> pa.Table:
         """The labels as a table of `schema.label_schema`."""
-        with pa.ipc.open_stream(self._data) as stream:
+        with pa.OSFile(str(self._path), "rb") as source, pa.ipc.open_stream(source) as stream:
             return stream.read_all()
 
 

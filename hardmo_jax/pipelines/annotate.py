@@ -207,6 +207,7 @@ def _annotate_into(
                         media=media,
                         body=body,
                         options=options,
+                        packed=output / "packed",
                         density=None if regressor is None else regressor.density,
                         clock=clock,
                         report=progress.of_take(),

@@ -1,6 +1,7 @@
 """What a run of the Normal Annotation stage did, in numbers."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ class LabelNote:
 def note_of(row: schema.LabelRow) -> LabelNote:
     """What the summary takes from a label."""
     return LabelNote(
-        source_path=row.source_path,
+        source_path=sys.intern(row.source_path),
         frame_index=row.frame_index,
         is_of_video=bool(row.fps),
         track_id=row.track_id,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -92,6 +93,7 @@ def label_take(
     media: video.Media,
     body: BodyModel,
     options: AnnotateOptions,
+    packed: pathlib.Path,
     density: Regressor | None = None,
     clock: StageClock,
     report: Progress,
@@ -103,6 +105,7 @@ def label_take(
         media: It is of.
         body: That is fitted.
         options: Of the job.
+        packed: Folder for labels until they are in the job's file.
         density: Network whose density of poses is a prior of fits of single pictures.
         clock: Told how long the stages `fit`, `label` and `score` take.
         report: Told the stage, what is done, and of how much.
@@ -153,7 +156,7 @@ def label_take(
             with clock.at("score"):
                 rows = score_labels(rows, body, around=(around[0], around[1]), progress=_from(report, len(notes)))
         with clock.at("label"):
-            labels.append(PackedLabels(rows))
+            labels.append(PackedLabels(rows, packed / f"{pictures[0].position:09d}_{len(labels):06d}.arrows"))
             notes += map(note_of, rows)
     return LabelledTake(
         pictures=pictures,

@@ -22,7 +22,7 @@ LAYOUT = "openpose67"
 FILLED_SOURCE = "none, filled in"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """One photo or frame: where it came from, without its pixels."""
 
@@ -53,7 +53,7 @@ class Picture:
         return math.degrees(2 * math.atan(0.5 * self.height / float(self.camera.focal_length[1])))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RegressedPerson:
     """What a regressor says of one person; see `networks.regressor_output.RegressorOutput`."""
 
@@ -72,7 +72,7 @@ class RegressedPerson:
     """What the backbone saw, where the network's density of poses is to be a prior of the fit."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Sighting:
     """One person in one picture."""
 

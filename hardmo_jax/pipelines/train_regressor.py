@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data import training_batches
+from hardmo_jax.data.published.mocap_poses import MocapPoses
 from hardmo_jax.data.training_batches import BrokenCount, SampleOptions
 from hardmo_jax.data.training_records import TrainingDataError
 from hardmo_jax.labels import provenance
@@ -34,7 +36,7 @@ from hardmo_jax.training import regressor_objective, regressor_run
 from hardmo_jax.training.loop import check_same_run
 from hardmo_jax.training.regressor_objective import ComparedBody, ObjectiveOptions
 from hardmo_jax.training.regressor_run import Report, RunOptions
-from hardmo_jax.training.regressor_step import StepOptions
+from hardmo_jax.training.regressor_step import RealBodies, StepOptions
 from hardmo_jax.viz import training_pictures
 from hardmo_jax.whole_files import replacing
 
@@ -77,6 +79,9 @@ class TrainRegressorOptions:
     """Whose points are compared: `open_body`, or the path of a SMPL file (SMPL-X for networks that answer with it)."""
     sources: tuple[TrainingSourceOptions, ...] = ()
     """What is trained on."""
+    mocap: str | None = None
+    """Poses and shapes of motion capture for the discriminator, an `.npz` as 4DHumans has it; None trains without
+    one."""
     labels: LabelRecordOptions = LabelRecordOptions()
     """Which labels of this package are."""
     validation_share: float = 0.05
@@ -155,9 +160,12 @@ def train_regressor(
         threads=options.loader_threads, shard=(jax.process_index(), jax.process_count()),
     )  # fmt: skip
     objective = _for_body(options.objective, compared)
+    real = None if options.mocap is None else _real_bodies(options)
     held = [SomeOf(source, max(options.validation_people // len(opened.validation), 1)) for source in opened.validation]
     book = Book(folder, f"{options.network.network}, {sum(map(len, opened.training))} people")
     last: dict[str, float] = {}
+    # Of several machines one keeps the book; what it looks at needs no other.
+    is_first = jax.process_index() == 0
 
     def reported(given: Report) -> None:
         scalars = {
@@ -170,11 +178,14 @@ def train_regressor(
         if given.peak_memory_bytes is not None:
             scalars["device_peak_gigabytes"] = given.peak_memory_bytes / 1e9
         last.update(scalars)
-        book.write(given.step, scalars)
+        if is_first:
+            book.write(given.step, scalars)
         if on_report is not None:
             on_report(given.step, scalars)
 
     def validated(step: int, network: Regressor, sample: dict[str, np.ndarray]) -> None:
+        if not is_first:
+            return
         _draw(network, compared, sample, folder / "pictures" / f"training_{step:07d}.png")
         scalars = _validate(
             network, compared, held, reader, options.run.batch_size,
@@ -189,12 +200,15 @@ def train_regressor(
     try:
         trained = regressor_run.run_training(
             regressor, compared, loader, folder, options=options.run, step_options=options.step, objective=objective,
+            real=real,
             on_report=reported, on_validate=validated, progress=report,
         )  # fmt: skip
     finally:
         book.close()
-    book.draw()
-    path = _write(folder / _RESULT, trained, options, source_name)
+    path = folder / _RESULT
+    if is_first:
+        book.draw()
+        _write(path, trained, options, source_name)
     return TrainedRegressor(
         path=path,
         num_people=sum(map(len, opened.training)),
@@ -297,6 +311,28 @@ def _body_of_labels(name: str) -> BodyModel:
     )
 
 
+def _real_bodies(options: TrainRegressorOptions) -> Callable[[int], RealBodies]:
+    """Bodies of motion capture by number of the step, twice as many as crops, as published.
+
+    Raises:
+        TrainingDataError: If the network's loss has no discriminator, or the file is damaged.
+    """
+    kind = regressor_objective.LOSSES[options.network.network]
+    if kind == "spin":
+        raise TrainingDataError(
+            f"`mocap` is for the discriminator of HMR 2.0 and ProHMR; the loss of {options.network.network} has none"
+        )
+    mocap = MocapPoses(str(options.mocap))
+
+    def drawn(step: int) -> RealBodies:
+        rows = np.random.default_rng((options.run.seed, step)).integers(0, len(mocap), 2 * options.run.batch_size)
+        pose, betas = mocap.rows(rows)
+        matrices = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(len(rows), 23, 3, 3)
+        return RealBodies(body_pose=matrices.astype(np.float32), betas=betas.astype(np.float32))
+
+    return drawn
+
+
 def _for_body(objective: ObjectiveOptions, compared: ComparedBody) -> ObjectiveOptions:
     """SPIN's loss leaves OpenPose's points out beside annotated ones; a body that has none of those has no others."""
     if compared.root == layouts.get_layout("hmr2_44").index("mid_hip") and not objective.spin.openpose:
@@ -371,7 +407,7 @@ def _validate(
     return {name: float(np.nanmean(values)) for name, values in means.items() if np.isfinite(values).any()}
 
 
-def _write(path: pathlib.Path, regressor: Regressor, options: TrainRegressorOptions, source_name: str) -> pathlib.Path:
+def _write(path: pathlib.Path, regressor: Regressor, options: TrainRegressorOptions, source_name: str) -> None:
     """The network as `annotate` loads it; an earlier one of the same run is replaced."""
     weights = regressors.named_weights(regressor.weights)
     text = _identity(options)
@@ -391,4 +427,3 @@ def _write(path: pathlib.Path, regressor: Regressor, options: TrainRegressorOpti
     regressor_file.save_converted(scratch, record, weights, None)
     shutil.rmtree(path, ignore_errors=True)
     scratch.replace(path)
-    return path

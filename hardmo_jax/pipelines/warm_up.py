@@ -7,6 +7,7 @@ seconds of video, and without this it would begin when the last frame has been l
 import contextlib
 import dataclasses
 import pathlib
+import tempfile
 from collections.abc import Hashable
 
 import numpy as np
@@ -52,13 +53,14 @@ def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock
     count = min(n for n in (_FRAMES, media.frame_count, options.limit_frames) if n is not None)
     if media.kind != "video" or count < SHORTEST or key in _LOADED:
         return
-    with clock.at("warm up"), contextlib.suppress(ObservationError):
+    with clock.at("warm up"), tempfile.TemporaryDirectory() as scratch, contextlib.suppress(ObservationError):
         # What is wrong with the options is told when somebody is to be labelled by them.
         label_take(
             _at_rest(body, count, media.path),
             media=media,
             body=body,
             options=dataclasses.replace(options, quality=dataclasses.replace(options.quality, drop=())),
+            packed=pathlib.Path(scratch),
             clock=StageClock(),
             report=lambda stage, done, total: report("warm up", 0, None),
         )

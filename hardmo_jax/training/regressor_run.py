@@ -5,7 +5,7 @@ import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -111,7 +111,7 @@ def run_training(
     options: RunOptions,
     step_options: StepOptions,
     objective: ObjectiveOptions,
-    real: Iterator[RealBodies] | None = None,
+    real: Callable[[int], RealBodies] | None = None,
     mesh: Any = None,
     on_report: Callable[[Report], None] = lambda report: None,
     on_validate: Callable[[int, Regressor, dict[str, np.ndarray]], None] = lambda step, regressor, sample: None,
@@ -127,7 +127,7 @@ def run_training(
         options: How long.
         step_options: The optimiser.
         objective: Weights of terms.
-        real: Bodies of motion capture for the discriminator; None trains without one.
+        real: Bodies of motion capture for the discriminator by number of the step; None trains without one.
         mesh: Devices; None takes all of them.
         on_report: Told of steps.
         on_validate: Given the step, the network with its averaged weights, and samples of the last batch.
@@ -171,8 +171,6 @@ def run_training(
             state = regressor_step.on_mesh(state, mesh, over_data=False)
             body = regressor_step.on_mesh(body, mesh, over_data=False)
             batches.start(loader_state)
-            for _ in range(first if real is not None else 0):
-                next(real)  # pyright: ignore[reportArgumentType]
             trained = _steps(
                 state, first, step_once, body, batches, real, manager, folder, mesh, regressor, options,
                 on_report, on_validate, progress,
@@ -189,7 +187,7 @@ def _steps(
     step_once: Any,
     body: ComparedBody,
     batches: Batches,
-    real: Iterator[RealBodies] | None,
+    real: Callable[[int], RealBodies] | None,
     manager: Any,
     folder: pathlib.Path,
     mesh: Any,
@@ -207,7 +205,7 @@ def _steps(
         asked = time.perf_counter()
         sample, batch, loader_state = batches.next()
         waited += time.perf_counter() - asked
-        bodies = None if real is None else regressor_step.on_mesh(next(real), mesh, over_data=False)
+        bodies = None if real is None else regressor_step.on_mesh(real(step), mesh, over_data=False)
         state, reported = step_once(state, body, batch, bodies)
         # Read a step late, so that the device is never idle while the host looks.
         unread.append((sample, reported))
@@ -233,9 +231,14 @@ def _steps(
         if is_checkpoint:
             _save(manager, done, state, loader_state)
         if is_validation:
-            on_validate(done, regressor_step.trained_regressor(regressor, state), sample)
+            on_validate(done, _here(regressor_step.trained_regressor(regressor, state)), sample)
             began = time.perf_counter()
-    return regressor_step.trained_regressor(regressor, state)
+    return _here(regressor_step.trained_regressor(regressor, state))
+
+
+def _here(regressor: Regressor) -> Regressor:
+    """The network for this process alone, where several have it together."""
+    return regressor if jax.process_count() == 1 else jax.tree.map(np.asarray, regressor)
 
 
 def _checked(

@@ -222,3 +222,19 @@ def test_people_of_real_photos_are_trained_on(reference_data, perception_models,
     other = dataclasses.replace(longer, step=dataclasses.replace(longer.step, learning_rate=1.0))
     with pytest.raises(TrainingError, match="other options"):
         train_regressor.train_regressor(other, tmp_path / "run")
+
+
+def test_bodies_of_motion_capture_are_those_of_the_step(tmp_path, rng):
+    poses = rng.normal(size=(6, 72))
+    np.savez(tmp_path / "mocap.npz", body_pose=poses, betas=rng.normal(size=(6, 10)))
+    options = small_run(
+        TrainingSourceOptions(), mocap=str(tmp_path / "mocap.npz"), network=TrainedNetworkOptions(network="hmr2")
+    )
+    drawn, again = (train_regressor._real_bodies(options) for _ in range(2))
+    first, second = drawn(3), drawn(4)
+    assert first.body_pose.shape == (4, 23, 3, 3)
+    np.testing.assert_array_equal(again(3).body_pose, first.body_pose)
+    assert not np.array_equal(first.body_pose, second.body_pose)
+    spin = dataclasses.replace(options, network=TrainedNetworkOptions(network="hmr"))
+    with pytest.raises(TrainingDataError, match="has none"):
+        train_regressor._real_bodies(spin)

@@ -12,11 +12,8 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.data.hmr2_augmentation import TrainingPerson
 from hardmo_jax.skeleton import layouts
 
-#: Beside the 44 keypoints, in this order: what HardMo's terms of hands compare besides wrists.
-FINGERTIPS = tuple(
-    f"{side}_{finger}_tip" for side in ("left", "right") for finger in ("thumb", "index", "middle", "ring", "pinky")
-)
-
+#: Beside the 44 keypoints, in this order: what HardMo's terms of hands compare besides wrists (`hardmo_54`).
+FINGERTIPS = layouts.FINGER_TIPS
 FINGERTIP_LAYOUT = layouts.KeypointLayout(name="fingertips_10", points=FINGERTIPS)
 
 

@@ -14,6 +14,10 @@ _TO_MATRIX = {
     "spin": rotation_formats.rot6d_spin_to_matrix,
     "hmr2": rotation_formats.rot6d_hmr2_to_matrix,
 }
+_FROM_MATRIX = {
+    "spin": rotation_formats.matrix_to_rot6d_spin,
+    "hmr2": rotation_formats.matrix_to_rot6d_hmr2,
+}
 
 
 @jax.tree_util.register_dataclass
@@ -71,3 +75,13 @@ def output_of_rot6d(
         rot6d=numbers,
         log_prob=log_prob,
     )
+
+
+def rot6d_of_matrices(matrices: Float[AnyArray, "*batch 3 3"], layout: Rot6dLayout) -> Float[Array, "*batch 6"]:
+    """The six numbers that stand for rotations.
+
+    Args:
+        matrices: Rotations.
+        layout: Order of the six numbers.
+    """
+    return _FROM_MATRIX[layout](matrices)

@@ -20,7 +20,7 @@ from hardmo_jax.data.published.mocap_poses import MocapPoses
 from hardmo_jax.data.training_batches import BrokenCount, SampleOptions
 from hardmo_jax.data.training_records import TrainingDataError
 from hardmo_jax.labels import provenance
-from hardmo_jax.metrics import pose
+from hardmo_jax.metrics import pose, protocols
 from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.networks import regressor_file, regressors
 from hardmo_jax.networks.compute_policy import ComputePolicy
@@ -45,9 +45,8 @@ Progress = Callable[[str, int, int | None], None]
 _SCALARS, _IDENTITY, _RESULT = "scalars.jsonl", "run_identity.json", "network"
 #: Crops of a picture of what the network says.
 _SHOWN = 16
-#: Points of `hmr2_44` whose errors are told: those of COCO, and toes and heels.
-_FEET = tuple(range(19, 25))
-_BODY = (0, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+#: Points whose errors are told, as HardMo has them: those of COCO, and toes and heels.
+_TOLD = {"body": "body", "foot": "feet"}
 _LEAST_CONFIDENT = 0.5
 
 
@@ -376,6 +375,8 @@ def _validate(
 ) -> dict[str, float]:
     """Errors of people who are not trained on, by the averaged weights: against their labels, not against the truth."""
     total, done = sum(map(len, sources)), 0
+    layout, protocol = layouts.get_layout("hmr2_44"), protocols.get_protocol("hardmo")
+    sets = {_TOLD[one.name]: layout.indices(one.points) for one in protocol.point_sets if one.name in _TOLD}
     errors: dict[str, list[np.ndarray]] = {}
     for source in sources:
         samples = training_batches.in_order(
@@ -392,13 +393,13 @@ def _validate(
             is_known = (sample["confidence_3d"] > 0) & has & is_own[:, None]
             is_seen = (sample["confidence_2d"] > _LEAST_CONFIDENT) & has & is_own[:, None]
             truth = sample["keypoints_3d"].astype(np.float64)
-            for name, points in (("body", _BODY), ("feet", _FEET)):
+            for name, points in sets.items():
                 own = found_3d.astype(np.float64)
                 apart = pose.mpjpe(own, truth, (body.root,), is_known, points=points).values
                 aligned = pose.pa_mpjpe(own, truth, is_known, points=points).values
                 errors.setdefault(f"held_out_mpjpe_{name}_mm", []).append(1000 * apart)
                 errors.setdefault(f"held_out_pa_mpjpe_{name}_mm", []).append(1000 * aligned)
-                # The crop is 1.2 boxes.
+                # Of the crop's height, not of the person's box, which published PCK is of.
                 near = np.linalg.norm(found_2d - sample["keypoints_2d"], axis=-1)[:, points] < 0.05
                 errors.setdefault(f"held_out_pck05_{name}", []).append(near[is_seen[:, points]].astype(float))
             done += int(is_own.sum())

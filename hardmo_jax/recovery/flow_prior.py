@@ -24,10 +24,10 @@ from hardmo_jax.fitting import evidence, variables
 from hardmo_jax.fitting.guess import Guess
 from hardmo_jax.fitting.pose_density import PoseDensity
 from hardmo_jax.fitting.stages import FitOptions
-from hardmo_jax.geometry import rotation_formats, rotations
+from hardmo_jax.geometry import rotations
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.flows.conditional_glow import ConditionalGlow, GlowOptions
-from hardmo_jax.networks.regressor_output import Rot6dLayout
+from hardmo_jax.networks.regressor_output import Rot6dLayout, rot6d_of_matrices
 from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.observations import ObservationError, Observations
 from hardmo_jax.recovery.regressor_start import RegressorStart
@@ -35,10 +35,6 @@ from hardmo_jax.skeleton import layouts
 
 #: Published weight of the noise beside errors of keypoints in thousandths of the picture's longer side.
 _PUBLISHED_WEIGHT, _PUBLISHED_SIDE = 4.0, 1000.0
-_TO_ROT6D = {
-    "spin": rotation_formats.matrix_to_rot6d_spin,
-    "hmr2": rotation_formats.matrix_to_rot6d_hmr2,
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -203,7 +199,7 @@ def _noise(matrices: Float[Array, "J 3 3"], seen: _Seen, flow: _Flow) -> Float[A
     # The root is the first of SMPL's joints, and every body has it.
     given = given.at[0].set(rotations.compose(jnp.asarray(seen.axes), given[0]))
     network: Any = nnx.merge(_structure(flow.options, flow.policy), flow.weights)
-    noise, _ = network.forward(_TO_ROT6D[flow.layout](given).ravel(), seen.features)
+    noise, _ = network.forward(rot6d_of_matrices(given, flow.layout).ravel(), seen.features)
     return noise
 
 

@@ -13,12 +13,11 @@ from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.body import landmarks
 from hardmo_jax.body.landmarks import PointModel
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.data.training_records import FINGERTIPS
 from hardmo_jax.fitting import priors
-from hardmo_jax.geometry import cameras, crop_cameras, rotation_formats, rotations
+from hardmo_jax.geometry import cameras, crop_cameras, rotations
 from hardmo_jax.geometry.crop_cameras import CropBox
 from hardmo_jax.networks.crop_context import CropContext
-from hardmo_jax.networks.regressor_output import RegressorOutput
+from hardmo_jax.networks.regressor_output import RegressorOutput, rot6d_of_matrices
 from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training import hmr2_loss, part_terms, prohmr_loss, spin_loss
@@ -69,8 +68,6 @@ class TrainingBatch:
     target: Hmr2Target
     hands: HandTarget
     context: CropContext
-    weight: Float[AnyArray, "B"]
-    """Of each crop; it is in the confidences of the target already."""
 
 
 @jax.tree_util.register_dataclass
@@ -110,10 +107,7 @@ def compared_body(body: BodyModel) -> ComparedBody:
         A body without the 19 annotated points (they need a licensed regressor) is compared by OpenPose's 25 and
         fingertips; space is then centred on OpenPose's middle of the hips.
     """
-    layout = layouts.KeypointLayout(
-        name="training_54", points=_LAYOUT.points + FINGERTIPS, body_point_names=_LAYOUT.body_point_names
-    )
-    points, has = landmarks.point_model(body, layout)
+    points, has = landmarks.point_model(body, layouts.get_layout("hardmo_54"))
     is_whole = bool(has[_PELVIS])
     return ComparedBody(
         points=points,
@@ -158,7 +152,6 @@ def batch_of(sample: dict[str, np.ndarray]) -> TrainingBatch:
             image_size=sample["image_size"],
             focal_length=sample["focal_length"],
         ),
-        weight=weight,
     )
 
 
@@ -300,9 +293,8 @@ def _prohmr(
     noise = jnp.concatenate([jnp.zeros((count, 1, width), features.dtype), drawn], 1)
     every = bodies_in_crops(network.from_noise(features, noise), regressor, body, batch.context)
     mode, samples = (jax.tree.map(lambda leaf, at=at: leaf[:, at], every.output) for at in (0, slice(1, None)))
-    to_numbers = {"hmr2": rotation_formats.matrix_to_rot6d_hmr2, "spin": rotation_formats.matrix_to_rot6d_spin}
     labelled = jnp.concatenate([target.global_orient[:, None], target.body_pose], 1)
-    numbers = to_numbers[network.layout](jnp.asarray(labelled)).reshape(count, -1)
+    numbers = rot6d_of_matrices(labelled, network.layout).reshape(count, -1)
     numbers = numbers + prohmr_loss.POSE_NOISE * jax.random.normal(noise_key, numbers.shape, numbers.dtype)
     log_prob = network.flow.log_prob(numbers, features, **training)
     seen = part_terms.above_noise(every.keypoints_2d[..., :44, :], target.keypoints_2d[:, None], options.parts)
@@ -319,10 +311,9 @@ def with_usual_start(regressor: Regressor) -> Regressor:
     Args:
         regressor: Heads of which start at zeros, which are no rotations.
     """
-    layout = regressor.options.rot6d_layout
-    to_numbers = {"hmr2": rotation_formats.matrix_to_rot6d_hmr2, "spin": rotation_formats.matrix_to_rot6d_spin}[layout]
     usual = np.concatenate([[[np.pi, 0.0, 0.0]], priors.pose_prior(layouts.SMPL_JOINTS).mean])
-    numbers = np.asarray(to_numbers(rotations.axis_angle_to_matrix(jnp.asarray(usual)))).reshape(-1)
+    matrices = rotations.axis_angle_to_matrix(jnp.asarray(usual))
+    numbers = np.asarray(rot6d_of_matrices(matrices, regressor.options.rot6d_layout)).reshape(-1)
     starts = {"pose": numbers, "cam": np.array(_USUAL_CAMERA)}
 
     def started(path: Any, leaf: Any) -> Any:

@@ -71,20 +71,11 @@ class Batches:
         """
         self._loader, self._place = loader, place
         self._pool = concurrent.futures.ThreadPoolExecutor(1, "batches")
-        self._waiting: concurrent.futures.Future[Any] | None = None
-
-    def start(self, state: Any | None) -> None:
-        """Go on from a state of the loader; None begins."""
-        if state is not None:
-            self._loader.set_state(state)
         self._waiting = self._pool.submit(self._make)
 
     def next(self) -> tuple[dict[str, np.ndarray], Any, Any]:
         """The samples of a batch, the same on devices, and the state of the loader after it."""
-        if self._waiting is None:
-            self.start(None)
-        waiting: Any = self._waiting
-        made = waiting.result()
+        made = self._waiting.result()
         self._waiting = self._pool.submit(self._make)
         return made
 
@@ -164,20 +155,21 @@ def run_training(
         (folder / CHECKPOINTS).resolve(),
         options=ocp.CheckpointManagerOptions(max_to_keep=options.keep, enable_async_checkpointing=True),
     )
-    batches = Batches(loader, lambda batch: regressor_step.on_mesh(batch, mesh, over_data=True))
-    try:
-        with manager:
-            state, first, loader_state = _restored(manager, state)
+    with manager:
+        state, first, loader_state = _restored(manager, state)
+        if loader_state is not None:
+            loader.set_state(loader_state)
+        batches = Batches(loader, lambda batch: regressor_step.on_mesh(batch, mesh, over_data=True))
+        try:
             state = regressor_step.on_mesh(state, mesh, over_data=False)
             body = regressor_step.on_mesh(body, mesh, over_data=False)
-            batches.start(loader_state)
             trained = _steps(
                 state, first, step_once, body, batches, real, manager, folder, mesh, regressor, options,
                 on_report, on_validate, progress,
             )  # fmt: skip
             manager.wait_until_finished()
-    finally:
-        batches.close()
+        finally:
+            batches.close()
     return trained
 
 

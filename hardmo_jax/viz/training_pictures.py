@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.perception.crop_rules import IMAGENET_MEAN, IMAGENET_STD
 
 #: Colours of truth and of the network, RGB.
 _TRUTH, _FOUND = (60, 200, 60), (230, 60, 50)
-_IMAGENET_MEAN, _IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 #: Bones of the first 25 keypoints of `hmr2_44`.
 _BONES = (
     (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13),
@@ -58,7 +58,7 @@ def _tile(
 ) -> UInt8[np.ndarray, "H W 3"]:
     import cv2
 
-    picture = np.clip((image * _IMAGENET_STD + _IMAGENET_MEAN) * 255, 0, 255).astype(np.uint8).copy()
+    picture = np.clip((image * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)) * 255, 0, 255).astype(np.uint8).copy()
     high, wide = picture.shape[:2]
 
     def pixels(points: Float[np.ndarray, "K 2"]) -> list[tuple[int, int]]:

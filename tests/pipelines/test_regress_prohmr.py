@@ -19,9 +19,9 @@ from hardmo_jax.pipelines import annotate, annotate_takes
 from hardmo_jax.pipelines.convert_checkpoint import convert_checkpoint
 from hardmo_jax.pipelines.regress_people import InitialiseOptions, PeopleRegressor
 from hardmo_jax.pipelines.sightings import Picture, RegressedPerson, Sighting
+from tests.fitting import synthetic_people
 
 torch = pytest.importorskip("torch", reason="writes the checkpoint; the `bench` extra")
-from tests.fitting import synthetic_people  # noqa: E402
 from tests.reference import torch_prohmr  # noqa: E402
 
 

@@ -27,6 +27,7 @@ from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.regressor_file import RegressorRecord
 from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor
 from hardmo_jax.pipelines.label_records import LabelRecordOptions
+from hardmo_jax.pipelines.label_rows import name_of_body
 from hardmo_jax.pipelines.network_sizes import SMALL
 from hardmo_jax.pipelines.output_folders import check_output_folder
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
@@ -140,7 +141,10 @@ def train_regressor(
     body = _body(options.body_model)
     compared = regressor_objective.compared_body(body)
     opened = open_sources(
-        options.sources, _body_of_labels, labels=options.labels, validation_share=options.validation_share
+        options.sources,
+        lambda name: _body_of_labels(name, body),
+        labels=options.labels,
+        validation_share=options.validation_share,
     )
     folder.mkdir(parents=True, exist_ok=True)
     for source in options.sources:
@@ -300,13 +304,15 @@ def _body(model: str) -> BodyModel:
     return load.load_body(model)
 
 
-def _body_of_labels(name: str) -> BodyModel:
-    """Body of labels; those of licensed bodies are named by their file."""
+def _body_of_labels(name: str, body: BodyModel) -> BodyModel:
+    """Body of labels of a name: the one that is trained with, or the open body in any view."""
+    if name == name_of_body(body):
+        return body
     if name.startswith("open_body_"):
         return load.open_body(view=name.removeprefix("open_body_"))  # pyright: ignore[reportArgumentType]
     raise TrainingDataError(
-        f"labels are of the body {name}, which is not in the package: train on labels of the open body, or give "
-        "`body_model` the file they were made with"
+        f"labels are of the body {name}, and `body_model` is {name_of_body(body)}: give --config.body_model the file "
+        "they were made with, or train on labels of the open body"
     )
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from hardmo_jax import options as options_module
-from hardmo_jax.body.load import open_body
+from hardmo_jax.body.load import load_body, open_body
 from hardmo_jax.data.training_records import FINGERTIPS, PixelReference, TrainingDataError
 from hardmo_jax.labels import store
 from hardmo_jax.networks import regressor_file
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines import annotate, train_regressor
 from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
-from hardmo_jax.pipelines.label_rows import LabelBodyError
+from hardmo_jax.pipelines.label_rows import LabelBodyError, name_of_body
 from hardmo_jax.pipelines.train_regressor import TrainedNetworkOptions, TrainRegressorOptions
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
 from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, open_sources
@@ -25,6 +25,7 @@ from hardmo_jax.skeleton import layouts
 from hardmo_jax.training.loop import TrainingError
 from hardmo_jax.training.regressor_run import RunOptions
 from tests.pipelines import refined_people
+from tests.reference import smpl_files
 
 HMR2 = layouts.get_layout("hmr2_44")
 
@@ -238,3 +239,12 @@ def test_bodies_of_motion_capture_are_those_of_the_step(tmp_path, rng):
     spin = dataclasses.replace(options, network=TrainedNetworkOptions(network="hmr"))
     with pytest.raises(TrainingDataError, match="has none"):
         train_regressor._real_bodies(spin)
+
+
+def test_labels_of_the_body_that_is_given_can_be_trained_on(tmp_path):
+    path = smpl_files.write_npz(tmp_path / "smpl.npz", smpl_files.make_model("smpl", num_vertices=7000, seed=3))
+    body = load_body(path)
+    assert train_regressor._body_of_labels(name_of_body(body), body) is body
+    assert train_regressor._body_of_labels("open_body_smplh", body).num_joints == 52
+    with pytest.raises(TrainingDataError, match=r"--config\.body_model"):
+        train_regressor._body_of_labels("smpl_neutral_smplx", body)

@@ -87,7 +87,7 @@ def perception_models() -> pathlib.Path:
 
 #: Resident memory of a test process from which its compiled programs are dropped, bytes. Left alone, two processes
 #: grew to 6.6 GiB each.
-_CROWDED = 3 << 30
+_CROWDED = 6 << 30
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -30,7 +30,7 @@ from hardmo_jax.pipelines import (
     planted_motion,
     planted_report,
     prepare,
-    scoring,
+    set_scores,
     train_part_scorer,
     training_poses,
 )
@@ -146,9 +146,11 @@ def _planted(
     return 0
 
 
-def _compared(first: scoring.SetScore, second: scoring.SetScore, num_resamples: int) -> evaluation_report.Comparison:
+def _compared(
+    first: set_scores.SetScore, second: set_scores.SetScore, num_resamples: int
+) -> evaluation_report.Comparison:
     """Two methods, person by person."""
-    differences = scoring.compare(first, second, num_resamples=num_resamples)
+    differences = set_scores.compare(first, second, num_resamples=num_resamples)
     return evaluation_report.Comparison(
         first=first.method, second=second.method, set_name=first.set_name, differences=differences
     )
@@ -215,7 +217,7 @@ def _write(results, tables, notes, comparisons, folder: pathlib.Path, record: pr
     parts = [part for part in parts if any(part in result.curves for result in shown)]
     chart = charts.draw_evaluation(
         output / "evaluation.png",
-        scoring.CURVE,
+        set_scores.CURVE,
         {part: {r.method: r.curves[part] for r in shown if part in r.curves} for part in parts},
         {result.method: result.joint_errors for result in shown},
         title=f"{first_set}, {shown[0].num_samples} people, protocol {shown[0].protocol.name}",

@@ -24,7 +24,8 @@ from hardmo_jax.labels import provenance
 from hardmo_jax.metrics import protocols
 from hardmo_jax.pipelines import label_predictions, prepare
 from hardmo_jax.pipelines.prepare import PrepareOptions
-from hardmo_jax.pipelines.scoring import SetScore, protocol_for, score
+from hardmo_jax.pipelines.scoring import protocol_for, score
+from hardmo_jax.pipelines.set_scores import SetScore
 from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER, check_stages, lift_and_fit
 from hardmo_jax.recovery.recover_motion import FROM_MOTION, recover_motion
 from hardmo_jax.recovery.starts import StartOptions

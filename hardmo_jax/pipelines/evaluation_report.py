@@ -11,7 +11,7 @@ import numpy as np
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.metrics.bootstrap import PairedDifference
-from hardmo_jax.pipelines.scoring import CURVE, SetScore
+from hardmo_jax.pipelines.set_scores import CURVE, SetScore
 
 #: Metrics whose values are not lengths.
 _DEGREES = ("orientation_degrees", "orientation_after_body_alignment_degrees", "joint_angle_degrees")

@@ -20,61 +20,17 @@ from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.predictions import PredictionError, Predictions
 from hardmo_jax.geometry import cameras, rotations
 from hardmo_jax.geometry.cameras import Camera
-from hardmo_jax.metrics import bootstrap, clips, keypoints, pose, protocols, scores
+from hardmo_jax.metrics import clips, keypoints, pose, protocols, scores
 from hardmo_jax.metrics.protocols import Protocol
 from hardmo_jax.metrics.sample_errors import SampleErrors
+from hardmo_jax.pipelines.set_scores import CURVE, ScoreError, SetScore, joint_errors, mean_error, pck_curves
 from hardmo_jax.skeleton import layouts, mapping, regressors
 
-#: Thresholds of PCK curves and of the area under them, shares of the box side.
-CURVE = tuple(np.linspace(0.0, 0.1, 41).tolist())
 #: Joints whose rotations are compared: those that SMPL and SMPL-H share.
 _JOINTS = layouts.SMPL_JOINTS[:22]
 _MESHES_AT_ONCE = 256
 #: Heading errors beyond this count as a person who was turned round.
 _TURNED_ROUND_DEGREES = 90.0
-
-
-class ScoreError(ValueError):
-    """Scores that cannot be made or compared; the message says what to do."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SetScore:
-    """One method on one set."""
-
-    method: str
-    set_name: str
-    protocol: Protocol
-    """What the numbers mean; without the point sets that the predictions do not cover."""
-    num_samples: int
-    num_missing: int
-    """Samples without a prediction."""
-    num_nonfinite: int
-    """Predicted samples that are not a number somewhere. Like the missing, they are in no mean, and miss in PCK."""
-    status_counts: dict[str, int]
-    """How fits ended; empty for predictions from elsewhere."""
-    means: dict[str, float]
-    """Mean errors by name of the metric; metres and degrees."""
-    pck: dict[str, tuple[float, ...]]
-    """PCK at the thresholds of the protocol, by point set."""
-    curves: dict[str, tuple[float, ...]]
-    """PCK at the thresholds of `CURVE`, by point set."""
-    auc: dict[str, float]
-    """Area under these curves, 1 if everything is hit at once, by point set."""
-    joint_errors: dict[str, float]
-    """Mean root-aligned error of each point, metres."""
-    errors: dict[str, Float[np.ndarray, "N"]]
-    """Errors of each sample; NaN where there is none."""
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    """Samples of one group depend on each other: frames of a dance within a second."""
-    styles: tuple[str, ...]
-    """Kind of motion of each sample."""
-    left_out: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    """Of metrics of clips: frames or clips whose prediction is no number, which the mean leaves out, and how many there
-    are in all. One frame that is no number takes those beside it, or its clip, with it."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the numbers must know."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,13 +116,17 @@ def score(
     if found.windows.max(initial=-1) >= 0:
         of_clips, shares, left_out = _over_time(found, covered, ours, truth)
         errors |= of_clips
-    means = {name: _mean(values) for name, values in errors.items()} | shares
+    means = {name: mean_error(values) for name, values in errors.items()} | shares
     if "orientation_degrees/pelvis" in errors:
         heading = errors["orientation_degrees/pelvis"]
-        means["turned_round_share/pelvis"] = _mean(
+        means["turned_round_share/pelvis"] = mean_error(
             np.where(np.isfinite(heading), heading > _TURNED_ROUND_DEGREES, np.nan).astype(np.float64)
         )
-    curves = _curves(covered, ours, truth, is_seen) if has_pixels else {}
+    curves = {}
+    if ours.pixels is not None and truth.pixels is not None:
+        curves = pck_curves(
+            covered, ours.pixels, truth.pixels, is_seen.astype(np.float64), _box_sides(truth.pixels, covered)
+        )
     return SetScore(
         method=method,
         set_name=found.name,
@@ -179,7 +139,7 @@ def score(
         pck={name.partition("/")[2]: tuple(hits.mean.tolist()) for name, hits in result.pck.items()},
         curves=curves,
         auc={label: keypoints.pck_auc(CURVE, np.array(curve)) for label, curve in curves.items()},
-        joint_errors=_joint_errors(covered, ours, truth),
+        joint_errors=joint_errors(covered, ours.points, truth.points, np.ascontiguousarray(is_valid)),
         errors=errors,
         ids=found.ids,
         groups=found.groups,
@@ -193,37 +153,6 @@ def _notes(method: str, predicted: Predictions) -> tuple[str, ...]:
     if predicted.params is None or "left_hand_pose" in predicted.params:
         return ()
     return (f"{method} gives no finger rotations: fingers are at rest, and errors of hands say so",)
-
-
-def compare(first: SetScore, second: SetScore, *, num_resamples: int = 10_000) -> dict[str, bootstrap.PairedDifference]:
-    """Paired differences (first minus second) of every error that both have, with 95 % intervals.
-
-    Raises:
-        ScoreError: If the two were not scored on the same samples, or nothing is common.
-    """
-    if first.ids != second.ids:
-        raise ScoreError(
-            f"{first.method} and {second.method} were scored on different samples of {first.set_name} and "
-            f"{second.set_name}; score both on one set"
-        )
-    groups = np.array(first.groups)
-    differences = {}
-    for name in first.errors:
-        if name not in second.errors:
-            continue
-        both = np.isfinite(first.errors[name]) & np.isfinite(second.errors[name])
-        if len(set(groups[both])) < 2:
-            continue
-        differences[name] = bootstrap.paired_difference(
-            np.where(both, first.errors[name], 0.0),
-            np.where(both, second.errors[name], 0.0),
-            groups=groups,
-            is_valid=both,
-            num_resamples=num_resamples,
-        )
-    if not differences:
-        raise ScoreError(f"{first.method} and {second.method} have no error in common on two groups of samples")
-    return differences
 
 
 def _posed(body: BodyModel, protocol: Protocol, params: BodyParams, camera: Camera) -> _Posed:
@@ -361,11 +290,6 @@ def _box_sides(pixels: Float[np.ndarray, "N K 2"] | None, protocol: Protocol) ->
     return side * protocol.box.scale if protocol.box.is_scaled else side
 
 
-def _mean(values: Float[np.ndarray, "N"]) -> float:
-    kept = values[np.isfinite(values)]
-    return float(kept.mean()) if kept.size else float("nan")
-
-
 def _vertex_errors(
     body: BodyModel, protocol: Protocol, true_params: BodyParams, ours: _Posed, truth: _Posed
 ) -> Float[np.ndarray, "N"]:
@@ -432,36 +356,3 @@ def _over_time(
         shares[name] = share.value
         left_out[name] = (share.num_left_out, share.num_counted + share.num_left_out)
     return errors, shares, left_out
-
-
-def _curves(protocol: Protocol, ours: _Posed, truth: _Posed, is_seen: np.ndarray) -> dict[str, tuple[float, ...]]:
-    curves = {}
-    if ours.pixels is None or truth.pixels is None:
-        return curves
-    normaliser = protocol.box.normaliser(_box_sides(truth.pixels, protocol))
-    for points in protocol.point_sets:
-        if points.has_pck:
-            columns = list(protocol.layout.indices(points.points))
-            curve = keypoints.pck_curve(
-                ours.pixels[:, columns],
-                truth.pixels[:, columns],
-                is_seen[:, columns].astype(np.float64),
-                normaliser,
-                CURVE,
-                min_confidence=protocol.min_confidence,
-            )
-            curves[points.label] = tuple(curve.tolist())
-    return curves
-
-
-def _joint_errors(protocol: Protocol, ours: _Posed, truth: _Posed) -> dict[str, float]:
-    root = list(protocol.layout.indices(protocol.root))
-    apart = ours.points - ours.points[:, root].mean(1, keepdims=True)
-    apart = apart - (truth.points - truth.points[:, root].mean(1, keepdims=True))
-    distance = np.linalg.norm(apart, axis=-1)
-    wanted = {point for points in protocol.point_sets for point in points.points}
-    return {
-        point: _mean(distance[:, column])
-        for column, point in enumerate(protocol.layout.points)
-        if ours.has_point[column] and point in wanted
-    }

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from hardmo_jax.body import landmarks, load
 from hardmo_jax.data.predictions import PredictionError, Predictions
-from hardmo_jax.pipelines import benchmark_motion, evaluate, evaluation_report, scoring
+from hardmo_jax.pipelines import benchmark_motion, evaluate, evaluation_report, scoring, set_scores
 from hardmo_jax.pipelines.prepare import PrepareOptions
 
 SMALL = PrepareOptions(
@@ -165,15 +165,15 @@ def test_a_better_method_is_found_better_and_an_equal_one_is_not(test_set, body,
         return scoring.score(test_set, body, protocol, noisy, method=f"noise {scale}")
 
     small, large, other = with_noise(0.05), with_noise(0.4), with_noise(0.05)
-    difference = scoring.compare(small, large, num_resamples=500)["mpjpe/body_17"]
+    difference = set_scores.compare(small, large, num_resamples=500)["mpjpe/body_17"]
     assert difference.mean < 0
     assert difference.high < 0
-    same = scoring.compare(small, dataclasses.replace(small, method="again"), num_resamples=500)["mpjpe/body_17"]
+    same = set_scores.compare(small, dataclasses.replace(small, method="again"), num_resamples=500)["mpjpe/body_17"]
     assert same.mean == 0
     assert not same.is_significant
     table = evaluation_report.comparison_table(
         evaluation_report.Comparison(
-            first="a", second="b", set_name="test", differences=scoring.compare(small, other, num_resamples=500)
+            first="a", second="b", set_name="test", differences=set_scores.compare(small, other, num_resamples=500)
         )
     )
     assert len(table.rows) == sum(not name.startswith("joint_angle_degrees") for name in small.errors)
@@ -184,8 +184,8 @@ def test_methods_on_different_samples_are_not_compared(folder, body, protocol):
     for name in ("test", "validation"):
         found = evaluate.load_set(folder, name)
         results.append(scoring.score(found, body, protocol, truth_as_predictions(found), method=name))
-    with pytest.raises(scoring.ScoreError, match="different samples"):
-        scoring.compare(*results)
+    with pytest.raises(set_scores.ScoreError, match="different samples"):
+        set_scores.compare(*results)
 
 
 def test_clips_have_an_acceleration_error(folder, body, protocol):

@@ -3,6 +3,8 @@
 python -m tools.eval                                     the default fit, in the poster's tables
 python -m tools.eval --predictions=mine.npz              anybody's predictions (docs/evaluation.md says what they hold)
 python -m tools.eval --labels=out/annotate               stored labels
+python -m tools.eval --labels=hmr2_npz:coco_val.npz --images=coco --predictions=converted/hmr2
+                                                         a network on labels as others publish them
 python -m tools.eval --compare=lifter_fit,mine.npz       paired differences with 95 % intervals
 python -m tools.eval --compare                           every method of the config against the one before it
 python -m tools.eval --planted                           wrong feet and hands that were planted: found and repaired
@@ -25,6 +27,7 @@ from hardmo_jax.body import load
 from hardmo_jax.labels import provenance
 from hardmo_jax.pipelines import (
     benchmark_motion,
+    evaluate_published,
     evaluation_report,
     planted_benchmark,
     planted_motion,
@@ -41,8 +44,21 @@ from tools import _cli
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="What is scored; configs/eval.py.")
 _MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/eval", "Folder for evaluation.json, .md and .png.")
-_PREDICTIONS = flags.DEFINE_list("predictions", [], "Files of predictions (.npz, .parquet) to score.")
-_LABELS = flags.DEFINE_list("labels", [], "Label files, or folders of them, to score.")
+_PREDICTIONS = flags.DEFINE_list(
+    "predictions",
+    [],
+    "Files of predictions (.npz, .parquet) to score; on published --labels also folders of networks, and KIND:PATH.",
+)
+_LABELS = flags.DEFINE_list(
+    "labels",
+    [],
+    "Label files, or folders of them, to score; or truth that others publish, as KIND:PATH with one of "
+    f"{', '.join(evaluate_published.SOURCE_KINDS)} (docs/training.md), which --predictions are scored on.",
+)
+_IMAGES = flags.DEFINE_string("images", "", "Folder of the pictures of published labels, for networks.")
+_BODY_MODEL = flags.DEFINE_string(
+    "body_model", "open_body", "Whose points networks are compared by on published labels: open_body, or a SMPL file."
+)
 _COMPARE = flags.DEFINE_list(
     "compare",
     [],
@@ -64,8 +80,9 @@ _BENCHMARK = flags.DEFINE_string("benchmark", None, "Folder of a prepared benchm
 def main(argv: Sequence[str]) -> int:
     """Score, print tables, write reports."""
     del argv
+    published = [name for name in _LABELS.value if evaluate_published.published_kind(name) is not None]
     for name in [*_PREDICTIONS.value, *_LABELS.value]:
-        if not pathlib.Path(name).exists():
+        if evaluate_published.published_kind(name) is None and not pathlib.Path(name).exists():
             return _cli.fail(f"{name}: no such file or folder")
     options = _cli.build_options(pipeline.EvaluateOptions, _CONFIG.value)
     compared = _COMPARE.value
@@ -75,6 +92,8 @@ def main(argv: Sequence[str]) -> int:
         return _cli.fail("--compare takes two names or more, got 1; e.g. --compare=zero_start,second_look")
     console = rich.console.Console(stderr=True)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=tuple(sys.argv))
+    if published:
+        return _published(options, record, console)
     with _cli.ProgressBar(console, units="people") as progress:
         options, folder, notes = _benchmark(options, progress)
         if _PLANTED.value != "no":
@@ -98,7 +117,32 @@ def main(argv: Sequence[str]) -> int:
     protocols = dict.fromkeys(result.protocol for result in results)
     _print(tables, [*notes, *(protocol.summary() for protocol in protocols)])
     notes += [protocol.describe() for protocol in protocols]
-    _write(results, tables, notes, comparisons, folder, record)
+    _write(results, tables, notes, comparisons, prepare.read_benchmark(folder), record)
+    return 0
+
+
+def _published(options: pipeline.EvaluateOptions, record: provenance.RunRecord, console: rich.console.Console) -> int:
+    """Score on labels that others publish."""
+    for flag in (_COMPARE, _BENCHMARK):
+        if flag.value:
+            return _cli.fail(f"--{flag.name} is for prepared sets and does not go with published --labels")
+    output = pathlib.Path(_OUTPUT_DIR.value)
+    body = load.open_body(view="smpl") if _BODY_MODEL.value == "open_body" else load.load_body(_BODY_MODEL.value)
+    with _cli.ProgressBar(console, units="people") as progress:
+        results = evaluate_published.evaluate_published(
+            _LABELS.value, _PREDICTIONS.value, body, images=_IMAGES.value, protocol_name=options.protocol,
+            frames=output / "frames", limit=options.limit, progress=progress,
+        )  # fmt: skip
+    tables = [
+        table
+        for name in dict.fromkeys(result.set_name for result in results)
+        for table in evaluation_report.make_tables([one for one in results if one.set_name == name])
+    ]
+    notes = list(dict.fromkeys(f"{result.method}: {note}" for result in results for note in result.notes))
+    notes.append(f"networks are compared by the points of {evaluate_published.body_name(body)}")
+    protocols = dict.fromkeys(result.protocol for result in results)
+    _print(tables, [*notes, *(protocol.summary() for protocol in protocols)])
+    _write(results, tables, [*notes, *(protocol.describe() for protocol in protocols)], [], {}, record)
     return 0
 
 
@@ -199,9 +243,8 @@ def _print(tables: Sequence[evaluation_report.Table], notes: Sequence[str]) -> N
         console.print(f"- {note}")
 
 
-def _write(results, tables, notes, comparisons, folder: pathlib.Path, record: provenance.RunRecord) -> None:
+def _write(results, tables, notes, comparisons, checksums: dict[str, str], record: provenance.RunRecord) -> None:
     output = pathlib.Path(_OUTPUT_DIR.value)
-    checksums = prepare.read_benchmark(folder)
     values = evaluation_report.results_mapping(results, comparisons, checksums)
     paths = evaluation_report.write_reports(output, tables, notes, values, title="Evaluation")
     record.add("benchmark", checksums)
@@ -213,8 +256,8 @@ def _write(results, tables, notes, comparisons, folder: pathlib.Path, record: pr
     if importlib.util.find_spec("matplotlib") is None:
         print("no chart was drawn: matplotlib is missing; pip install 'hardmo_jax[viz]'")
         return
-    parts = [points.label for points in shown[0].protocol.point_sets if points.name in ("body", "hand", "foot", "all")]
-    parts = [part for part in parts if any(part in result.curves for result in shown)]
+    curves = dict.fromkeys(label for result in shown for label in result.curves)
+    parts = [label for label in curves if label.rpartition("_")[0] in ("body", "hand", "foot", "all")]
     chart = charts.draw_evaluation(
         output / "evaluation.png",
         set_scores.CURVE,

@@ -291,7 +291,7 @@ def in_order(
 ) -> Iterator[dict[str, np.ndarray]]:
     """All people of a source once, as they are: for validation.
 
-    The last batch is filled with its first sample, weight 0.
+    `row` is the number of each; the last batch is filled with its first sample, weight 0 and row -1.
 
     Args:
         source: Of the people.
@@ -305,10 +305,10 @@ def in_order(
     for index in range(len(source)):
         sample = maker((source, index), np.random.default_rng(index))
         if sample is not None:
-            waiting.append(sample)
+            waiting.append(sample | {"row": np.array(index)})
         is_last = index + 1 == len(source)
         if waiting and (len(waiting) == batch_size or is_last):
-            nobody = waiting[0] | {"weight": np.zeros((), np.float32)}
+            nobody = waiting[0] | {"weight": np.zeros((), np.float32), "row": np.array(-1)}
             waiting += [nobody] * (batch_size - len(waiting))
             yield {name: np.stack([one[name] for one in waiting]) for name in waiting[0]}
             waiting = []

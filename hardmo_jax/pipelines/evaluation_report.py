@@ -164,7 +164,8 @@ def _poster_table(title: str, groups: Mapping[str, Sequence[SetScore]]) -> Table
     parts = [label for label in labels.values() if label]
     parts = parts or [points.label for points in some.protocol.point_sets]
     # Some protocols take PCK over other points than errors.
-    hit = [label for label in parts if label in some.pck] or list(some.pck)
+    names = {label.rpartition("_")[0]: label for label in some.pck}
+    hit = [names[part] for part in _PARTS if part in names] or list(some.pck)
     columns = ["method", f"MPJPE {' / '.join(parts)}, mm", f"PA-MPJPE {' / '.join(parts)}, mm"]
     columns += [f"PCK@{threshold:g} {' / '.join(hit)}" for threshold in some.protocol.pck_thresholds if hit]
     columns += ["PVE, mm", "turned round, %", "people"]

@@ -38,6 +38,8 @@ class LabelRecordOptions:
     """Whether people who were lost for a moment, and filled in from the frames around, are trained on."""
     takes_doubtful: bool = True
     """Whether people who are seen badly (`quality_reasons`) are."""
+    doubtful_weight: float = 0.5
+    """Weight of all terms of these, beside 1 of the others."""
     believes_scores: bool = True
     """Whether the pose of feet and hands counts by how probably they are right."""
 
@@ -82,7 +84,7 @@ class LabelRecords:
             told = ", ".join(f"{count} {reason}" for reason, count in why.items()) or "there are none"
             raise TrainingDataError(f"{name}: no label can be trained on ({told})")
         self._rows, self._pixels_of = kept, pixels_of
-        self._believes_scores = options.believes_scores
+        self._believes_scores, self._doubtful_weight = options.believes_scores, options.doubtful_weight
         seen, params = observations_of_labels(kept), params_of_labels(kept, body)
         model, is_supported = landmarks.point_model(body, layouts.get_layout(LAYOUT))
         points, _ = project_in_pieces(model, seen.camera, params)
@@ -134,6 +136,7 @@ class LabelRecords:
                 0.0,
             ),
             focal_length=float(np.mean(row.focal_length)),
+            weight=self._doubtful_weight if row.quality_reasons else 1.0,
         )
 
     def references(self) -> list[PixelReference]:

@@ -180,7 +180,7 @@ def _predicted_people(
         return np.where(is_there.reshape(-1, *[1] * (picked.ndim - 1)), picked, np.nan)
 
     if predicted.params is not None:
-        params = _params_of(body, {name: ordered(array) for name, array in predicted.params.items()}, predicted.source)
+        params = params_of(body, {name: ordered(array) for name, array in predicted.params.items()}, predicted.source)
         camera = found.assumed_camera
         if predicted.camera is not None:
             camera = jax.tree.map(ordered, predicted.camera)
@@ -238,8 +238,12 @@ def _covered(protocol: Protocol, has_point: Bool[np.ndarray, "K"], source: str) 
     )
 
 
-def _params_of(body: BodyModel, arrays: dict[str, np.ndarray], source: str) -> BodyParams:
-    """Parameters of the body from arrays of a file; fingers that it lacks are at rest."""
+def params_of(body: BodyModel, arrays: dict[str, np.ndarray], source: str) -> BodyParams:
+    """Parameters of a body from arrays of a file; fingers that it lacks are at rest.
+
+    Raises:
+        PredictionError: If an array is of another shape.
+    """
     count, dtype = len(arrays["transl"]), body.joint_template.dtype
     given = {}
     for field in dataclasses.fields(BodyParams):

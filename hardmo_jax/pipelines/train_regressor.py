@@ -20,16 +20,18 @@ from hardmo_jax.data.published.mocap_poses import MocapPoses
 from hardmo_jax.data.training_batches import BrokenCount, SampleOptions
 from hardmo_jax.data.training_records import TrainingDataError
 from hardmo_jax.labels import provenance
-from hardmo_jax.metrics import pose, protocols
+from hardmo_jax.metrics import protocols
 from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.networks import regressor_file, regressors
 from hardmo_jax.networks.compute_policy import ComputePolicy
 from hardmo_jax.networks.regressor_file import RegressorRecord
 from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor
 from hardmo_jax.pipelines.label_records import LabelRecordOptions
-from hardmo_jax.pipelines.label_rows import name_of_body
 from hardmo_jax.pipelines.network_sizes import SMALL
 from hardmo_jax.pipelines.output_folders import check_output_folder
+from hardmo_jax.pipelines.record_points import RecordPoints, look_at_crops, points_of_records, regress_records
+from hardmo_jax.pipelines.score_records import score_records
+from hardmo_jax.pipelines.set_scores import ScoreError
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
 from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, open_sources
 from hardmo_jax.skeleton import layouts
@@ -46,9 +48,8 @@ Progress = Callable[[str, int, int | None], None]
 _SCALARS, _IDENTITY, _RESULT = "scalars.jsonl", "run_identity.json", "network"
 #: Crops of a picture of what the network says.
 _SHOWN = 16
-#: Points whose errors are told, as HardMo has them: those of COCO, and toes and heels.
-_TOLD = {"body": "body", "foot": "feet"}
-_LEAST_CONFIDENT = 0.5
+#: Sets of HardMo's protocol whose errors are told.
+_PARTS = ("body", "hand", "foot")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ def train_regressor(
     compared = regressor_objective.compared_body(body)
     opened = open_sources(
         options.sources,
-        lambda name: _body_of_labels(name, body),
+        body,
         labels=options.labels,
         validation_share=options.validation_share,
     )
@@ -189,7 +190,8 @@ def train_regressor(
     def validated(step: int, network: Regressor, sample: dict[str, np.ndarray]) -> None:
         if not is_first:
             return
-        _draw(network, compared, sample, folder / "pictures" / f"training_{step:07d}.png")
+        found, _, _ = look_at_crops(network, compared, regressor_objective.batch_of(sample))
+        _draw(folder / "pictures" / f"training_{step:07d}.png", sample, np.asarray(found))
         scalars = _validate(
             network, compared, held, reader, options.run.batch_size,
             folder / "pictures" / f"held_out_{step:07d}.png", report,
@@ -304,18 +306,6 @@ def _body(model: str) -> BodyModel:
     return load.load_body(model)
 
 
-def _body_of_labels(name: str, body: BodyModel) -> BodyModel:
-    """Body of labels of a name: the one that is trained with, or the open body in any view."""
-    if name == name_of_body(body):
-        return body
-    if name.startswith("open_body_"):
-        return load.open_body(view=name.removeprefix("open_body_"))  # pyright: ignore[reportArgumentType]
-    raise TrainingDataError(
-        f"labels are of the body {name}, and `body_model` is {name_of_body(body)}: give --config.body_model the file "
-        "they were made with, or train on labels of the open body"
-    )
-
-
 def _real_bodies(options: TrainRegressorOptions) -> Callable[[int], RealBodies]:
     """Bodies of motion capture by number of the step, twice as many as crops, as published.
 
@@ -355,18 +345,10 @@ def _identity(options: TrainRegressorOptions) -> str:
     return json.dumps(told, sort_keys=True, default=str)
 
 
-@jax.jit
-def _look(regressor: Regressor, body: ComparedBody, batch: Any) -> tuple[Any, Any]:
-    told = batch.context if regressor.sees_picture else None
-    found = regressor_objective.bodies_in_crops(regressor(batch.image, told), regressor, body, batch.context)
-    return found.keypoints_2d, found.keypoints_3d
-
-
-def _draw(regressor: Regressor, body: ComparedBody, sample: dict[str, np.ndarray], path: pathlib.Path) -> None:
+def _draw(path: pathlib.Path, sample: dict[str, np.ndarray], found: np.ndarray) -> None:
     some = {name: value[:_SHOWN] for name, value in sample.items()}
-    found, _ = _look(regressor, body, regressor_objective.batch_of(some))
     training_pictures.draw_crops(
-        path, some["image"], some["keypoints_2d"], some["confidence_2d"] > 0, np.asarray(found)[:, :44]
+        path, some["image"], some["keypoints_2d"], some["confidence_2d"] > 0, found[:_SHOWN, :44]
     )
 
 
@@ -379,39 +361,50 @@ def _validate(
     picture: pathlib.Path,
     report: Progress,
 ) -> dict[str, float]:
-    """Errors of people who are not trained on, by the averaged weights: against their labels, not against the truth."""
-    total, done = sum(map(len, sources)), 0
-    layout, protocol = layouts.get_layout("hmr2_44"), protocols.get_protocol("hardmo")
-    sets = {_TOLD[one.name]: layout.indices(one.points) for one in protocol.point_sets if one.name in _TOLD}
-    errors: dict[str, list[np.ndarray]] = {}
+    """Scores of people who are not trained on, by the averaged weights: against their labels, not against the truth.
+
+    By HardMo's protocol; of several sources the mean by people.
+    """
+    total, before = sum(map(len, sources)), 0
+    sums: dict[str, tuple[float, int]] = {}
     for source in sources:
-        samples = training_batches.in_order(
-            source, reader, regressor.crop_shape, batch_size=batch_size, broken=BrokenCount(1.0)
-        )
-        for sample in samples:
-            if not done:
-                _draw(regressor, body, sample, picture)
-            found_2d, found_3d = (
-                np.asarray(each)[:, :44] for each in _look(regressor, body, regressor_objective.batch_of(sample))
-            )
-            is_own = sample["weight"] > 0
-            has = np.asarray(body.has)[:44] > 0
-            is_known = (sample["confidence_3d"] > 0) & has & is_own[:, None]
-            is_seen = (sample["confidence_2d"] > _LEAST_CONFIDENT) & has & is_own[:, None]
-            truth = sample["keypoints_3d"].astype(np.float64)
-            for name, points in sets.items():
-                own = found_3d.astype(np.float64)
-                apart = pose.mpjpe(own, truth, (body.root,), is_known, points=points).values
-                aligned = pose.pa_mpjpe(own, truth, is_known, points=points).values
-                errors.setdefault(f"held_out_mpjpe_{name}_mm", []).append(1000 * apart)
-                errors.setdefault(f"held_out_pa_mpjpe_{name}_mm", []).append(1000 * aligned)
-                # Of the crop's height, not of the person's box, which published PCK is of.
-                near = np.linalg.norm(found_2d - sample["keypoints_2d"], axis=-1)[:, points] < 0.05
-                errors.setdefault(f"held_out_pck05_{name}", []).append(near[is_seen[:, points]].astype(float))
-            done += int(is_own.sum())
-            report("validate", done, total)
-    means = {name: np.concatenate([np.ravel(part) for part in parts]) for name, parts in errors.items()}
-    return {name: float(np.nanmean(values)) for name, values in means.items() if np.isfinite(values).any()}
+
+        def looked(sample: dict[str, np.ndarray], found: np.ndarray, done: int, before: int = before) -> None:
+            if not before and done <= batch_size:
+                _draw(picture, sample, found)
+            report("validate", before + done, total)
+
+        predicted = regress_records(
+            regressor, body, source, reader, batch_size=batch_size, broken=BrokenCount(1.0), name="network",
+            on_batch=looked,
+        )  # fmt: skip
+        before += len(source)
+        for name, value in _told(points_of_records(source), predicted).items():
+            if np.isfinite(value):
+                had, count = sums.get(name, (0.0, 0))
+                sums[name] = had + len(source) * value, count + len(source)
+    return {name: had / count for name, (had, count) in sums.items()}
+
+
+def _told(truth: RecordPoints, predicted: RecordPoints) -> dict[str, float]:
+    """Scalars of the poster's tables."""
+    protocol = protocols.get_protocol("hardmo")
+    try:
+        scored = score_records(truth, predicted, protocol, method="network")
+    except ScoreError:
+        return {}
+    scalars = {}
+    for part in _PARTS:
+        for metric in ("mpjpe", "pa_mpjpe"):
+            values = [value for name, value in scored.means.items() if name.startswith(f"{metric}/{part}_")]
+            scalars |= {f"held_out_{metric}_{part}_mm": 1000 * value for value in values}
+        hits = [value for name, value in scored.pck.items() if name.startswith(f"{part}_")]
+        for value in hits:
+            scalars |= {
+                f"held_out_pck{100 * at:02.0f}_{part}": hit
+                for at, hit in zip(protocol.pck_thresholds, value, strict=True)
+            }
+    return scalars
 
 
 def _write(path: pathlib.Path, regressor: Regressor, options: TrainRegressorOptions, source_name: str) -> None:

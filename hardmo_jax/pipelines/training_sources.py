@@ -4,9 +4,12 @@ import dataclasses
 import glob
 import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data.published.coco_people import CocoPeople
 from hardmo_jax.data.published.hmr2_npz import Hmr2Npz
@@ -17,8 +20,10 @@ from hardmo_jax.data.training_records import PixelReference, TrainingDataError, 
 from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
+from hardmo_jax.pipelines.label_rows import name_of_body
 
 SourceKind = Literal["labels", "hmr2_tars", "hmr2_npz", "spin_npz", "coco", "three_dpw"]
+SOURCE_KINDS: tuple[str, ...] = get_args(SourceKind)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +43,8 @@ class TrainingSourceOptions:
     """Share of samples from here, beside those of the others; None counts people."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(SourceKind):
-            raise ValueError(f"unknown `kind` {self.kind!r} of a source; known: {', '.join(get_args(SourceKind))}")
+        if self.kind not in SOURCE_KINDS:
+            raise ValueError(f"unknown `kind` {self.kind!r} of a source; known: {', '.join(SOURCE_KINDS)}")
         if self.weight is not None and not self.weight >= 0:
             raise ValueError(f"`weight` of a source must not be negative, got {self.weight}")
 
@@ -60,7 +65,7 @@ class OpenedSources:
 
 def open_sources(
     sources: Sequence[TrainingSourceOptions],
-    body: BodyModel | Callable[[str], BodyModel],
+    body: BodyModel,
     *,
     labels: LabelRecordOptions,
     validation_share: float,
@@ -69,7 +74,7 @@ def open_sources(
 
     Args:
         sources: At least one.
-        body: Body of labels of this package, or what loads it by the name that labels have.
+        body: Body of labels of this package, where it is not the open one.
         labels: Which labels are taken.
         validation_share: Share of the pictures and videos of labels that is kept for validation; whole files, so that
             nobody is in both.
@@ -88,7 +93,7 @@ def open_sources(
         if chosen.kind == "labels":
             _open_labels(chosen, body, labels, validation_share, opened)
         else:
-            opened.training.append(_open_published(chosen))
+            opened.training.append(open_published(chosen))
         if chosen.weight is not None:
             opened.weights[opened.training[-1].name] = chosen.weight
     names = [source.name for source in opened.training]
@@ -98,7 +103,33 @@ def open_sources(
     return opened
 
 
-def _open_published(chosen: TrainingSourceOptions) -> TrainingSource:
+def body_of_labels(name: str, body: BodyModel) -> BodyModel:
+    """Body of labels of a name: the one that networks are compared by, or the open body in any view.
+
+    Raises:
+        TrainingDataError: If it is another one, which needs its file.
+    """
+    if name == name_of_body(body):
+        return body
+    if name.startswith("open_body_"):
+        return load.open_body(view=name.removeprefix("open_body_"))  # pyright: ignore[reportArgumentType]
+    raise TrainingDataError(
+        f"labels are of the body {name}, and `body_model` is {name_of_body(body)}: give the file they were made with "
+        "(--config.body_model of tools.train, --body_model of tools.eval), or take labels of the open body"
+    )
+
+
+def open_published(chosen: TrainingSourceOptions, *, is_truth: bool = False) -> TrainingSource:
+    """Labels as others publish them.
+
+    Args:
+        chosen: Not of `labels`.
+        is_truth: Whether they are scored on: joints in space that the loaders of training leave out then count.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        TrainingDataError: If it is damaged.
+    """
     named: dict[str, Any] = {"name": chosen.name} if chosen.name else {}
     paths = sorted(glob.glob(chosen.path)) if glob.has_magic(chosen.path) else [chosen.path]
     if not paths or not all(pathlib.Path(path).exists() for path in paths):
@@ -107,6 +138,8 @@ def _open_published(chosen: TrainingSourceOptions) -> TrainingSource:
         return Hmr2Tars(paths, **named)
     if chosen.kind == "three_dpw":
         return ThreeDpw(paths, chosen.images, **named)
+    if chosen.kind == "hmr2_npz" and is_truth:
+        named["believes_joints_3d"] = True
     made = {"hmr2_npz": Hmr2Npz, "spin_npz": SpinNpz, "coco": CocoPeople}[chosen.kind]
     if len(paths) != 1:
         raise TrainingDataError(f"{chosen.path}: {len(paths)} files; give each of {chosen.kind} as a source of its own")
@@ -115,7 +148,7 @@ def _open_published(chosen: TrainingSourceOptions) -> TrainingSource:
 
 def _open_labels(
     chosen: TrainingSourceOptions,
-    body: BodyModel | Callable[[str], BodyModel],
+    body: BodyModel,
     options: LabelRecordOptions,
     validation_share: float,
     opened: OpenedSources,
@@ -135,7 +168,7 @@ def _open_labels(
     rows = store.latest_labels(store.read_labels(file).rows)
     if not rows:
         raise TrainingDataError(f"{file}: there are no labels in it")
-    own = body if isinstance(body, BodyModel) else body(rows[0].body_model)
+    own = body_of_labels(rows[0].body_model, body)
     name = chosen.name or path.stem
     pixels_of = photos_of_labels(images if images.is_dir() else images.parent)
     held = [row for row in rows if _is_held(row, validation_share)]
@@ -162,15 +195,17 @@ def _is_held(row: LabelRow, share: float) -> bool:
 
 
 class SomeOf:
-    """The first people of a source."""
+    """Some people of a source, evenly spaced; all of them where there are no more."""
 
     def __init__(self, source: TrainingSource, most: int) -> None:
         self.name = source.name
-        self._source, self._most = source, most
+        self._source = source
+        count = len(source)
+        self._rows = np.linspace(0, max(count - 1, 0), min(most, count)).round().astype(int)
 
     def __len__(self) -> int:
-        return min(len(self._source), self._most)
+        return len(self._rows)
 
     def record(self, index: int) -> TrainingRecord:
         """One person."""
-        return self._source.record(index)
+        return self._source.record(int(self._rows[index]))

@@ -20,7 +20,7 @@ from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords,
 from hardmo_jax.pipelines.label_rows import LabelBodyError, name_of_body
 from hardmo_jax.pipelines.train_regressor import TrainedNetworkOptions, TrainRegressorOptions
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
-from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, open_sources
+from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, body_of_labels, open_sources
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training.loop import TrainingError
 from hardmo_jax.training.regressor_run import RunOptions
@@ -85,6 +85,15 @@ def test_feet_that_are_probably_wrong_count_little(people):
     assert believed[heel] == pytest.approx(0.1)
     assert believed[other] == 1
     assert records([doubted], believes_scores=False).record(0).person.confidence_3d[heel] == 1
+
+
+def test_people_who_are_seen_badly_count_less(people):
+    _, rows = people
+    doubtful = dataclasses.replace(rows[0], quality_reasons=("blurred",))
+    assert [records([row]).record(0).weight for row in (rows[0], doubtful)] == [1.0, 0.5]
+    assert records([doubtful], doubtful_weight=0.2).record(0).weight == 0.2
+    with pytest.raises(TrainingDataError, match="badly seen"):
+        records([doubtful], takes_doubtful=False)
 
 
 def test_labels_that_cannot_be_trained_on_are_counted(people):
@@ -244,7 +253,7 @@ def test_bodies_of_motion_capture_are_those_of_the_step(tmp_path, rng):
 def test_labels_of_the_body_that_is_given_can_be_trained_on(tmp_path):
     path = smpl_files.write_npz(tmp_path / "smpl.npz", smpl_files.make_model("smpl", num_vertices=7000, seed=3))
     body = load_body(path)
-    assert train_regressor._body_of_labels(name_of_body(body), body) is body
-    assert train_regressor._body_of_labels("open_body_smplh", body).num_joints == 52
+    assert body_of_labels(name_of_body(body), body) is body
+    assert body_of_labels("open_body_smplh", body).num_joints == 52
     with pytest.raises(TrainingDataError, match=r"--config\.body_model"):
-        train_regressor._body_of_labels("smpl_neutral_smplx", body)
+        body_of_labels("smpl_neutral_smplx", body)

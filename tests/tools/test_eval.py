@@ -99,6 +99,9 @@ def test_bad_predictions_and_wrong_arguments_end_in_one_line(synthetic):
         ("--compare=default",): "two names or more",
         ("--predictions=absent.npz",): "no such file",
         ("--benchmark=nowhere",): "holds no finished benchmark",
+        ("--labels=hmr2_npz:absent.npz", "--predictions=spin_npz:absent.npz"): "absent.npz",
+        ("--labels=hmr2_npz:absent.npz",): "--predictions",
+        ("--labels=hmr2_npz:absent.npz", "--compare"): "--compare is for prepared sets",
         ("--config.protocol=hardmoo",): "did you mean 'hardmo'",
         ("--config.protcol=smpl24",): "did you mean --config.protocol",
     }
@@ -108,6 +111,23 @@ def test_bad_predictions_and_wrong_arguments_end_in_one_line(synthetic):
         assert done.returncode == 2, arguments
         assert words in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_published_labels_are_scored_on(tmp_path, rng):
+    points = np.concatenate([rng.normal(100, 40, (3, 44, 2)), np.ones((3, 44, 1))], -1)
+    truth = {"imgname": np.array(["a.jpg", "b.jpg", "b.jpg"]), "center": np.full((3, 2), 100.0),
+             "scale": np.full((3, 2), 200.0)}  # fmt: skip
+    for name, noise in (("truth", 0.0), ("theirs", 4.0)):
+        moved = points + noise * np.array([1.0, 0.0, 0.0])
+        np.savez(tmp_path / f"{name}.npz", body_keypoints_2d=moved[:, :25], extra_keypoints_2d=moved[:, 25:], **truth)
+    done = run("eval", "--labels=hmr2_npz:truth.npz", "--predictions=hmr2_npz:theirs.npz", cwd=tmp_path, data=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("truth: all", "hand in the picture is without", "Protocol hardmo"):
+        assert words in done.stdout, words
+    (result,) = json.loads((tmp_path / "out" / "eval" / "evaluation.json").read_text())["results"]
+    # Everybody is 4 pixels from the truth, 2 % of the box.
+    assert result["pck"]["body_17"] == [0.0, 1.0]
+    assert (tmp_path / "out" / "eval" / "evaluation.png").is_file()
 
 
 def test_motion_capture_is_prepared_and_scored(tmp_path, reference_data):

@@ -28,10 +28,14 @@ class HmrOptions:
     backbone: ResnetOptions = ResnetOptions()
     head: IterativeOptions = IterativeOptions()
     rot6d_layout: Rot6dLayout = "spin"
+    image_size: int = IMAGE_SIZE
+    """Sides of the crop, pixels; what is published has 224."""
 
     def __post_init__(self) -> None:
         if self.backbone.features != self.head.features:
             raise ValueError(f"the head reads {self.head.features} features, the backbone has {self.backbone.features}")
+        if self.image_size < 32:
+            raise ValueError(f"`image_size` must be at least 32, which the backbone makes one pixel, got {self.image_size}")
 
 
 class Hmr(nnx.Module):
@@ -39,14 +43,15 @@ class Hmr(nnx.Module):
 
     def __init__(self, options: HmrOptions, *, policy: ComputePolicy, rngs: nnx.Rngs) -> None:
         self.layout: Rot6dLayout = options.rot6d_layout
+        self.image_size = options.image_size
         self.backbone = Resnet(options.backbone, policy=policy, rngs=rngs)
         self.head = IterativeHead(options.head, policy=policy, rngs=rngs)
 
-    def __call__(self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False) -> RegressorOutput:
+    def __call__(self, images: Float[AnyArray, "batch H W 3"], *, is_training: bool = False) -> RegressorOutput:
         """Bodies in crops.
 
         Args:
-            images: Square crops of 224 pixels, RGB, normalised by mean and spread of ImageNet.
+            images: Square crops of 224 pixels, or of `image_size`, RGB, normalised by mean and spread of ImageNet.
             is_training: Whether batches are normalised by themselves, and remembered.
 
         Raises:
@@ -55,11 +60,12 @@ class Hmr(nnx.Module):
         return self.from_features(self.features(images, is_training=is_training))
 
     def features(
-        self, images: Float[AnyArray, "batch 224 224 3"], *, is_training: bool = False
+        self, images: Float[AnyArray, "batch H W 3"], *, is_training: bool = False
     ) -> Float[Array, "batch F"]:
         """What the backbone sees in crops, averaged over the picture."""
-        if images.ndim != 4 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
-            raise ValueError(f"`images` must be (batch, 224, 224, 3), got {tuple(images.shape)}")
+        side = self.image_size
+        if images.ndim != 4 or images.shape[1:] != (side, side, 3):
+            raise ValueError(f"`images` must be (batch, {side}, {side}, 3), got {tuple(images.shape)}")
         return jnp.mean(self.backbone(images, is_training=is_training), (1, 2))
 
     def from_features(self, features: Float[Array, "batch F"]) -> RegressorOutput:

@@ -88,13 +88,14 @@ class Regressor:
     @property
     def image_size(self) -> int:
         """Height of the crop, pixels; see `crop_shape`."""
-        return ARCHITECTURES[self.name].image_size
+        return self.crop_shape[0]
 
     @property
     def crop_shape(self) -> tuple[int, int]:
         """(height, width) of the crop, pixels."""
         known = ARCHITECTURES[self.name]
-        return known.image_size, known.image_width or known.image_size
+        height = getattr(self.options, "image_size", known.image_size)
+        return height, known.image_width or height
 
     @property
     def sees_picture(self) -> bool:

@@ -141,7 +141,7 @@ def _train_regressor(options: train_regressor.TrainRegressorOptions, console: ri
         done = train_regressor.train_regressor(options, folder, progress=progress, on_report=tell)
     for note in done.notes:
         console.print(note)
-    print(f"{done.num_people} people, {done.num_validation} of them held out; {done.num_broken} samples left out")
+    print(f"{done.num_people} people, {done.num_validation} others looked at; {done.num_broken} samples left out")
     print(
         f"look at {folder / 'curves.png'} and {folder / 'pictures'}, or: tensorboard --logdir={folder / 'tensorboard'}"
     )

@@ -236,6 +236,7 @@ def augment(
     augmentation: Augmentation,
     *,
     crop_shape: tuple[int, int] = (CROP_SIZE, CROP_SIZE),
+    stretches_contrast: bool = False,
 ) -> tuple[Float[np.ndarray, "H W 3"], TrainingPerson]:
     """Crop of a person and labels that fit it.
 
@@ -246,6 +247,8 @@ def augment(
         person: Labels in pixels of the picture.
         augmentation: What is done.
         crop_shape: (height, width) of the crop, pixels.
+        stretches_contrast: Whether the darkest and the brightest value of the crop become 0 and 255 before colours
+            are changed, as in SPIN.
 
     Returns:
         Normalised float32 picture, and the labels with 2D keypoints in crop units: heights of the crop from its middle.
@@ -263,6 +266,8 @@ def augment(
         person = _mirrored(person, width)
     high, wide = crop_shape
     crop = cv2.warpAffine(image, matrix, (wide, high), flags=cv2.INTER_LINEAR).astype(np.float64)
+    if stretches_contrast and crop.max() > crop.min():
+        crop = 255 * (crop - crop.min()) / (crop.max() - crop.min())
     crop = np.clip(crop * augmentation.colour, 0, 255) / 255
     turn = Rotation.from_rotvec([0, 0, -augmentation.angle])
     return ((crop - _IMAGENET_MEAN) / _IMAGENET_STD).astype(np.float32), dataclasses.replace(

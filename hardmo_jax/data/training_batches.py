@@ -5,6 +5,7 @@ whose state was kept goes on with the same numbers (grain).
 """
 
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ class SampleOptions:
 
     crop_shape: tuple[int, int] = (256, 256)
     """(height, width) that the network takes, pixels."""
+    stretches_contrast: bool = False
+    """Whether the darkest and the brightest value of a crop become 0 and 255, as SPIN's loader makes them."""
     augmentation: Hmr2AugmentationOptions = Hmr2AugmentationOptions()
     occlusion_rate: float = 0.0
     """Share of people before whom a rectangle of one colour is put (Sarandi et al., 2018); labels stay."""
@@ -78,7 +81,9 @@ class BrokenCount:
             self.broken += 1
             if len(self.reasons) < 5:
                 self.reasons.append(reason)
-            if self.seen >= _FEW and self.broken > self._most * self.seen:
+            # Beyond what chance makes of a share that is still allowed.
+            allowed = self._most * self.seen
+            if self.seen >= _FEW and self.broken > allowed + 3 * math.sqrt(allowed):
                 raise TrainingDataError(
                     f"{self.broken} of {self.seen} samples cannot be used, more than `most_broken` {self._most:g} "
                     f"allows; such as: {'; '.join(self.reasons[:2])}"
@@ -108,13 +113,20 @@ def make_sample(
     chosen = options.augmentation
     drawn = hmr2_augmentation.draw_augmentation(rng, chosen)
     center, size = np.asarray(record.center, np.float64), float(record.size)
+    high, wide = options.crop_shape
+    if high != wide and record.extent is not None:
+        # The size of a crop that is no square is its height.
+        size = float(max(record.extent[1], record.extent[0] * high / wide))
     _check_box(record, image)
     part = hmr2_augmentation.draw_part(rng, record.person.confidence, chosen)
     if part is not None:
         center, size = hmr2_augmentation.cut_down(
             center, size, part, record.person.keypoints_2d, record.person.confidence
         )
-    crop, person = hmr2_augmentation.augment(image, center, size, record.person, drawn, crop_shape=options.crop_shape)
+    crop, person = hmr2_augmentation.augment(
+        image, center, size, record.person, drawn, crop_shape=options.crop_shape,
+        stretches_contrast=options.stretches_contrast,
+    )  # fmt: skip
     if rng.random() < options.occlusion_rate:
         _occlude(crop, rng, options.occlusion_size)
     height, width = image.shape[:2]
@@ -123,6 +135,10 @@ def make_sample(
     moved = center + size * np.array(drawn.shift)
     if drawn.is_flipped:
         moved[0] = width - moved[0] - 1
+    # As if the camera had been turned about its axis, with all that is seen.
+    middle = 0.5 * np.array([width, height])
+    cosine, sine = np.cos(drawn.angle), np.sin(drawn.angle)
+    moved = middle + (moved - middle) @ np.array([[cosine, -sine], [sine, cosine]])
     focal = record.focal_length or float(np.hypot(width, height))
     sample = {
         "image": crop,
@@ -235,6 +251,11 @@ def batches(
         )
     sizes = {source.name: float(weights.get(source.name, len(source))) for source in sources}
     drawn = [source for source in sources if sizes[source.name] > 0 and len(source)]
+    if 0 < len(weights) < len(known):
+        raise TrainingDataError(
+            f"of the sources {', '.join(known)} only {', '.join(weights)} have a weight: give all of them "
+            "one, or none, which counts people"
+        )
     if not drawn:
         raise TrainingDataError("the mix is empty: no source with people in it has a weight above zero")
     parts = []
@@ -246,7 +267,8 @@ def batches(
     mixed = parts[0]
     if len(parts) > 1:
         mixed = grain.MapDataset.mix(parts, [sizes[source.name] / total for source in drawn])
-    made = mixed.seed(seed).random_map(_Maker(read_pixels, options, broken)).filter(_is_made)
+    # Every process draws for itself.
+    made = mixed.seed(seed + 1_000_003 * shard[0]).random_map(_Maker(read_pixels, options, broken)).filter(_is_made)
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * batch_size, 1))
     return iter(made.to_iter_dataset(reading).batch(batch_size, drop_remainder=True))
 
@@ -284,7 +306,7 @@ def _is_made(sample: dict[str, np.ndarray] | None) -> bool:
 def in_order(
     source: TrainingSource,
     read_pixels: Callable[[PixelReference], np.ndarray],
-    crop_shape: tuple[int, int],
+    options: SampleOptions,
     *,
     batch_size: int,
     broken: BrokenCount,
@@ -296,12 +318,12 @@ def in_order(
     Args:
         source: Of the people.
         read_pixels: As in `batches`.
-        crop_shape: As in `SampleOptions`.
+        options: How people are cut out; nothing is changed.
         batch_size: Samples a batch.
         broken: Told of every sample.
     """
-    options = SampleOptions(crop_shape=crop_shape, augmentation=PLAIN)
-    maker, waiting = _Maker(read_pixels, options, broken), []
+    plain = dataclasses.replace(options, augmentation=PLAIN, occlusion_rate=0.0)
+    maker, waiting = _Maker(read_pixels, plain, broken), []
     for index in range(len(source)):
         sample = maker((source, index), np.random.default_rng(index))
         if sample is not None:

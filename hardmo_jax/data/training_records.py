@@ -46,6 +46,8 @@ class TrainingRecord:
     """Middle of the box, pixels of the picture."""
     size: float
     """Longer side of the box, grown as its publisher grows boxes, pixels."""
+    extent: Float[np.ndarray, "2"] | None = None
+    """Width and height of the same box where they are told, for crops that are no squares."""
     person: TrainingPerson
     """Keypoints of the layout `hmr2_44`, pixels of the picture and metres; confidence 0 of points that nobody knows."""
     betas: Float[np.ndarray, "10"]

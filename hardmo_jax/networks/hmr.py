@@ -35,7 +35,9 @@ class HmrOptions:
         if self.backbone.features != self.head.features:
             raise ValueError(f"the head reads {self.head.features} features, the backbone has {self.backbone.features}")
         if self.image_size < 32:
-            raise ValueError(f"`image_size` must be at least 32, which the backbone makes one pixel, got {self.image_size}")
+            raise ValueError(
+                f"`image_size` must be at least 32, which the backbone makes one pixel, got {self.image_size}"
+            )
 
 
 class Hmr(nnx.Module):
@@ -59,9 +61,7 @@ class Hmr(nnx.Module):
         """
         return self.from_features(self.features(images, is_training=is_training))
 
-    def features(
-        self, images: Float[AnyArray, "batch H W 3"], *, is_training: bool = False
-    ) -> Float[Array, "batch F"]:
+    def features(self, images: Float[AnyArray, "batch H W 3"], *, is_training: bool = False) -> Float[Array, "batch F"]:
         """What the backbone sees in crops, averaged over the picture."""
         side = self.image_size
         if images.ndim != 4 or images.shape[1:] != (side, side, 3):

@@ -33,6 +33,7 @@ from hardmo_jax.pipelines.set_scores import ScoreError, SetScore
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
 from hardmo_jax.pipelines.training_sources import (
     SOURCE_KINDS,
+    ComparedPeople,
     SomeOf,
     TrainingSourceOptions,
     open_published,
@@ -45,6 +46,7 @@ Progress = Callable[[str, int, int | None], None]
 
 #: Crops that a network looks at at once.
 _CROPS_AT_ONCE = 16
+_LAYOUT = layouts.get_layout("hmr2_44")
 #: Larger shares of people without pixels are an error, as in training.
 _MOST_BROKEN = 0.05
 
@@ -129,7 +131,7 @@ def _opened(name: str, images: str, body: BodyModel, limit: int | None) -> Train
     if kind == "labels":
         source = open_sources([chosen], body, labels=LabelRecordOptions(), validation_share=0.0).training[0]
     else:
-        source = open_published(chosen, is_truth=True)
+        source = ComparedPeople(open_published(chosen, is_truth=True), landmarks.point_model(body, _LAYOUT)[1])
     return source if limit is None else SomeOf(source, limit)
 
 

@@ -26,6 +26,7 @@ from hardmo_jax.skeleton import layouts, regressors
 _GROWTH = 1.2
 #: Keypoints below this are not there, and people with no more than this many are left out, as in 4DHumans.
 _CONFIDENT, _LEAST_POINTS = 0.3, 5
+_PLACES = frozenset(regressors.place_of(point) for point in layouts.get_layout(LAYOUT).points)
 #: Betas beyond this are of a fit that went wrong.
 _LARGEST_BETA = 3.0
 
@@ -116,6 +117,7 @@ class LabelRecords:
             pixels=self._pixels_of(row),
             center=0.5 * (corners[:2] + corners[2:]),
             size=float(_GROWTH * (corners[2:] - corners[:2]).max()),
+            extent=_GROWTH * (corners[2:] - corners[:2]),
             person=TrainingPerson(
                 keypoints_2d=keypoints,
                 confidence=confidence,
@@ -162,7 +164,11 @@ def _reason_against(row: LabelRow, options: LabelRecordOptions) -> str | None:
         return "filled in from other frames"
     if row.quality_reasons and not options.takes_doubtful:
         return "badly seen"
-    if int((np.asarray(row.keypoint_confidence) >= _CONFIDENT).sum()) < _LEAST_POINTS:
+    # Of the points that are compared: a hand that is seen well has twenty, and says nothing of the body.
+    is_compared = np.array(
+        [regressors.place_of(point) in _PLACES for point in layouts.get_layout(row.keypoint_layout).points]
+    )
+    if int(((np.asarray(row.keypoint_confidence) >= _CONFIDENT) & is_compared).sum()) < _LEAST_POINTS:
         return f"with fewer than {_LEAST_POINTS} keypoints"
     return None
 

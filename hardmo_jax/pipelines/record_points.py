@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 from hardmo_jax.array_types import Float
 from hardmo_jax.body.families import BODY_PARENTS
 from hardmo_jax.data import training_batches
-from hardmo_jax.data.training_batches import BrokenCount
+from hardmo_jax.data.training_batches import BrokenCount, SampleOptions
 from hardmo_jax.data.training_records import PixelReference, TrainingDataError, TrainingRecord, TrainingSource
 from hardmo_jax.networks.regressors import Regressor
+from hardmo_jax.perception import crop_rules
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training import regressor_objective
 from hardmo_jax.training.regressor_objective import ComparedBody, TrainingBatch
@@ -91,6 +92,20 @@ def world_rotations(local: Float[np.ndarray, "N J 3 3"]) -> Float[np.ndarray, "N
     return turned
 
 
+def samples_of(regressor: Regressor, options: SampleOptions | None = None) -> SampleOptions:
+    """How people are cut out for a network, as `annotate` does it.
+
+    Args:
+        regressor: The network.
+        options: What else is done to them.
+    """
+    return dataclasses.replace(
+        options or SampleOptions(),
+        crop_shape=regressor.crop_shape,
+        stretches_contrast=crop_rules.crop_rule(regressor.name).stretches_contrast,
+    )
+
+
 @jax.jit
 def look_at_crops(
     regressor: Regressor, body: ComparedBody, batch: TrainingBatch
@@ -131,11 +146,10 @@ def regress_records(
     count = len(source)
     points_2d, points_3d = np.full((count, 54, 2), np.nan), np.full((count, 54, 3), np.nan)
     turned, done = np.full((count, len(JOINTS), 3, 3), np.nan), 0
-    samples = training_batches.in_order(source, read_pixels, regressor.crop_shape, batch_size=batch_size, broken=broken)
-    for sample in samples:
-        found = [np.asarray(each, np.float64) for each in look_at_crops(
-            regressor, body, regressor_objective.batch_of(sample)
-        )]  # fmt: skip
+    cut = samples_of(regressor)
+    for sample in training_batches.in_order(source, read_pixels, cut, batch_size=batch_size, broken=broken):
+        looked = look_at_crops(regressor, body, regressor_objective.batch_of(sample))
+        found = [np.asarray(each, np.float64) for each in looked]
         own = sample["row"] >= 0
         at = sample["row"][own]
         side, middle = sample["box_size"][own], sample["box_center"][own]

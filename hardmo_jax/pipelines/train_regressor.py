@@ -29,11 +29,17 @@ from hardmo_jax.networks.regressors import ARCHITECTURES, Regressor
 from hardmo_jax.pipelines.label_records import LabelRecordOptions
 from hardmo_jax.pipelines.network_sizes import SMALL
 from hardmo_jax.pipelines.output_folders import check_output_folder
-from hardmo_jax.pipelines.record_points import RecordPoints, look_at_crops, points_of_records, regress_records
+from hardmo_jax.pipelines.record_points import (
+    RecordPoints,
+    look_at_crops,
+    points_of_records,
+    regress_records,
+    samples_of,
+)
 from hardmo_jax.pipelines.score_records import score_records
 from hardmo_jax.pipelines.set_scores import ScoreError
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
-from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, open_sources
+from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, labels_file, open_sources
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training import regressor_objective, regressor_run
 from hardmo_jax.training.loop import check_same_run
@@ -153,10 +159,10 @@ def train_regressor(
             folder, pathlib.Path(source.images or source.path), _OWN, job="train",
             source_lies=f"the input {source.images or source.path} lies",
         )  # fmt: skip
-    check_same_run(folder / _IDENTITY, _identity(options))
+    _remember(folder, _identity(options))
     take_out_frames(opened.references, folder / "frames", progress=report)
     reader = PixelReader(frames=folder / "frames")
-    sample_options = dataclasses.replace(options.sample, crop_shape=regressor.crop_shape)
+    sample_options = samples_of(regressor, options.sample)
     broken = BrokenCount(options.sample.most_broken)
     loader = training_batches.batches(
         opened.training, opened.weights, reader, sample_options,
@@ -307,7 +313,7 @@ def _body(model: str) -> BodyModel:
 
 
 def _real_bodies(options: TrainRegressorOptions) -> Callable[[int], RealBodies]:
-    """Bodies of motion capture by number of the step, twice as many as crops, as published.
+    """Bodies of motion capture by number of the step, as many as published.
 
     Raises:
         TrainingDataError: If the network's loss has no discriminator, or the file is damaged.
@@ -318,9 +324,11 @@ def _real_bodies(options: TrainRegressorOptions) -> Callable[[int], RealBodies]:
             f"`mocap` is for the discriminator of HMR 2.0 and ProHMR; the loss of {options.network.network} has none"
         )
     mocap = MocapPoses(str(options.mocap))
+    # As many as bodies of ProHMR that are judged; twice those of HMR 2.0.
+    count = (options.objective.num_samples if kind == "prohmr" else 2) * options.run.batch_size
 
     def drawn(step: int) -> RealBodies:
-        rows = np.random.default_rng((options.run.seed, step)).integers(0, len(mocap), 2 * options.run.batch_size)
+        rows = np.random.default_rng((options.run.seed, step)).integers(0, len(mocap), count)
         pose, betas = mocap.rows(rows)
         matrices = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(len(rows), 23, 3, 3)
         return RealBodies(body_pose=matrices.astype(np.float32), betas=betas.astype(np.float32))
@@ -335,10 +343,24 @@ def _for_body(objective: ObjectiveOptions, compared: ComparedBody) -> ObjectiveO
     return objective
 
 
+def _remember(folder: pathlib.Path, identity: str) -> None:
+    """Write down whose checkpoints those of a folder will be; where there are some, they must be of the same run."""
+    has_checkpoints = any(path.name.isdigit() for path in (folder / regressor_run.CHECKPOINTS).glob("*"))
+    if not has_checkpoints and jax.process_index() == 0:
+        (folder / _IDENTITY).unlink(missing_ok=True)
+    if has_checkpoints or jax.process_index() == 0:
+        check_same_run(folder / _IDENTITY, identity)
+
+
 def _identity(options: TrainRegressorOptions) -> str:
-    """What checkpoints depend on: everything but how long, how often, and by how many threads."""
+    """What checkpoints depend on: everything but how long, how often, by how many threads, and what is changed when a
+    run has stopped at a bad batch."""
     told = dataclasses.asdict(options)
     del told["loader_threads"]
+    del told["step"]["learning_rate"], told["step"]["clip_norm"], told["sample"]["most_broken"]
+    told["labels_sha256"] = [
+        provenance.file_sha256(labels_file(source.path)) for source in options.sources if source.kind == "labels"
+    ]
     told["run"] = {name: told["run"][name] for name in ("batch_size", "seed")}
     if options.step.schedule == "cosine":
         told["run"]["steps"] = options.run.steps

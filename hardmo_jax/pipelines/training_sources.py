@@ -3,15 +3,18 @@
 import dataclasses
 import glob
 import hashlib
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from hardmo_jax.body import load
+from hardmo_jax.array_types import Bool
+from hardmo_jax.body import landmarks, load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.data.published.coco_people import CocoPeople
+from hardmo_jax.data.published.hmr2_filters import Hmr2Filters
 from hardmo_jax.data.published.hmr2_npz import Hmr2Npz
 from hardmo_jax.data.published.hmr2_tars import Hmr2Tars
 from hardmo_jax.data.published.spin_npz import SpinNpz
@@ -21,9 +24,26 @@ from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
 from hardmo_jax.pipelines.label_rows import name_of_body
+from hardmo_jax.skeleton import layouts, regressors
 
 SourceKind = Literal["labels", "hmr2_tars", "hmr2_npz", "spin_npz", "coco", "three_dpw"]
 SOURCE_KINDS: tuple[str, ...] = get_args(SourceKind)
+
+
+#: Filters that let everything pass.
+_ALL = Hmr2Filters(
+    least_confidence=0.0, least_keypoints=0, largest_beta=math.inf, is_pose_with_betas=False,
+    are_missing_betas_zero=False, largest_reprojection_loss=math.inf,
+)  # fmt: skip
+#: People of a source who are looked at before it is believed that something of it is compared.
+_LOOKED_AT = 64
+_LAYOUT = layouts.get_layout("hmr2_44")
+#: Annotated points and those of OpenPose at the same place, as slots.
+_SAME_PLACE = tuple(
+    (_LAYOUT.index(point), _LAYOUT.index(other))
+    for point in _LAYOUT.points
+    if (other := regressors.place_of(point)) != point and other in _LAYOUT.points
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,11 +109,14 @@ def open_sources(
             "the mix is empty: name what is trained on, with --labels=FOLDER or `config.sources`; see docs/training.md"
         )
     opened = OpenedSources(training=[], validation=[], weights={}, references=[], notes=[])
+    has = np.asarray(landmarks.point_model(body, _LAYOUT)[1])
     for chosen in sources:
         if chosen.kind == "labels":
             _open_labels(chosen, body, labels, validation_share, opened)
         else:
-            opened.training.append(open_published(chosen))
+            source = ComparedPeople(open_published(chosen), has)
+            source.check()
+            opened.training.append(source)
         if chosen.weight is not None:
             opened.weights[opened.training[-1].name] = chosen.weight
     names = [source.name for source in opened.training]
@@ -119,12 +142,18 @@ def body_of_labels(name: str, body: BodyModel) -> BodyModel:
     )
 
 
+def labels_file(path: str) -> pathlib.Path:
+    """File of labels of a folder, or the file itself."""
+    found = pathlib.Path(path)
+    return found / "labels.parquet" if found.is_dir() else found
+
+
 def open_published(chosen: TrainingSourceOptions, *, is_truth: bool = False) -> TrainingSource:
     """Labels as others publish them.
 
     Args:
         chosen: Not of `labels`.
-        is_truth: Whether they are scored on: joints in space that the loaders of training leave out then count.
+        is_truth: Whether they are scored on: what the loaders of training do not believe then counts.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -135,7 +164,7 @@ def open_published(chosen: TrainingSourceOptions, *, is_truth: bool = False) -> 
     if not paths or not all(pathlib.Path(path).exists() for path in paths):
         raise FileNotFoundError(f"{chosen.path or 'a source without a `path`'}: no such file of {chosen.kind}")
     if chosen.kind == "hmr2_tars":
-        return Hmr2Tars(paths, **named)
+        return Hmr2Tars(paths, filters=_ALL if is_truth else None, **named)
     if chosen.kind == "three_dpw":
         return ThreeDpw(paths, chosen.images, **named)
     if chosen.kind == "hmr2_npz" and is_truth:
@@ -153,8 +182,7 @@ def _open_labels(
     validation_share: float,
     opened: OpenedSources,
 ) -> None:
-    path = pathlib.Path(chosen.path)
-    file = path / "labels.parquet" if path.is_dir() else path
+    path, file = pathlib.Path(chosen.path), labels_file(chosen.path)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such labels; give the folder that `tools.annotate` wrote")
     if not chosen.images:
@@ -169,6 +197,11 @@ def _open_labels(
     if not rows:
         raise TrainingDataError(f"{file}: there are no labels in it")
     own = body_of_labels(rows[0].body_model, body)
+    if landmarks.point_model(body, _LAYOUT)[1].sum() > landmarks.point_model(own, _LAYOUT)[1].sum():
+        opened.notes.append(
+            f"{chosen.path}: labels of {rows[0].body_model} have no points in space that {name_of_body(body)} is "
+            "compared from; their poses and what was seen in the picture count"
+        )
     name = chosen.name or path.stem
     pixels_of = photos_of_labels(images if images.is_dir() else images.parent)
     held = [row for row in rows if _is_held(row, validation_share)]
@@ -192,6 +225,60 @@ def _is_held(row: LabelRow, share: float) -> bool:
     """Whether a label is for validation: by its picture or video, the same in every run."""
     digest = hashlib.sha256(f"{row.source_sha256}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+class ComparedPeople:
+    """People of a source by the points that a body has.
+
+    Annotators mark hips, knees or ankles at other places than OpenPose, so both are points of their own; a body without
+    the regressors of the annotated ones is compared at OpenPose's, centimetres away, rather than at none.
+
+    Args:
+        source: Of the people.
+        has_point: Which of `hmr2_44` the body has.
+    """
+
+    def __init__(self, source: TrainingSource, has_point: Bool[np.ndarray, "44"]) -> None:
+        self.name = source.name
+        self._source, self._has = source, has_point
+        self._moves = [(old, new) for old, new in _SAME_PLACE if not has_point[old] and has_point[new]]
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def record(self, index: int) -> TrainingRecord:
+        """One person."""
+        record = self._source.record(index)
+        person = record.person
+        arrays = {
+            name: np.array(getattr(person, name))
+            for name in ("keypoints_2d", "confidence", "keypoints_3d", "confidence_3d")
+        }
+        for points, confidence in (("keypoints_2d", "confidence"), ("keypoints_3d", "confidence_3d")):
+            for old, new in self._moves:
+                if not arrays[confidence][new] and arrays[confidence][old]:
+                    arrays[points][new], arrays[confidence][new] = arrays[points][old], arrays[confidence][old]
+        return dataclasses.replace(record, person=dataclasses.replace(person, **arrays))
+
+    def check(self) -> None:
+        """Look whether anything of the first people is compared.
+
+        Raises:
+            TrainingDataError: If not.
+        """
+        for row in range(min(len(self), _LOOKED_AT)):
+            try:
+                record = self.record(row)
+            except TrainingDataError:
+                continue
+            known = (record.person.confidence > 0) | (record.person.confidence_3d > 0)
+            if record.has_pose or bool((known & self._has).any()):
+                return
+        if len(self):
+            raise TrainingDataError(
+                f"{self.name}: the first {min(len(self), _LOOKED_AT)} people have neither a pose nor a point that the "
+                "body has, so that nothing could be learnt of them; give `body_model` SMPL's file with its regressors"
+            )
 
 
 class SomeOf:

@@ -13,6 +13,7 @@ from hardmo_jax.array_types import Array, Float
 from hardmo_jax.networks.regressor_output import RegressorOutput
 from hardmo_jax.training import hmr2_loss
 from hardmo_jax.training.hmr2_loss import Hmr2Target
+from hardmo_jax.training.label_counts import LabelCounts, label_counts
 
 #: Spread of what is added to labelled poses before their density is asked: they lie on rotations, which have none.
 POSE_NOISE = 0.005
@@ -44,6 +45,7 @@ def prohmr_terms(
     target: Hmr2Target,
     *,
     root: int = hmr2_loss.ROOT,
+    counts: LabelCounts | None = None,
 ) -> dict[str, Float[Array, ""]]:
     """Terms of the loss by name, without their weights.
 
@@ -55,7 +57,9 @@ def prohmr_terms(
         log_prob: Density of the labelled poses.
         target: Truth.
         root: Place of the point from which points in space are compared.
+        counts: What means over people are divided by; None counts the target's.
     """
+    counts = counts or label_counts(target)
     batch, drawn = keypoints_2d.shape[0], max(keypoints_2d.shape[1] - 1, 1)
     own = hmr2_loss.hmr2_terms(mode, keypoints_2d[:, 0], keypoints_3d[:, 0], target, root=root)
     terms = {name: value / batch for name, value in own.items()}
@@ -63,12 +67,11 @@ def prohmr_terms(
     wanted = (target.keypoints_3d - target.keypoints_3d[:, root, None])[:, None]
     apart = jnp.abs(keypoints_2d[:, 1:] - target.keypoints_2d[:, None])
     is_labelled = target.has_global_orient * target.has_body_pose
-    known = jnp.maximum(jnp.sum(is_labelled > 0), 1)
     return terms | {
         "keypoints_2d_samples": jnp.sum(target.confidence_2d[:, None, :, None] * apart) / (batch * drawn),
         "keypoints_3d_samples": jnp.sum(target.confidence_3d[:, None, :, None] * jnp.abs(spread - wanted))
         / (batch * drawn),
-        "negative_log_prob": -jnp.sum(jnp.where(is_labelled > 0, is_labelled * log_prob, 0)) / known,
+        "negative_log_prob": -jnp.sum(jnp.where(is_labelled > 0, is_labelled * log_prob, 0)) / counts.labelled,
         "orthogonality": _skew(mode) + _skew(samples),
     }
 

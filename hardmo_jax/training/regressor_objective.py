@@ -22,6 +22,7 @@ from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training import hmr2_loss, part_terms, prohmr_loss, spin_loss
 from hardmo_jax.training.hmr2_loss import Hmr2LossOptions, Hmr2Target
+from hardmo_jax.training.label_counts import LabelCounts, label_counts
 from hardmo_jax.training.part_terms import HandTarget, PartTermOptions
 from hardmo_jax.training.prohmr_loss import ProhmrLossOptions
 from hardmo_jax.training.spin_loss import SpinLossOptions
@@ -95,6 +96,8 @@ class Compared:
     """Sides of the crop from its middle."""
     keypoints_3d: Float[Array, "*batch 54 3"]
     """Metres."""
+    every: RegressorOutput | None = None
+    """Of networks with a density all bodies of each crop, along a second axis, which the discriminator judges."""
 
 
 def compared_body(body: BodyModel) -> ComparedBody:
@@ -207,6 +210,7 @@ def loss_of_batch(
     options: ObjectiveOptions,
     *,
     is_training: bool = True,
+    counts: LabelCounts | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Array], Compared, Any]:
     """The loss of a network without its adversarial term.
 
@@ -220,6 +224,7 @@ def loss_of_batch(
         key: Of what is drawn.
         options: Weights.
         is_training: Whether batches are normalised by themselves, and remembered.
+        counts: Of the whole batch, where this is a part of it; see `counts_of_batch`.
 
     Returns:
         The loss, its terms by name without their weights, what the network says (of several bodies the most likely
@@ -228,40 +233,65 @@ def loss_of_batch(
     kind = LOSSES[regressor.name]
     network: Any = regressor.module()
     training = {} if regressor.name == "hmr2" else {"is_training": is_training}
-    target = _believed(batch.target, body, options.parts)
+    target = _believed(batch.target, body, options.parts, kind)
     if kind == "prohmr":
-        compared, terms = _prohmr(network, regressor, body, batch, target, key, options, training)
+        compared, terms = _prohmr(network, regressor, body, batch, target, key, options, training, counts)
         loss = prohmr_loss.prohmr_sum(terms, options.prohmr)
     else:
         told = (batch.context,) if regressor.sees_picture else ()
         compared = bodies_in_crops(network(batch.image, *told, **training), regressor, body, batch.context)
         seen = part_terms.above_noise(compared.keypoints_2d[:, :44], target.keypoints_2d, options.parts)
-        points = compared.keypoints_3d[:, :44]
+        points, target = compared.keypoints_3d[:, :44], _of_network(target, compared.output)
+        output = dataclasses.replace(compared.output, betas=compared.output.betas[:, : target.betas.shape[-1]])
         if kind == "hmr2":
-            terms = hmr2_loss.hmr2_terms(compared.output, seen, points, target, root=body.root)
+            terms = hmr2_loss.hmr2_terms(output, seen, points, target, root=body.root)
             loss = hmr2_loss.weighted_sum(terms, options.hmr2)
         else:
             terms = spin_loss.spin_terms(
-                compared.output, seen, points, target, hips=body.hips, openpose=options.spin.openpose
+                output, seen, points, target, hips=body.hips, openpose=options.spin.openpose, counts=counts
             )
             loss = spin_loss.spin_sum(terms, options.spin)
-    hands = _hands(compared, batch, target, body)
+    hands = _hands(compared, batch, body, options.parts)
+    if kind != "hmr2":
+        # Beside means, not sums over the batch.
+        hands = {name: value / len(batch.image) for name, value in hands.items()}
     loss = loss + options.parts.hand_keypoints_2d * hands["hand_keypoints_2d"]
     loss = loss + options.parts.hand_keypoints_3d * hands["hand_keypoints_3d"]
     return loss, terms | hands, compared, nnx.split(network)[1]
 
 
-def _believed(target: Hmr2Target, body: ComparedBody, parts: PartTermOptions) -> Hmr2Target:
-    """Confidences of points that the body has, with the factors of their parts."""
+def counts_of_batch(
+    batch: TrainingBatch, body: ComparedBody, options: ObjectiveOptions, kind: LossKind, *, parts: int
+) -> LabelCounts:
+    """What means over people are divided by in each of the parts that a batch is cut into."""
+    return label_counts(_believed(batch.target, body, options.parts, kind), parts=parts)
+
+
+def _believed(target: Hmr2Target, body: ComparedBody, parts: PartTermOptions, kind: LossKind) -> Hmr2Target:
+    """Confidences of points that the body has, with the factors of their parts.
+
+    In space only of people whose root is known (the hips, by SPIN's loss): from a root at zero all others are wrong.
+    """
     factors = jnp.asarray(body.has)[:44] * part_terms.part_factors(parts)
+    confidence_3d = jnp.asarray(target.confidence_3d)
+    root = np.array(body.hips if kind == "spin" else [body.root])
+    has_root = jnp.all(confidence_3d[:, root] > 0, -1, keepdims=True)
     return dataclasses.replace(
-        target, confidence_2d=target.confidence_2d * factors, confidence_3d=target.confidence_3d * factors
+        target, confidence_2d=target.confidence_2d * factors, confidence_3d=confidence_3d * factors * has_root
     )
 
 
+def _of_network(target: Hmr2Target, output: RegressorOutput) -> Hmr2Target:
+    """The joints of a target that a network turns: those of SMPL-X have no hands."""
+    return dataclasses.replace(target, body_pose=jnp.asarray(target.body_pose)[:, : output.body_pose.shape[-3]])
+
+
 def _hands(
-    compared: Compared, batch: TrainingBatch, target: Hmr2Target, body: ComparedBody
+    compared: Compared, batch: TrainingBatch, body: ComparedBody, parts: PartTermOptions
 ) -> dict[str, Float[Array, ""]]:
+    factors = jnp.asarray(body.has)[:44] * part_terms.part_factors(parts)
+    target = batch.target
+    confidence_2d, confidence_3d = target.confidence_2d * factors, target.confidence_3d * factors
     at, has = np.array([*_WRISTS, *range(44, 54)]), jnp.asarray(body.has)[44:]
     hands = dataclasses.replace(
         batch.hands,
@@ -269,10 +299,11 @@ def _hands(
         confidence_3d=batch.hands.confidence_3d * has,
     )
     wrists = np.array(_WRISTS)
+    wanted = jnp.concatenate([jnp.asarray(target.keypoints_2d)[:, wrists], jnp.asarray(hands.keypoints_2d)], 1)
     return part_terms.hand_terms(
-        compared.keypoints_2d[:, at], compared.keypoints_3d[:, at], hands,
+        part_terms.above_noise(compared.keypoints_2d[:, at], wanted, parts), compared.keypoints_3d[:, at], hands,
         target.keypoints_2d[:, wrists], target.keypoints_3d[:, wrists],
-        target.confidence_2d[:, wrists], target.confidence_3d[:, wrists],
+        confidence_2d[:, wrists], confidence_3d[:, wrists],
     )  # fmt: skip
 
 
@@ -285,6 +316,7 @@ def _prohmr(
     key: AnyArray,
     options: ObjectiveOptions,
     training: dict[str, bool],
+    counts: LabelCounts | None,
 ) -> tuple[Compared, dict[str, Array]]:
     features = network.features(batch.image, **training)
     noise_key, sample_key = jax.random.split(key)
@@ -299,9 +331,18 @@ def _prohmr(
     log_prob = network.flow.log_prob(numbers, features, **training)
     seen = part_terms.above_noise(every.keypoints_2d[..., :44, :], target.keypoints_2d[:, None], options.parts)
     terms = prohmr_loss.prohmr_terms(
-        mode, samples, seen, every.keypoints_3d[..., :44, :], log_prob, target, root=body.root
+        mode,
+        samples,
+        seen,
+        every.keypoints_3d[..., :44, :],
+        log_prob,
+        target,
+        root=body.root,
+        counts=counts,
     )
-    first = Compared(output=mode, keypoints_2d=every.keypoints_2d[:, 0], keypoints_3d=every.keypoints_3d[:, 0])
+    first = Compared(
+        output=mode, keypoints_2d=every.keypoints_2d[:, 0], keypoints_3d=every.keypoints_3d[:, 0], every=every.output
+    )
     return first, terms
 
 

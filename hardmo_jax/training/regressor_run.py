@@ -223,14 +223,17 @@ def _steps(
         if is_checkpoint:
             _save(manager, done, state, loader_state)
         if is_validation:
+            paused = time.perf_counter()
             on_validate(done, _here(regressor_step.trained_regressor(regressor, state)), sample)
-            began = time.perf_counter()
+            began += time.perf_counter() - paused
     return _here(regressor_step.trained_regressor(regressor, state))
 
 
 def _here(regressor: Regressor) -> Regressor:
     """The network for this process alone, where several have it together."""
-    return regressor if jax.process_count() == 1 else jax.tree.map(np.asarray, regressor)
+    if jax.process_count() == 1:
+        return regressor
+    return jax.device_put(jax.tree.map(np.asarray, regressor), jax.local_devices()[0])
 
 
 def _checked(
@@ -243,7 +246,7 @@ def _checked(
     """
     values = {name: float(value) for name, value in reported.items()}
     if not values.pop("is_finite"):
-        path = folder / BAD_BATCH
+        path = folder / (BAD_BATCH if jax.process_index() == 0 else f"{jax.process_index()}_{BAD_BATCH}")
         np.savez(path, **sample)  # pyright: ignore[reportArgumentType]
         raise TrainingError(
             f"step {step}: the loss is {values['loss']}, the norm of its gradient {values['gradient_norm']}; the batch "
@@ -268,11 +271,25 @@ def _save(manager: Any, step: int, state: RegressorState, loader_state: Any) -> 
 
     # Copies: the next step takes the arrays over while they are written.
     arrays = {name: np.asarray(leaf) for name, leaf in _as_arrays(state).items()}
-    text = loader_state.decode() if isinstance(loader_state, bytes) else json.dumps(loader_state)
+    texts = _of_all_processes(loader_state.decode() if isinstance(loader_state, bytes) else json.dumps(loader_state))
     manager.save(
         step,
-        args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), loader=ocp.args.JsonSave({"state": text})),  # pyright: ignore[reportCallIssue]
+        args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), loader=ocp.args.JsonSave({"states": texts})),  # pyright: ignore[reportCallIssue]
     )
+
+
+def _of_all_processes(text: str) -> list[str]:
+    """A text of each process: loaders stand at other places, as each leaves out its own broken samples."""
+    if jax.process_count() == 1:
+        return [text]
+    from jax.experimental import multihost_utils
+
+    data = np.frombuffer(text.encode(), np.uint8)
+    longest = int(np.max(multihost_utils.process_allgather(np.array(len(data)))))
+    padded = np.zeros(longest, np.uint8)
+    padded[: len(data)] = data
+    rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(jax.process_count(), -1)
+    return [bytes(row).rstrip(b"\0").decode() for row in rows]
 
 
 def _restored(manager: Any, state: RegressorState) -> tuple[RegressorState, int, Any | None]:
@@ -294,4 +311,10 @@ def _restored(manager: Any, state: RegressorState) -> tuple[RegressorState, int,
         ) from error
     leaves = [found.state[name] for name in sorted(found.state)]
     state = jax.tree.unflatten(jax.tree.structure(state), leaves)
-    return state, last, json.loads(found.loader["state"])
+    texts = found.loader["states"]
+    if len(texts) != jax.process_count():
+        raise TrainingError(
+            f"{manager.directory} is of a run of {len(texts)} processes, this is one of {jax.process_count()}; go on "
+            "with as many, or give another --output_dir"
+        )
+    return state, last, json.loads(texts[jax.process_index()])

@@ -18,7 +18,8 @@ from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.hmr2_discriminator import Hmr2Discriminator
 from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.training import hmr2_loss, regressor_objective
-from hardmo_jax.training.regressor_objective import Compared, ComparedBody, ObjectiveOptions, TrainingBatch
+from hardmo_jax.training.label_counts import LabelCounts
+from hardmo_jax.training.regressor_objective import Compared, ComparedBody, LossKind, ObjectiveOptions, TrainingBatch
 
 #: Axis of the mesh over which batches lie.
 DATA_AXIS = "data"
@@ -106,7 +107,8 @@ def start_state(
         seed: Of what is drawn in steps, and of the discriminator.
         has_judge: Whether there is one.
     """
-    params, remembered = nnx.split_state(regressor.weights, nnx.Param, ...)
+    # Copies: steps take the arrays of a state over, and the network given stays the caller's.
+    params, remembered = jax.tree.map(jnp.copy, nnx.split_state(regressor.weights, nnx.Param, ...))
     judge = judge_optimizer = None
     if has_judge:
         judge = nnx.split(Hmr2Discriminator(policy=regressor.policy, rngs=nnx.Rngs(seed)))[1]
@@ -161,15 +163,16 @@ class Step:
         loss_of = jax.value_and_grad(self._loss, has_aux=True)
         if parts == 1:
             (loss, (terms, remembered, fakes)), slope = loss_of(
-                state.params, state.remembered, state.judge, body, batch, own
+                state.params, state.remembered, state.judge, body, batch, own, None
             )
         else:
+            counts = regressor_objective.counts_of_batch(batch, body, self.objective, self._kind, parts=parts)
             pieces = jax.tree.map(lambda leaf: _cut(leaf, parts), batch)
 
             def piece(carry: Any, given: Any) -> tuple[Any, Any]:
                 remembered, total = carry
                 (loss, (terms, remembered, fakes)), slope = loss_of(
-                    state.params, remembered, state.judge, body, given[0], given[1]
+                    state.params, remembered, state.judge, body, given[0], given[1], counts
                 )
                 return (remembered, jax.tree.map(jnp.add, total, slope)), (loss, terms, fakes)
 
@@ -195,29 +198,47 @@ class Step:
         reported = {"loss": loss, "gradient_norm": norm, **terms}
         if state.judge is not None and real is not None:
             after, reported["discriminator"] = self._teach_judge(after, fakes, real)
-        is_finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        is_finite = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(reported.get("discriminator", 0.0))
         after = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), after, state)
         return after, reported | {"is_finite": is_finite}
 
     @property
+    def _kind(self) -> LossKind:
+        return regressor_objective.LOSSES[self.blank.name]
+
+    @property
     def _is_sum(self) -> bool:
         """Whether losses are sums over the batch, so that parts of it add up."""
-        return regressor_objective.LOSSES[self.blank.name] == "hmr2"
+        return self._kind == "hmr2"
+
+    @property
+    def _adversarial(self) -> float:
+        """Weight of the discriminator's term."""
+        return (self.objective.prohmr if self._kind == "prohmr" else self.objective.hmr2).adversarial
 
     def _loss(
-        self, params: Any, remembered: Any, judge: Any, body: ComparedBody, batch: TrainingBatch, key: AnyArray
+        self,
+        params: Any,
+        remembered: Any,
+        judge: Any,
+        body: ComparedBody,
+        batch: TrainingBatch,
+        key: AnyArray,
+        counts: LabelCounts | None,
     ) -> tuple[Float[Array, ""], Any]:
         # Taken apart and put together: statistics may be written to only where they were made.
         own = jax.tree.map(lambda leaf: leaf, remembered)
         regressor = dataclasses.replace(self.blank, weights=nnx.merge_state(params, own))
-        loss, terms, compared, weights = regressor_objective.loss_of_batch(regressor, body, batch, key, self.objective)
+        loss, terms, compared, weights = regressor_objective.loss_of_batch(
+            regressor, body, batch, key, self.objective, counts=counts
+        )
         fakes = _fakes(compared)
         if judge is not None:
             adversarial = hmr2_loss.adversarial_term(_judge(self.blank, judge)(fakes.body_pose, fakes.betas))
-            kind = regressor_objective.LOSSES[self.blank.name]
-            weight = (self.objective.prohmr if kind == "prohmr" else self.objective.hmr2).adversarial
+            # Over the crops, however many bodies of each are judged.
+            adversarial = adversarial * (len(fakes.betas) // len(batch.image))
             # Means of parts of a batch are added up as sums are.
-            loss = loss + weight * adversarial / (self.options.accumulate if self._is_sum else 1)
+            loss = loss + self._adversarial * adversarial / (self.options.accumulate if self._is_sum else 1)
             terms = terms | {"adversarial": adversarial / (self.options.accumulate if self._is_sum else 1)}
         kept = nnx.split_state(weights, nnx.Param, ...)[1]
         return loss, (terms, jax.lax.stop_gradient(kept), jax.lax.stop_gradient(fakes))
@@ -228,8 +249,9 @@ class Step:
         def loss(weights: Any) -> Float[Array, ""]:
             judge = _judge(self.blank, weights)
             return hmr2_loss.discriminator_loss(
-                judge(fakes.body_pose, fakes.betas), judge(real.body_pose, real.betas), self.objective.hmr2
-            )
+                judge(fakes.body_pose, fakes.betas), judge(real.body_pose, real.betas),
+                dataclasses.replace(self.objective.hmr2, adversarial=self._adversarial),
+            )  # fmt: skip
 
         value, slope = jax.value_and_grad(loss)(state.judge)
         updates, optimizer = _judge_optimizer(self.options).update(slope, state.judge_optimizer, state.judge)
@@ -238,8 +260,10 @@ class Step:
 
 
 def _fakes(compared: Compared) -> RealBodies:
-    """Bodies of the network as the discriminator sees them: SMPL's 23 joints and ten betas."""
-    pose, betas = compared.output.body_pose, compared.output.betas
+    """Bodies of the network as the discriminator sees them, all of each crop: SMPL's 23 joints and ten betas."""
+    output = compared.output if compared.every is None else compared.every
+    pose = output.body_pose.reshape(-1, *output.body_pose.shape[-3:])
+    betas = output.betas.reshape(-1, output.betas.shape[-1])
     still = jnp.broadcast_to(jnp.eye(3, dtype=pose.dtype), (*pose.shape[:-3], 23 - pose.shape[-3], 3, 3))
     return RealBodies(body_pose=jnp.concatenate([pose, still], -3), betas=betas[..., :10])
 

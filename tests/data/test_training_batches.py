@@ -152,6 +152,64 @@ def test_broken_samples_are_counted_and_left_out_and_too_many_stop_the_loader():
 
 
 def test_in_order_everybody_comes_once_and_the_rest_is_nobody():
-    found = list(training_batches.in_order(Made(broken=(0,)), pixels, (32, 32), batch_size=4, broken=BrokenCount(1.0)))
+    found = list(training_batches.in_order(
+        Made(broken=(0,)), pixels, SampleOptions(crop_shape=(32, 32)), batch_size=4, broken=BrokenCount(1.0)
+    ))  # fmt: skip
     weights = np.concatenate([batch["weight"] for batch in found])
     np.testing.assert_array_equal(weights, [2, 3, 4, 5, 6, 7, 0, 0])
+    np.testing.assert_array_equal(np.concatenate([batch["row"] for batch in found]), [1, 2, 3, 4, 5, 6, -1, -1])
+
+
+def test_the_camera_of_the_picture_turns_with_the_crop():
+    """A person seen by the picture's camera is where the keypoints of the augmented crop are, after the same turn."""
+    focal, middle = 500.0, np.array([WIDTH, HEIGHT]) / 2
+    points = np.random.default_rng(4).uniform([-0.5, -0.6, 3.5], [0.9, 0.5, 4.5], (44, 3))
+    pixels_2d = focal * points[:, :2] / points[:, 2:] + middle
+    person = dataclasses.replace(record().person, keypoints_2d=pixels_2d, keypoints_3d=points)
+    one = record(person=person, focal_length=focal, center=pixels_2d.mean(0), size=150.0)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for seed in range(6):
+        options = SampleOptions(crop_shape=(224, 224), augmentation=dataclasses.replace(WILD, flip_rate=0.0))
+        sample = make_sample(one, image, np.random.default_rng(seed), options)
+        turned = sample["keypoints_3d"]
+        seen = focal * turned[:, :2] / turned[:, 2:] + middle
+        crop = (seen - sample["box_center"]) / sample["box_size"]
+        np.testing.assert_allclose(crop, sample["keypoints_2d"], atol=2e-5)
+
+
+def test_crops_that_are_no_squares_show_all_of_wide_people():
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    options = SampleOptions(crop_shape=(256, 192), augmentation=training_batches.PLAIN)
+    for extent, size in (((200.0, 100.0), 200 * 4 / 3), ((60.0, 200.0), 200.0), (None, 200.0)):
+        one = record(extent=None if extent is None else np.array(extent))
+        sample = make_sample(one, image, np.random.default_rng(0), options)
+        assert sample["box_size"] == pytest.approx(size)
+    square = make_sample(record(extent=np.array([200.0, 100.0])), image, np.random.default_rng(0),
+                         dataclasses.replace(options, crop_shape=(256, 256)))  # fmt: skip
+    assert square["box_size"] == 200
+
+
+def test_a_share_of_broken_samples_that_is_allowed_does_not_stop_a_run_by_chance(rng):
+    for share, stops in ((0.03, False), (0.15, True)):
+        broken = BrokenCount(0.05)
+        is_broken = rng.uniform(size=20_000) < share
+        try:
+            for one in is_broken:
+                broken.add("broken" if one else None)
+        except TrainingDataError:
+            assert stops
+        else:
+            assert not stops
+
+
+def test_a_mix_with_weights_has_one_of_every_source():
+    with pytest.raises(TrainingDataError, match="only a have a weight"):
+        made_loader([Made("a"), Made("b")], weights={"a": 1.0})
+
+
+def test_every_process_draws_for_itself():
+    draws = []
+    for process in range(2):
+        loader = made_loader([Made(count=40)], shard=(process, 2))
+        draws.append(next(loader)["box_size"])
+    assert not np.allclose(*draws)

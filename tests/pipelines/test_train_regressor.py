@@ -11,19 +11,25 @@ import pytest
 
 from hardmo_jax import options as options_module
 from hardmo_jax.body.load import load_body, open_body
-from hardmo_jax.data.training_records import FINGERTIPS, PixelReference, TrainingDataError
+from hardmo_jax.data import training_batches
+from hardmo_jax.data.hmr2_augmentation import TrainingPerson
+from hardmo_jax.data.training_records import FINGERTIPS, PixelReference, TrainingDataError, TrainingRecord
 from hardmo_jax.labels import store
-from hardmo_jax.networks import regressor_file
+from hardmo_jax.networks import regressor_file, regressors
+from hardmo_jax.perception import crop_rules, regressor_crops
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines import annotate, train_regressor
 from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
 from hardmo_jax.pipelines.label_rows import LabelBodyError, name_of_body
+from hardmo_jax.pipelines.network_sizes import SMALL
+from hardmo_jax.pipelines.record_points import samples_of
 from hardmo_jax.pipelines.train_regressor import TrainedNetworkOptions, TrainRegressorOptions
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
-from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, body_of_labels, open_sources
+from hardmo_jax.pipelines.training_sources import ComparedPeople, TrainingSourceOptions, body_of_labels, open_sources
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training.loop import TrainingError
 from hardmo_jax.training.regressor_run import RunOptions
+from hardmo_jax.training.regressor_step import StepOptions
 from tests.pipelines import refined_people
 from tests.reference import smpl_files
 
@@ -119,6 +125,64 @@ def test_paths_that_lead_out_of_the_folder_are_refused(people, tmp_path):
             photos_of_labels(tmp_path)(row)
 
 
+@pytest.mark.parametrize("rule", ["hmr", "prohmr", "bedlam_cliff"])
+def test_training_sees_the_pixels_that_labelling_sees(rule):
+    """A dim picture: SPIN's crops are stretched to full contrast."""
+    y, x = np.mgrid[:400, :500]
+    image = np.stack([20 + x / 20, 30 + y / 20, 25 + (x + y) / 50], -1).astype(np.uint8)
+    bbox = np.array([[150.0, 100.0, 300.0, 300.0]], np.float32)
+    there = regressor_crops.cut_people(image, bbox, crop_rules.crop_rule(rule)).image[0]
+    made = regressors.untrained(rule, SMALL[rule])
+    person = TrainingPerson(
+        keypoints_2d=np.zeros((44, 2)), confidence=np.zeros(44), keypoints_3d=np.zeros((44, 3)),
+        confidence_3d=np.zeros(44), global_orient=np.zeros(3), body_pose=np.zeros((23, 3)),
+    )  # fmt: skip
+    record = TrainingRecord(
+        name="x", pixels=PixelReference(path="x"), center=np.array([225.0, 200.0]), size=240.0, person=person,
+        betas=np.zeros(10), has_pose=False, has_betas=False,
+    )  # fmt: skip
+    options = dataclasses.replace(samples_of(made), augmentation=training_batches.PLAIN)
+    here = training_batches.make_sample(record, image, np.random.default_rng(0), options)["image"]
+    # Corners of whole pixels, and another filter where pictures shrink.
+    assert np.abs(here - there).mean() < 0.06
+
+
+def test_annotated_points_stand_where_a_body_has_no_others():
+    """COCO's hips and knees are marked at places of their own; the open body has those of OpenPose."""
+    person = TrainingPerson(
+        keypoints_2d=np.arange(88.0).reshape(44, 2), confidence=np.zeros(44), keypoints_3d=np.zeros((44, 3)),
+        confidence_3d=np.zeros(44), global_orient=np.zeros(3), body_pose=np.zeros((23, 3)),
+    )  # fmt: skip
+    person.confidence[[HMR2.index("left_knee_lsp"), HMR2.index("right_hip_lsp"), HMR2.index("right_hip")]] = [2, 3, 4]
+    record = TrainingRecord(
+        name="x", pixels=PixelReference(path="x"), center=np.zeros(2), size=1.0, person=person, betas=np.zeros(10),
+        has_pose=False, has_betas=False,
+    )  # fmt: skip
+
+    class One:
+        name = "one"
+
+        def __len__(self):
+            return 1
+
+        def record(self, index):
+            return record
+
+    has = np.array([not point.endswith(("_lsp", "_mpii", "_h36m")) for point in HMR2.points])
+    moved = ComparedPeople(One(), has).record(0).person
+    assert moved.confidence[HMR2.index("left_knee")] == 2
+    np.testing.assert_array_equal(
+        moved.keypoints_2d[HMR2.index("left_knee")], person.keypoints_2d[HMR2.index("left_knee_lsp")]
+    )
+    # What is known of a place stays.
+    assert moved.confidence[HMR2.index("right_hip")] == 4
+    whole = ComparedPeople(One(), np.ones(44, bool)).record(0).person
+    np.testing.assert_array_equal(whole.confidence, person.confidence)
+    ComparedPeople(One(), has).check()
+    with pytest.raises(TrainingDataError, match="nothing could be learnt"):
+        ComparedPeople(One(), np.zeros(44, bool)).check()
+
+
 def test_people_who_are_held_out_are_not_trained_on(written, people):
     opened = open_sources([written], open_body(), labels=LabelRecordOptions(), validation_share=0.5)
     trained, held = ({source.record(at).name.split(":")[1] for at in range(len(source))}
@@ -195,6 +259,10 @@ def test_a_corrupt_photo_is_counted_and_many_stop_the_run(written, tmp_path):
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(TrainingDataError, match="cannot be used"):
         train_regressor.train_regressor(small_run(written), tmp_path / "run")
+    # Nothing was learnt, so that another try may be another run.
+    other = small_run(written, step=StepOptions(average_decay=0.5))
+    with pytest.raises(TrainingDataError, match="cannot be used"):
+        train_regressor.train_regressor(other, tmp_path / "run")
 
 
 def test_people_of_real_photos_are_trained_on(reference_data, perception_models, tmp_path):
@@ -229,7 +297,10 @@ def test_people_of_real_photos_are_trained_on(reference_data, perception_models,
         longer, tmp_path / "run", on_report=lambda step, scalars: told.append((step, scalars))
     )
     assert {step for step, _ in told} == {3}
-    other = dataclasses.replace(longer, step=dataclasses.replace(longer.step, learning_rate=1.0))
+    # What a message about a bad batch advises is the same run, too.
+    slower = dataclasses.replace(longer, step=dataclasses.replace(longer.step, learning_rate=1e-6, clip_norm=1.0))
+    assert train_regressor._identity(slower) == train_regressor._identity(longer)
+    other = dataclasses.replace(longer, step=dataclasses.replace(longer.step, average_decay=0.5))
     with pytest.raises(TrainingError, match="other options"):
         train_regressor.train_regressor(other, tmp_path / "run")
 

@@ -17,6 +17,7 @@ from hardmo_jax.networks.heads.transformer_decoder import TransformerDecoderOpti
 from hardmo_jax.networks.hmr2 import Hmr2Options
 from hardmo_jax.pipelines.network_sizes import SMALL
 from hardmo_jax.training import regressor_objective, regressor_step
+from hardmo_jax.training.part_terms import PartTermOptions
 from hardmo_jax.training.regressor_objective import ObjectiveOptions
 from hardmo_jax.training.regressor_step import RealBodies, Step, StepOptions
 from tests.networks.test_regressors import TINY
@@ -57,6 +58,87 @@ def test_parts_of_a_batch_add_up_to_it(body):
     for one, other in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True):
         # Adam's first step is the sign of the gradient: where that is rounding, parameters may differ.
         assert np.mean(np.abs(np.asarray(one) - np.asarray(other)) > 1e-4) < 0.02
+
+
+@pytest.mark.parametrize("name", ["hmr", "prohmr"])
+def test_parts_add_up_where_losses_are_means_over_those_with_labels(name, body):
+    """By the batch's own counts: of one part everybody has a pose, of the other one person."""
+    regressor = network(name, TINY[name])
+    sample = made_samples(4, regressor.crop_shape)
+    for key in ("has_pose", "has_betas"):
+        sample[key][[0, 2, 3]] = 0
+    sample["confidence_3d"][:2] = 0
+    batch = regressor_objective.batch_of(sample)
+    objective = ObjectiveOptions(parts=PartTermOptions(hand_keypoints_2d=1.0))
+    kind = regressor_objective.LOSSES[name]
+
+    def terms(batch, counts):
+        key = jax.random.key(0)
+        found = regressor_objective.loss_of_batch(
+            regressor, body, batch, key, objective, is_training=False, counts=counts
+        )[1]
+        return {term: float(value) for term, value in found.items()}
+
+    whole = terms(batch, None)
+    counts = regressor_objective.counts_of_batch(batch, body, objective, kind, parts=2)
+    halves = [terms(jax.tree.map(lambda leaf, at=at: leaf[at::2], batch), counts) for at in range(2)]
+    # What is drawn of a part is not what is drawn of the whole.
+    fixed = [
+        term for term in whole if not term.endswith("samples") and term not in ("negative_log_prob", "orthogonality")
+    ]
+    assert {"body_pose", "betas", "hand_keypoints_2d"} <= set(fixed)
+    for term in fixed:
+        assert np.mean([half[term] for half in halves]) == pytest.approx(whole[term], rel=1e-4), term
+
+
+def test_every_body_that_prohmr_draws_is_judged(body):
+    regressor = network("prohmr", TINY["prohmr"])
+    sample = made_samples(2, regressor.crop_shape)
+    objective = ObjectiveOptions(num_samples=3)
+    found = regressor_objective.loss_of_batch(
+        regressor, body, regressor_objective.batch_of(sample), jax.random.key(0), objective, is_training=False
+    )[2]
+    fakes = regressor_step._fakes(found)
+    assert fakes.body_pose.shape == (6, 23, 3, 3)
+    assert fakes.betas.shape == (6, 10)
+
+
+def test_points_in_space_count_only_where_the_root_is_known(body):
+    """Labels of another body may lack it: from a root at zero, right points would be far off."""
+    sample = made_samples(2, (256, 256))
+    batch = regressor_objective.batch_of(sample)
+    for kind, root in (("hmr2", [body.root]), ("spin", list(body.hips))):
+        for point in root:
+            confidence = np.array(batch.target.confidence_3d)
+            confidence[0, point] = 0
+            target = dataclasses.replace(batch.target, confidence_3d=confidence)
+            believed = regressor_objective._believed(target, body, PartTermOptions(), kind)
+            assert not np.asarray(believed.confidence_3d)[0].any()
+            assert np.asarray(believed.confidence_3d)[1].any()
+            assert np.asarray(believed.confidence_2d)[0].any()
+
+
+def test_a_network_of_fewer_joints_learns_those(body):
+    regressor = network("bedlam_cliff", TINY.get("bedlam_cliff", SMALL["bedlam_cliff"]))
+    options = dataclasses.replace(regressor.options, head=dataclasses.replace(regressor.options.head, joints=22))
+    smplx = regressor_objective.compared_body(hm.open_body(view="smplx"))
+    wide = network("bedlam_cliff", options)
+    _, told = stepped(wide, smplx, made_samples(2, wide.crop_shape))
+    assert told["is_finite"]
+
+
+def test_the_network_that_was_given_stays(body):
+    regressor = network()
+    state = regressor_step.start_state(regressor, StepOptions(), steps=10, seed=0)
+    jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf + 0, tree), donate_argnums=0)(state)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(regressor.weights))
+
+
+def test_a_judge_that_is_no_number_changes_nothing(body):
+    real = RealBodies(body_pose=np.full((4, 23, 3, 3), np.nan), betas=np.zeros((4, 10)))
+    state, told = stepped(network(), body, made_samples(2, (256, 256)), real=real)
+    assert not told["is_finite"]
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(state.judge))
 
 
 def test_a_batch_that_is_no_number_changes_nothing(body):

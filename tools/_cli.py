@@ -294,6 +294,7 @@ class ProgressBar:
         self._tasks: dict[str, Any] = {}
         self._starts: dict[str, float] = {}
         self._done: dict[str, int] = {}
+        self._firsts: dict[str, int] = {}
         self._units = units
         self._last_told = time.perf_counter()
 
@@ -310,17 +311,18 @@ class ProgressBar:
             self._tasks[stage] = self._bar.add_task(stage, total=total, rate="")
         if done == 0 or stage not in self._starts:
             # A stage may come again, as when parts are scored once more.
-            self._starts[stage] = time.perf_counter()
+            self._starts[stage], self._firsts[stage] = time.perf_counter(), done
             self._done.pop(stage, None)
-        seconds = time.perf_counter() - self._starts[stage]
+        seconds, own = time.perf_counter() - self._starts[stage], done - self._firsts[stage]
         units = "people" if stage in ("fit", "score") else self._units
-        rate = f"{done / seconds:.1f} {units}/s" if done and seconds > 0 else ""
+        rate = f"{own / seconds:.1f} {units}/s" if own > 0 and seconds > 0 else ""
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
-        if done and not self._console.is_terminal and time.perf_counter() - self._last_told > _TELL_EVERY:
+        if own > 0 and not self._console.is_terminal and time.perf_counter() - self._last_told > _TELL_EVERY:
             self._last_told = time.perf_counter()
-            left = f", {(total - done) * seconds / done:.0f} s left" if total else ""
+            left = f", {max(total - done, 0) * seconds / own:.0f} s left" if total else ""
             self._console.print(f"{stage:>9}: {done} of {total or '?'} ({rate}{left})", highlight=False)
         is_last = total is not None and done >= total and self._done.get(stage, -1) < done
         self._done[stage] = done
         if is_last and not self._console.is_terminal:
-            self._console.print(f"{stage:>9}: {done} {units} in {seconds:.1f} s ({rate})", highlight=False)
+            told = f" ({rate})" if rate else ""
+            self._console.print(f"{stage:>9}: {done} {units} in {seconds:.1f} s{told}", highlight=False)

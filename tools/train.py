@@ -138,10 +138,13 @@ def _train_regressor(options: train_regressor.TrainRegressorOptions, console: ri
         console.print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
 
     with _cli.ProgressBar(console, units="steps") as progress:
-        done = train_regressor.train_regressor(options, folder, progress=progress, on_report=tell)
+        done = train_regressor.train_regressor(
+            options, folder, progress=progress, on_report=tell, on_note=console.print
+        )
     for note in done.notes:
         console.print(note)
-    print(f"{done.num_people} people, {done.num_validation} others looked at; {done.num_broken} samples left out")
+    left_out = f"{done.num_broken} of {done.num_samples} samples left out"
+    print(f"{done.num_people} people, {done.num_validation} others looked at; {left_out}")
     print(
         f"look at {folder / 'curves.png'} and {folder / 'pictures'}, or: tensorboard --logdir={folder / 'tensorboard'}"
     )

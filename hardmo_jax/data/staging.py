@@ -109,6 +109,13 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
     Returns:
         A set of N times T samples; where T is not 1 the frames of a person are one window.
     """
+    return stage_upright(body, motion, options, seed=seed, name=name)[0]
+
+
+def stage_upright(
+    body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int, name: str
+) -> tuple[HardSet, Float[np.ndarray, "N 3"]]:
+    """The same as `stage`, and which way is up before each camera, a unit vector."""
     rng = generator(seed, name)
     people, frames = motion.full_pose.shape[:2]
     betas = draw_betas(rng, body, options.shape, people)
@@ -158,7 +165,8 @@ def stage(body: BodyModel, motion: Motion, options: StagingOptions, *, seed: int
         body_checksum=body.checksum,
         notes=f"{options.shape} {options.viewpoint}",
     )
-    return observe(perfect, options.noise, seed=seed, name=name, num_frames=frames)
+    up = each(views.rotation)[:, :, 1].astype(np.float64)
+    return observe(perfect, options.noise, seed=seed, name=name, num_frames=frames), up
 
 
 def observe(

@@ -79,7 +79,7 @@ class BrokenCount:
             if reason is None:
                 return
             self.broken += 1
-            if len(self.reasons) < 5:
+            if len(self.reasons) < 5 and reason not in self.reasons:
                 self.reasons.append(reason)
             # Beyond what chance makes of a share that is still allowed.
             allowed = self._most * self.seen

@@ -1,6 +1,7 @@
 """Networks and predictions scored on labels as others publish them, or as this package does."""
 
 import dataclasses
+import difflib
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -52,8 +53,16 @@ _MOST_BROKEN = 0.05
 
 
 def published_kind(name: str) -> tuple[str, str] | None:
-    """Kind and path of `KIND:PATH`; None if a name is not of that form."""
+    """Kind and path of `KIND:PATH`; None if a name is not of that form.
+
+    Raises:
+        ScoreError: If it is nearly one.
+    """
     kind, colon, path = name.partition(":")
+    if colon and kind not in SOURCE_KINDS and not pathlib.Path(name).exists():
+        close = difflib.get_close_matches(kind, SOURCE_KINDS, n=1)
+        if close:
+            raise ScoreError(f"{name}: unknown kind {kind!r}; did you mean {close[0]!r}?")
     return (kind, path) if colon and kind in SOURCE_KINDS else None
 
 
@@ -96,7 +105,8 @@ def evaluate_published(
         )
     protocol, results = protocols.get_protocol(protocol_name), []
     for name in labels:
-        source = _opened(name, images, body, limit)
+        has_network = any((pathlib.Path(other) / regressor_file.RECORD).is_file() for other in predictions)
+        source = _opened(name, images, body, limit, needs_pictures=has_network)
         truth = points_of_records(source)
         for other in predictions:
             broken = BrokenCount(_MOST_BROKEN)
@@ -119,7 +129,9 @@ def evaluate_published(
     return results
 
 
-def _opened(name: str, images: str, body: BodyModel, limit: int | None) -> TrainingSource:
+def _opened(
+    name: str, images: str, body: BodyModel, limit: int | None, *, needs_pictures: bool = False
+) -> TrainingSource:
     """Labels of a name, all of them."""
     kind, path = published_kind(name) or ("", name)
     if not kind:
@@ -132,6 +144,7 @@ def _opened(name: str, images: str, body: BodyModel, limit: int | None) -> Train
         source = open_sources([chosen], body, labels=LabelRecordOptions(), validation_share=0.0).training[0]
     else:
         source = ComparedPeople(open_published(chosen, is_truth=True), landmarks.point_model(body, _LAYOUT)[1])
+        source.check(images, needs_pictures=needs_pictures)
     return source if limit is None else SomeOf(source, limit)
 
 
@@ -183,6 +196,7 @@ def _of_file(predicted: Predictions, body: BodyModel, truth: RecordPoints) -> Re
         confidence_3d=np.tile(has_3d, (count, 1)),
         rotations=turned,
         box_sides=np.full(count, np.nan),
+        box_centers=np.full((count, 2), np.nan),
     )
 
 

@@ -139,6 +139,18 @@ def people_of_pool(body: BodyModel, pool: PosePool, count: int, *, seed: int) ->
     """People of a pool of poses, with hands from their prior, before cameras and a detector."""
     rng = staging.generator(seed, "scorer")
     rows = rng.choice(len(pool), count, replace=len(pool) < count)
+    return staging.stage(body, motion_of_pool(pool, rows, rng), staging.StagingOptions(), seed=seed, name="scorer")
+
+
+def motion_of_pool(pool: PosePool, rows: Int[np.ndarray, "N"], rng: np.random.Generator) -> staging.Motion:
+    """Poses of a pool as single frames, with hands from their prior.
+
+    Args:
+        pool: Of bodies.
+        rows: Which of them.
+        rng: Of the hands.
+    """
+    count = len(rows)
     joints = layouts.SMPLH_JOINTS
     hands = hand_poses.sample_hand_poses(rng, count)
     full_pose = np.zeros((count, 1, len(joints), 3))
@@ -147,7 +159,7 @@ def people_of_pool(body: BodyModel, pool: PosePool, count: int, *, seed: int) ->
     full_pose[:, 0, len(JOINTS) :] = hands.fingers.reshape(count, -1, 3)
     styles = tuple(pool.styles[take] for take in pool.take_of[rows])
     takes = tuple(pool.takes[take] for take in pool.take_of[rows])
-    motion = staging.Motion(
+    return staging.Motion(
         full_pose=full_pose,
         pelvis=np.zeros((count, 1, 3)),
         styles=styles,
@@ -156,4 +168,3 @@ def people_of_pool(body: BodyModel, pool: PosePool, count: int, *, seed: int) ->
         frames=rows[:, None],
         frames_per_second=30.0,
     )
-    return staging.stage(body, motion, staging.StagingOptions(), seed=seed, name="scorer")

@@ -45,6 +45,8 @@ class RecordPoints:
     """Of `JOINTS`, from the axes of the rest pose to those of the camera; NaN where they are unknown."""
     box_sides: Float[np.ndarray, "N"]
     """Longer side of the box as its publisher grows boxes, pixels."""
+    box_centers: Float[np.ndarray, "N 2"]
+    """Their middles, pixels."""
 
 
 def points_of_records(source: TrainingSource) -> RecordPoints:
@@ -69,6 +71,7 @@ def points_of_records(source: TrainingSource) -> RecordPoints:
         confidence_3d=np.stack([_with_tips(one.person.confidence_3d, one.fingertips_confidence_3d) for one in records]),
         rotations=np.stack([_rotations_of(record) for record in records]),
         box_sides=np.array([record.size for record in records], np.float64),
+        box_centers=np.stack([np.asarray(record.center, np.float64) for record in records]),
     )
 
 
@@ -174,4 +177,5 @@ def regress_records(
         confidence_3d=has.copy(),
         rotations=turned,
         box_sides=np.array([record.size for record in records], np.float64),
+        box_centers=np.stack([np.asarray(record.center, np.float64) for record in records]),
     )

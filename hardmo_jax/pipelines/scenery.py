@@ -8,6 +8,7 @@ import numpy as np
 from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.rendering.scene import Mesh, vertex_normals
+from hardmo_jax.rendering.scenes import DressableBody
 
 Colour = tuple[float, float, float]
 #: What covers a vertex.
@@ -28,6 +29,31 @@ def cloth_of_vertices(body: BodyModel) -> Int[np.ndarray, "V"]:
         return CLOTHES.index("shirt" if is_of_trunk else "skin")
 
     return np.array([of_joint(name) for name in body.joint_names])[np.asarray(body.skinning_weights).argmax(1)]
+
+
+def dressable_body(body: BodyModel) -> DressableBody:
+    """A body's surface as `rendering.scenes` dresses it."""
+    rest = np.asarray(body.template_planar, np.float64).T
+    joints, weights = np.asarray(body.joint_template, np.float64), np.asarray(body.skinning_weights)
+    of = weights.argmax(1)
+    parents = np.asarray(body.parents)
+    along = np.zeros(len(rest))
+    for joint in range(len(joints)):
+        children = np.flatnonzero(parents == joint)
+        own = of == joint
+        if body.joint_names[joint] == "head" or not len(children):
+            low, high = (rest[own, 1].min(), rest[own, 1].max()) if own.any() else (0.0, 1.0)
+            along[own] = (rest[own, 1] - low) / max(high - low, 1e-9)
+            continue
+        bone = joints[children[0]] - joints[joint]
+        along[own] = (rest[own] - joints[joint]) @ bone / max(bone @ bone, 1e-12)
+    return DressableBody(
+        faces=np.asarray(body.faces),
+        joint_of=tuple(body.joint_names[joint] for joint in of),
+        along=along,
+        height=rest[:, 1] - rest[:, 1].min(),
+        front=rest[:, 2] - joints[of, 2],
+    )
 
 
 def clothed_meshes(

@@ -6,11 +6,12 @@ labels count them (`body_12`), so that a number over fewer points is not taken f
 
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Iterable
 
 import numpy as np
 
-from hardmo_jax.array_types import Bool
+from hardmo_jax.array_types import Bool, Int
 from hardmo_jax.metrics import keypoints, protocols, scores
 from hardmo_jax.metrics.protocols import Protocol
 from hardmo_jax.pipelines.record_points import JOINTS, LAYOUT, RecordPoints
@@ -20,6 +21,8 @@ from hardmo_jax.pipelines.set_scores import CURVE, ScoreError, SetScore, joint_e
 _OTHER_ROOT = "mid_hip"
 #: A similarity in space needs so many.
 _LEAST_POINTS = 3
+#: Fewer points of a set, of all people together, are told.
+_FEW_POINTS = 50
 
 
 def score_records(truth: RecordPoints, predicted: RecordPoints, protocol: Protocol, *, method: str) -> SetScore:
@@ -40,6 +43,8 @@ def score_records(truth: RecordPoints, predicted: RecordPoints, protocol: Protoc
             f"protocol {protocol.name} has points that published labels do not; give one of {', '.join(known)}"
         )
     rows = _rows_for(truth, predicted)
+    # Published boxes are grown already.
+    protocol = dataclasses.replace(protocol, box=dataclasses.replace(protocol.box, is_scaled=True))
     columns = list(LAYOUT.indices(protocol.layout.points))
     is_there = rows >= 0
 
@@ -61,8 +66,6 @@ def score_records(truth: RecordPoints, predicted: RecordPoints, protocol: Protoc
             f"{method} and {truth.source} have no points in common that protocol {protocol.name} compares, neither in "
             "space nor in the picture"
         )
-    # Published boxes are grown already.
-    box_sides = truth.box_sides if protocol.box.is_scaled else truth.box_sides / protocol.box.scale
     true_2d, true_3d = truth.keypoints_2d[:, columns], truth.keypoints_3d[:, columns]
     errors, joints, pck, curves, has_failed = {}, {}, {}, {}, np.zeros(len(rows), bool)
     if in_space is not None:
@@ -75,10 +78,10 @@ def score_records(truth: RecordPoints, predicted: RecordPoints, protocol: Protoc
         has_failed |= (is_valid[..., None] & ~np.isfinite(own_3d)).any((1, 2))
     if in_picture is not None:
         found = scores.score_samples(
-            in_picture, predicted_2d=own_2d, true_2d=true_2d, confidence=confidence, box_sides=box_sides
+            in_picture, predicted_2d=own_2d, true_2d=true_2d, confidence=confidence, box_sides=truth.box_sides
         )
         pck = {name.partition("/")[2]: tuple(hits.mean.tolist()) for name, hits in found.pck.items()}
-        curves = pck_curves(in_picture, own_2d, true_2d, confidence, box_sides)
+        curves = pck_curves(in_picture, own_2d, true_2d, confidence, truth.box_sides)
         has_failed |= (is_seen[..., None] & ~np.isfinite(own_2d)).any((1, 2))
     return SetScore(
         method=method,
@@ -97,7 +100,7 @@ def score_records(truth: RecordPoints, predicted: RecordPoints, protocol: Protoc
         ids=truth.ids,
         groups=truth.groups,
         styles=("labels",) * len(rows),
-        notes=tuple(dict.fromkeys([*notes, *more_notes])),
+        notes=tuple(dict.fromkeys([*notes, *more_notes, *_few(in_space, is_valid), *_few(in_picture, is_seen)])),
     )
 
 
@@ -108,6 +111,10 @@ def _rows_for(truth: RecordPoints, predicted: RecordPoints) -> np.ndarray:
         if twice:
             raise ScoreError(f"{side.source} has {twice[0]!r} twice")
     place = {name: row for row, name in enumerate(predicted.ids)}
+    if not set(place) & set(truth.ids) and np.isfinite(predicted.box_centers).all():
+        found = _rows_by_place(truth, predicted)
+        if (found >= 0).any():
+            return found
     unknown = sorted(set(predicted.ids) - set(truth.ids))
     if unknown:
         raise ScoreError(
@@ -115,6 +122,30 @@ def _rows_for(truth: RecordPoints, predicted: RecordPoints) -> np.ndarray:
             f"{unknown[0]!r}; its names look like {truth.ids[0]!r}"
         )
     return np.array([place.get(name, -1) for name in truth.ids], np.int64)
+
+
+def _rows_by_place(truth: RecordPoints, predicted: RecordPoints) -> Int[np.ndarray, "N"]:
+    """People of other labels of the same pictures, by the nearest box no more than half a side away."""
+    rows, taken = np.full(len(truth.ids), -1), set()
+    names = [pathlib.PurePath(name).name for name in predicted.groups]
+    for at, group in enumerate(truth.groups):
+        there = [row for row, name in enumerate(names) if name == pathlib.PurePath(group).name and row not in taken]
+        if there:
+            apart = np.linalg.norm(predicted.box_centers[there] - truth.box_centers[at], axis=-1)
+            if apart.min() < 0.5 * truth.box_sides[at]:
+                rows[at] = there[int(apart.argmin())]
+                taken.add(rows[at])
+    return rows
+
+
+def _few(protocol: Protocol | None, is_known: Bool[np.ndarray, "N K"]) -> list[str]:
+    """Sets of so few points that their numbers say little."""
+    notes = []
+    for points in protocol.point_sets if protocol is not None else ():
+        count = int(np.sum(is_known[:, list(protocol.layout.indices(points.points))])) if protocol is not None else 0
+        if points.name in ("body", "hand", "foot", "all") and count < _FEW_POINTS:
+            notes.append(f"{points.label}: only {count} points of all people are known")
+    return notes
 
 
 def _with_known_root(protocol: Protocol, is_valid: Bool[np.ndarray, "N K"]) -> Protocol:

@@ -116,6 +116,8 @@ class TrainedRegressor:
     num_people: int
     num_validation: int
     num_broken: int
+    num_samples: int
+    """That were asked for, broken ones among them."""
     scalars: dict[str, float]
     """The last ones."""
     notes: tuple[str, ...]
@@ -127,6 +129,7 @@ def train_regressor(
     *,
     progress: Progress | None = None,
     on_report: Callable[[int, dict[str, float]], None] | None = None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> TrainedRegressor:
     """Train a regressor, or go on with the run of a folder.
 
@@ -136,6 +139,7 @@ def train_regressor(
             the end.
         progress: Told the stage, what is done, and of how much.
         on_report: Told scalars as they come.
+        on_note: Told who is trained on before anything is compiled, and what is unusual.
 
     Raises:
         FileNotFoundError: If a source, a body or a checkpoint is missing.
@@ -153,6 +157,12 @@ def train_regressor(
         labels=options.labels,
         validation_share=options.validation_share,
     )
+    for source in opened.training:
+        on_note(f"{source.name}: {len(source)} people")
+    for source in opened.validation:
+        on_note(f"{source.name}: {len(source)} people")
+    for note in opened.notes:
+        on_note(note)
     folder.mkdir(parents=True, exist_ok=True)
     for source in options.sources:
         check_output_folder(
@@ -171,6 +181,12 @@ def train_regressor(
     )  # fmt: skip
     objective = _for_body(options.objective, compared)
     real = None if options.mocap is None else _real_bodies(options)
+    done = regressor_run.steps_done(folder)
+    if done >= options.run.steps:
+        on_note(f"{folder} holds {done} steps, {options.run.steps} are asked for: nothing is learnt")
+    elif done:
+        on_note(f"going on after step {done}")
+    on_note("the first step is compiled, which takes a minute")
     held = [SomeOf(source, max(options.validation_people // len(opened.validation), 1)) for source in opened.validation]
     book = Book(folder, f"{options.network.network}, {sum(map(len, opened.training))} people")
     last: dict[str, float] = {}
@@ -225,8 +241,9 @@ def train_regressor(
         num_people=sum(map(len, opened.training)),
         num_validation=sum(map(len, held)),
         num_broken=broken.broken,
+        num_samples=broken.seen,
         scalars=last,
-        notes=tuple([*opened.notes, *broken.reasons]),
+        notes=tuple(broken.reasons),
     )
 
 

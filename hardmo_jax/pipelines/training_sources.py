@@ -35,6 +35,8 @@ _ALL = Hmr2Filters(
     least_confidence=0.0, least_keypoints=0, largest_beta=math.inf, is_pose_with_betas=False,
     are_missing_betas_zero=False, largest_reprojection_loss=math.inf,
 )  # fmt: skip
+#: Keypoints of somebody, at least, for their extent to be compared with the box; usual ratios are 0.5 to 1.
+_LEAST_SEEN, _BOX_RATIO = 8, (0.05, 5.0)
 #: People of a source who are looked at before it is believed that something of it is compared.
 _LOOKED_AT = 64
 _LAYOUT = layouts.get_layout("hmr2_44")
@@ -115,7 +117,7 @@ def open_sources(
             _open_labels(chosen, body, labels, validation_share, opened)
         else:
             source = ComparedPeople(open_published(chosen), has)
-            source.check()
+            source.check(chosen.images)
             opened.training.append(source)
         if chosen.weight is not None:
             opened.weights[opened.training[-1].name] = chosen.weight
@@ -204,12 +206,16 @@ def _open_labels(
         )
     name = chosen.name or path.stem
     pixels_of = photos_of_labels(images if images.is_dir() else images.parent)
-    held = [row for row in rows if _is_held(row, validation_share)]
-    kept = [row for row in rows if not _is_held(row, validation_share)]
+    chosen_files = _held_files(rows, validation_share)
+    held = [row for row in rows if row.source_sha256 in chosen_files]
+    kept = [row for row in rows if row.source_sha256 not in chosen_files]
     source = LabelRecords(kept or rows, own, pixels_of, name=name, options=options)
+    ComparedPeople(source, np.ones(len(_LAYOUT), bool)).check(chosen.images)
     opened.training.append(source)
     opened.references.extend(source.references())
     left_out = dict(source.left_out)
+    if not held and validation_share:
+        opened.notes.append(f"{name}: nobody is held out, as all labels are of one picture or video")
     if held and kept:
         try:
             validation = LabelRecords(held, own, pixels_of, name=f"{name} (held out)", options=options)
@@ -221,10 +227,17 @@ def _open_labels(
     opened.notes.extend(f"{name}: {count} labels left out, {reason}" for reason, count in left_out.items())
 
 
-def _is_held(row: LabelRow, share: float) -> bool:
-    """Whether a label is for validation: by its picture or video, the same in every run."""
-    digest = hashlib.sha256(f"{row.source_sha256}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
+def _held_files(rows: Sequence[LabelRow], share: float) -> set[str]:
+    """Pictures and videos for validation, the same in every run; at least one of several, and never all."""
+
+    def place(name: str) -> float:
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+
+    files = sorted({row.source_sha256 for row in rows}, key=place)
+    if not share or len(files) < 2:
+        return set()
+    held = [name for name in files if place(name) < share] or files[:1]
+    return set(held[: len(files) - 1])
 
 
 class ComparedPeople:
@@ -260,24 +273,44 @@ class ComparedPeople:
                     arrays[points][new], arrays[confidence][new] = arrays[points][old], arrays[confidence][old]
         return dataclasses.replace(record, person=dataclasses.replace(person, **arrays))
 
-    def check(self) -> None:
-        """Look whether anything of the first people is compared.
+    def check(self, images: str = "", *, needs_pictures: bool = True) -> None:
+        """Look whether anything of the first people is compared, their boxes are about them, and a picture is there.
+
+        Args:
+            images: Folder of the pictures, for the message.
+            needs_pictures: Whether they are looked for.
 
         Raises:
             TrainingDataError: If not.
         """
+        is_compared, ratios, missing, looked = False, [], [], 0
         for row in range(min(len(self), _LOOKED_AT)):
             try:
                 record = self.record(row)
             except TrainingDataError:
                 continue
-            known = (record.person.confidence > 0) | (record.person.confidence_3d > 0)
-            if record.has_pose or bool((known & self._has).any()):
-                return
-        if len(self):
+            looked += 1
+            seen = record.person.confidence > 0
+            known = (seen | (record.person.confidence_3d > 0)) & self._has
+            is_compared |= record.has_pose or bool(known.any())
+            if seen.sum() >= _LEAST_SEEN:
+                ratios.append(float(np.ptp(record.person.keypoints_2d[seen], axis=0).max() / record.size))
+            if not pathlib.Path(record.pixels.path).is_file():
+                missing.append(record.pixels.path)
+        if looked and not is_compared:
             raise TrainingDataError(
-                f"{self.name}: the first {min(len(self), _LOOKED_AT)} people have neither a pose nor a point that the "
-                "body has, so that nothing could be learnt of them; give `body_model` SMPL's file with its regressors"
+                f"{self.name}: the first {looked} people have neither a pose nor a point that the body has, so that "
+                "nothing could be learnt of them; give `body_model` SMPL's file with its regressors"
+            )
+        if ratios and not _BOX_RATIO[0] < float(np.median(ratios)) < _BOX_RATIO[1]:
+            raise TrainingDataError(
+                f"{self.name}: keypoints span {np.median(ratios):.3g} times the boxes of the same people: `scale` is "
+                "in another unit, pixels in `hmr2_npz` and 200 pixels in `spin_npz`"
+            )
+        if needs_pictures and looked and len(missing) == looked:
+            raise TrainingDataError(
+                f"{self.name}: there is no picture of any of the first {looked} people, such as {missing[0]}; the "
+                f"folder of pictures ({images or 'none was given'}) is told with --images, or `images` of a source"
             )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from hardmo_jax.rendering import scene
-from hardmo_jax.rendering.scene import Mesh, View
+from hardmo_jax.rendering.scene import Light, Mesh, View
 
 #: Pictures above this many pixels are drawn without antialiasing, to bound memory.
 _MAX_FINE_PIXELS = 16_000_000
@@ -34,11 +34,11 @@ class PainterRenderer:
         self.antialias = antialias
         self.reason = reason
 
-    def render(self, meshes: Sequence[Mesh], view: View) -> UInt8[np.ndarray, "H W 4"]:
+    def render(self, meshes: Sequence[Mesh], view: View, light: Light | None = None) -> UInt8[np.ndarray, "H W 4"]:
         """Draw meshes with correct depth between them; see `scene.Renderer`."""
         factor = 2 if self.antialias and 4 * view.width * view.height <= _MAX_FINE_PIXELS else 1
         soup = scene.clip_near(scene.join_meshes(meshes))
-        colours = scene.shade(soup.vertices, soup.normals, soup.colours)
+        colours = scene.shade(soup.vertices, soup.normals, soup.colours, light)
         fine = view.resized(view.width * factor, view.height * factor)
         rgb, is_drawn, box = _rasterise(soup.vertices, soup.faces, colours, fine, factor)
         picture = np.zeros((view.height, view.width, 4), np.uint8)

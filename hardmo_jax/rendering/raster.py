@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real, UInt8
 
 from hardmo_jax.rendering import painter, scene
-from hardmo_jax.rendering.scene import Mesh, Renderer, View
+from hardmo_jax.rendering.scene import Light, Mesh, Renderer, View
 
 _SAMPLES = 4
 
@@ -42,6 +42,7 @@ void main() {
 # Preceded by the version and the constants of `scene.light_constants`.
 _FRAGMENT_SHADER = """
 uniform vec3 key_direction;
+uniform vec4 light_weights;  // key, head, sky, ground
 in vec3 point;
 in vec3 point_normal;
 in vec3 point_colour;
@@ -55,7 +56,8 @@ void main() {
     facing = min(abs(facing), 1.0);
     float key = max(dot(normal, key_direction), 0.0);
     float upward = 0.5 - 0.5 * normal.y;
-    float light = KEY * key + HEAD * facing + GROUND + (SKY - GROUND) * upward;
+    float sky = light_weights.z, ground = light_weights.w;
+    float light = light_weights.x * key + light_weights.y * facing + ground + (sky - ground) * upward;
     light *= 1.0 - RIM * pow(1.0 - facing, RIM_POWER);
     float gloss = GLOSS * pow(max(dot(normal, normalize(to_camera + key_direction)), 0.0), GLOSS_POWER);
     picture = vec4(clamp(point_colour * light + gloss, 0.0, 1.0), 1.0);
@@ -83,13 +85,13 @@ class GlRenderer:
         self.reason: str | None = None
         self._gl = _context()
 
-    def render(self, meshes: Sequence[Mesh], view: View) -> UInt8[np.ndarray, "H W 4"]:
+    def render(self, meshes: Sequence[Mesh], view: View, light: Light | None = None) -> UInt8[np.ndarray, "H W 4"]:
         """Draw meshes with correct depth between them; see `scene.Renderer`."""
         soup = scene.join_meshes(meshes)
         in_front = soup.vertices[:, 2] > scene.NEAR
         if not len(soup.faces) or not in_front.any():
             return np.zeros((view.height, view.width, 4), np.uint8)
-        return self._gl.draw(soup, view, float(soup.vertices[:, 2].max()))
+        return self._gl.draw(soup, view, float(soup.vertices[:, 2].max()), light or Light())
 
 
 class _Context:
@@ -102,7 +104,6 @@ class _Context:
         constants = "".join(f"const float {name} = {value};\n" for name, value in scene.light_constants().items())
         fragment = f"#version 330\n{constants}{_FRAGMENT_SHADER}"
         self.program = context.program(vertex_shader=_VERTEX_SHADER, fragment_shader=fragment)
-        self.program["key_direction"].value = tuple(map(float, scene.key_light()))
         self.size: tuple[int, int] | None = None
         self.targets: list[Any] = []
 
@@ -122,7 +123,7 @@ class _Context:
         self.targets = [self.fine, self.plain, *parts]
         self.size = size
 
-    def draw(self, soup: scene.Soup, view: View, far: float) -> UInt8[np.ndarray, "H W 4"]:
+    def draw(self, soup: scene.Soup, view: View, far: float, light: Light) -> UInt8[np.ndarray, "H W 4"]:
         size = (view.width, view.height)
         if max(size) > self.largest:
             raise ValueError(f"this OpenGL draws at most {self.largest} pixels a side, asked for {size}")
@@ -134,6 +135,8 @@ class _Context:
         scale = 2 * view.focal_length / image_size
         offset = 2 * (view.principal_point + 0.5) / image_size - 1
         self.program["scale_offset"].value = (*map(float, scale), *map(float, offset))
+        self.program["key_direction"].value = tuple(map(float, light.direction))
+        self.program["light_weights"].value = (light.key, light.head, light.sky, light.ground)
         self.program["near_far"].value = (scene.NEAR, max(far * 1.01, scene.NEAR * 2))
         data = np.concatenate([soup.vertices, soup.normals, soup.colours], axis=1)
         vertices = context.buffer(np.ascontiguousarray(data, np.float32))

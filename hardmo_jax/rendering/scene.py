@@ -118,6 +118,31 @@ class View:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Light:
+    """Light on a scene; the default shows form well."""
+
+    direction: Float[Any, "3"] = dataclasses.field(default_factory=lambda: key_light())
+    """Unit vector towards the main light, camera frame."""
+    key: float = _KEY
+    """Of the main light, on surfaces that face it."""
+    head: float = _HEAD
+    """From the camera."""
+    sky: float = _SKY
+    """From above, on surfaces that face up."""
+    ground: float = _GROUND
+    """From below."""
+
+    def __post_init__(self) -> None:
+        direction = np.asarray(self.direction, np.float64)
+        length = float(np.linalg.norm(direction)) if direction.shape == (3,) else 0.0
+        if not (np.isfinite(length) and length > 0):
+            raise ValueError(f"`direction` must be three numbers that are not all zero, got {direction.tolist()}")
+        if not all(0 <= weight <= 10 for weight in (self.key, self.head, self.sky, self.ground)):
+            raise ValueError(f"weights of light must be from 0 to 10, got {self}")
+        object.__setattr__(self, "direction", (direction / length).astype(np.float32))
+
+
 @runtime_checkable
 class Renderer(Protocol):
     """What turns meshes into a picture."""
@@ -127,12 +152,13 @@ class Renderer(Protocol):
     reason: str | None
     """Why this renderer was taken instead of a better one."""
 
-    def render(self, meshes: Sequence[Mesh], view: View) -> UInt8[np.ndarray, "H W 4"]:
+    def render(self, meshes: Sequence[Mesh], view: View, light: Light | None = None) -> UInt8[np.ndarray, "H W 4"]:
         """Draw meshes with correct depth between them.
 
         Args:
             meshes: Surfaces; what is behind the camera is left out.
             view: Camera and size.
+            light: None is the usual one.
 
         Returns:
             Red, green, blue and coverage (0 where there is no mesh; colours are not multiplied by it).
@@ -158,21 +184,23 @@ def shade(
     points_camera: Float[np.ndarray, "N 3"],
     normals: Float[np.ndarray, "N 3"],
     colours: Float[np.ndarray, "N 3"],
+    light: Light | None = None,
 ) -> Float32[np.ndarray, "N 3"]:
     """Colour in [0, 1] of points seen from the camera, both sides lit; the GL shader computes the same."""
+    light = light or Light()
     to_camera = -points_camera / np.maximum(np.linalg.norm(points_camera, axis=1, keepdims=True), 1e-9)
     facing = np.sum(normals * to_camera, axis=1, keepdims=True)
     normals = np.where(facing < 0, -normals, normals)
     facing = np.abs(facing)
-    key_direction = key_light()
+    key_direction = np.asarray(light.direction)
     key = np.maximum(normals @ key_direction, 0.0)[:, None]
     upward = 0.5 - 0.5 * normals[:, 1:2]
-    light = _KEY * key + _HEAD * facing + _GROUND + (_SKY - _GROUND) * upward
-    light = light * (1.0 - _RIM * (1.0 - np.minimum(facing, 1.0)) ** _RIM_POWER)
+    bright = light.key * key + light.head * facing + light.ground + (light.sky - light.ground) * upward
+    bright = bright * (1.0 - _RIM * (1.0 - np.minimum(facing, 1.0)) ** _RIM_POWER)
     half = to_camera + key_direction
     half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-9)
     gloss = _GLOSS * np.maximum(np.sum(normals * half, axis=1, keepdims=True), 0.0) ** _GLOSS_POWER
-    return np.clip(colours * light + gloss, 0.0, 1.0).astype(np.float32)
+    return np.clip(colours * bright + gloss, 0.0, 1.0).astype(np.float32)
 
 
 @functools.cache
@@ -184,12 +212,8 @@ def key_light() -> Float32[np.ndarray, "3"]:
 
 
 def light_constants() -> dict[str, float]:
-    """Weights of `shade` by the names they have in the GL shader."""
+    """Weights of `shade` that all lights share, by the names they have in the GL shader."""
     return {
-        "KEY": _KEY,
-        "HEAD": _HEAD,
-        "SKY": _SKY,
-        "GROUND": _GROUND,
         "RIM": _RIM,
         "RIM_POWER": _RIM_POWER,
         "GLOSS": _GLOSS,

@@ -251,12 +251,13 @@ def loss_of_batch(
                 output, seen, points, target, hips=body.hips, openpose=options.spin.openpose, counts=counts
             )
             loss = spin_loss.spin_sum(terms, options.spin)
-    hands = _hands(compared, batch, body, options.parts)
+    weights = {name: getattr(options.parts, name) for name in ("hand_keypoints_2d", "hand_keypoints_3d")}
+    hands = _hands(compared, batch, body, options.parts) if any(weights.values()) else {}
     if kind != "hmr2":
         # Beside means, not sums over the batch.
         hands = {name: value / len(batch.image) for name, value in hands.items()}
-    loss = loss + options.parts.hand_keypoints_2d * hands["hand_keypoints_2d"]
-    loss = loss + options.parts.hand_keypoints_3d * hands["hand_keypoints_3d"]
+    for name, value in hands.items():
+        loss = loss + weights[name] * value
     return loss, terms | hands, compared, nnx.split(network)[1]
 
 

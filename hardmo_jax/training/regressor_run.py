@@ -192,7 +192,7 @@ def _steps(
     waited, began = 0.0, time.perf_counter()
     unread: list[tuple[dict[str, np.ndarray], dict[str, Any]]] = []
     values: list[dict[str, float]] = []
-    progress("train", first, options.steps)
+    progress("train", min(first, options.steps), options.steps)
     for step in range(first, options.steps):
         asked = time.perf_counter()
         sample, batch, loader_state = batches.next()
@@ -227,6 +227,11 @@ def _steps(
             on_validate(done, _here(regressor_step.trained_regressor(regressor, state)), sample)
             began += time.perf_counter() - paused
     return _here(regressor_step.trained_regressor(regressor, state))
+
+
+def steps_done(folder: pathlib.Path) -> int:
+    """Steps of the last checkpoint of a run's folder; 0 where there is none."""
+    return max((int(path.name) for path in (folder / CHECKPOINTS).glob("*") if path.name.isdigit()), default=0)
 
 
 def _here(regressor: Regressor) -> Regressor:

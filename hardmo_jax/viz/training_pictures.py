@@ -41,6 +41,7 @@ def draw_crops(
     import cv2
 
     tiles = [_tile(*each) for each in zip(images, wanted, is_wanted, found, strict=True)]
+    columns = min(columns, len(tiles))
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[first : first + columns], 1) for first in range(0, len(tiles), columns)]
@@ -67,9 +68,16 @@ def _tile(
 
     for points, colour, is_there in ((wanted, _TRUTH, is_wanted), (found, _FOUND, np.ones(len(found), bool))):
         at = pixels(points)
-        for first, second in _BONES:
-            if is_there[first] and is_there[second]:
-                cv2.line(picture, at[first], at[second], colour, 1, cv2.LINE_AA)
+        # A dark edge first: colours of pictures are changed, to red and green among others.
+        for width, shade in ((3, (20, 20, 20)), (1, colour)):
+            for first, second in _BONES:
+                if is_there[first] and is_there[second]:
+                    cv2.line(picture, at[first], at[second], shade, width, cv2.LINE_AA)
+    for row, (word, colour) in enumerate((("label", _TRUTH), ("network", _FOUND))):
+        place = (3, 11 + 12 * row)
+        for width, shade in ((3, (20, 20, 20)), (1, colour)):
+            cv2.putText(picture, word, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, shade, width, cv2.LINE_AA)
+    picture[-1:], picture[:, -1:] = 255, 255
     return picture
 
 
@@ -101,7 +109,7 @@ def draw_training_curves(
     for axis in grid.flat[count:]:
         axis.set_visible(False)
     for axis, (name, (steps, values)) in zip(grid.flat, curves.items(), strict=False):
-        axis.plot(steps, values, linewidth=1.2)
+        axis.plot(steps, values, linewidth=1.2, marker="o" if len(values) == 1 else None)
         if len(values) > 1 and min(values) > 0 and max(values) > 50 * min(values):
             axis.set_yscale("log")
         axis.set_title(name, fontsize=10)

@@ -108,6 +108,21 @@ def test_people_who_are_not_predicted_are_missing_and_miss(scored, arrays, tmp_p
     assert compare(*both, num_resamples=100)["mpjpe/body_17"].num_samples == 2
 
 
+def test_people_without_a_common_name_are_paired_by_their_boxes(scored, arrays, tmp_path):
+    """Rows of another file of the same pictures, in another order, with one person elsewhere."""
+    np.savez(tmp_path / "truth.npz", **arrays)
+    order = np.array([2, 0, 3, 1])
+    others = {name: value[order] for name, value in arrays.items()}
+    others["imgname"] = np.array([f"copies/{name}" for name in others["imgname"]])
+    others["center"] = others["center"] + 10.0
+    others["center"][1] += 500.0
+    np.savez(tmp_path / "theirs.npz", **others)
+    (result,) = scored([f"hmr2_npz:{tmp_path / 'theirs.npz'}"])
+    assert result.num_missing == 1
+    assert np.isnan(result.errors["mpjpe/body_17"][0])
+    np.testing.assert_allclose(result.errors["mpjpe/body_17"][1:], 0)
+
+
 def test_what_does_not_fit_is_told(scored, arrays, tmp_path):
     np.savez(tmp_path / "truth.npz", **arrays)
     truth = f"hmr2_npz:{tmp_path / 'truth.npz'}"
@@ -119,6 +134,7 @@ def test_what_does_not_fit_is_told(scored, arrays, tmp_path):
         ([str(tmp_path)], {}, ScoreError, "neither the folder of a network"),
         ([truth], {"labels": str(tmp_path / "truth.npz")}, ScoreError, "KIND:PATH"),
         ([truth], {"labels": "hmr2_npz:nowhere.npz"}, FileNotFoundError, "nowhere.npz"),
+        ([truth], {"labels": "hmr2npz:nowhere.npz"}, ScoreError, "did you mean 'hmr2_npz'"),
     ):
         with pytest.raises(error, match=words):
             scored(predictions, **options)
@@ -167,5 +183,5 @@ def test_a_network_is_scored_on_labels_with_their_photos(scored, people, tmp_pat
     assert any("pictures of 1 people cannot be used" in note for note in some.notes)
     for photo in photos[1:]:
         photo.unlink()
-    with pytest.raises(TrainingDataError, match="nobody's picture can be used"):
+    with pytest.raises(TrainingDataError, match="no picture of any of the first 5 people"):
         scored([str(tmp_path / "network")], labels=labels)

@@ -13,6 +13,7 @@ from hardmo_jax import options as options_module
 from hardmo_jax.body.load import load_body, open_body
 from hardmo_jax.data import training_batches
 from hardmo_jax.data.hmr2_augmentation import TrainingPerson
+from hardmo_jax.data.published.hmr2_npz import Hmr2Npz
 from hardmo_jax.data.training_records import FINGERTIPS, PixelReference, TrainingDataError, TrainingRecord
 from hardmo_jax.labels import store
 from hardmo_jax.networks import regressor_file, regressors
@@ -178,9 +179,26 @@ def test_annotated_points_stand_where_a_body_has_no_others():
     assert moved.confidence[HMR2.index("right_hip")] == 4
     whole = ComparedPeople(One(), np.ones(44, bool)).record(0).person
     np.testing.assert_array_equal(whole.confidence, person.confidence)
-    ComparedPeople(One(), has).check()
+    ComparedPeople(One(), has).check(needs_pictures=False)
     with pytest.raises(TrainingDataError, match="nothing could be learnt"):
-        ComparedPeople(One(), np.zeros(44, bool)).check()
+        ComparedPeople(One(), np.zeros(44, bool)).check(needs_pictures=False)
+    with pytest.raises(TrainingDataError, match="--images"):
+        ComparedPeople(One(), has).check("photos")
+
+
+def test_boxes_in_another_unit_are_told(tmp_path, rng):
+    points = np.concatenate([rng.normal(100, 40, (3, 25, 2)), np.ones((3, 25, 1))], -1)
+    for scale, is_wrong in ((1.2, True), (240.0, False)):
+        np.savez(
+            tmp_path / "some.npz", imgname=np.array(["a.jpg"] * 3), center=np.full((3, 2), 100.0),
+            scale=np.full((3, 2), scale), body_keypoints_2d=points, extra_keypoints_2d=np.zeros((3, 19, 3)),
+        )  # fmt: skip
+        source = ComparedPeople(Hmr2Npz(tmp_path / "some.npz", "x"), np.ones(44, bool))
+        if is_wrong:
+            with pytest.raises(TrainingDataError, match="`scale` is in another unit"):
+                source.check(needs_pictures=False)
+        else:
+            source.check(needs_pictures=False)
 
 
 def test_people_who_are_held_out_are_not_trained_on(written, people):

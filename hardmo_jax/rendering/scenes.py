@@ -1,0 +1,271 @@
+"""Pictures of dressed people before made-up backgrounds, by chance: skins, clothes, light, shadow, lens and noise.
+
+What is drawn and what is made of it are apart (`draw_look`, `paint_person`), so that a picture can be made again. All
+is of flat colours on the body's own surface: no garment has folds, nobody has a face. Numbers are those of NumPy's
+generator alone; nothing under a licence goes in.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from hardmo_jax.rendering.scene import Light, Mesh, Renderer, View, vertex_normals
+
+Colour = tuple[float, float, float]
+BackgroundKind = Literal["plain", "gradient", "clouds", "shapes", "room"]
+_BACKGROUNDS: tuple[BackgroundKind, ...] = get_args(BackgroundKind)
+#: What covers a vertex, in the order of colours.
+CLOTHES = ("skin", "hair", "shirt", "stripes", "trousers", "shoes", "gloves")
+_SKINS = (
+    (0.95, 0.81, 0.72), (0.90, 0.72, 0.60), (0.83, 0.63, 0.50), (0.72, 0.52, 0.40), (0.58, 0.41, 0.30),
+    (0.45, 0.31, 0.23), (0.33, 0.22, 0.17),
+)  # fmt: skip
+_HAIRS = ((0.10, 0.08, 0.07), (0.25, 0.16, 0.10), (0.45, 0.30, 0.16), (0.72, 0.58, 0.35), (0.60, 0.60, 0.60))
+#: Ends of sleeves and of trousers, as shares of upper and lower limb: 0 is shoulder or hip, 1 elbow or knee, 2 wrist or
+#: ankle.
+_SLEEVES, _LEGS = (0.0, 0.45, 1.0, 1.5, 1.95), (0.35, 0.8, 1.4, 1.95)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DressableBody:
+    """A body's surface, and where on it each vertex lies."""
+
+    faces: Int[np.ndarray, "F 3"]
+    joint_of: tuple[str, ...]
+    """Joint that moves each of the V vertices most."""
+    along: Float[np.ndarray, "V"]
+    """Where it lies between that joint (0) and the next one (1)."""
+    height: Float[np.ndarray, "V"]
+    """Above the floor at rest, metres."""
+    front: Float[np.ndarray, "V"]
+    """Before the joint at rest, metres."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Look:
+    """Everything about a picture but the person's pose and the camera."""
+
+    colours: tuple[Colour, ...]
+    """Of `CLOTHES`."""
+    sleeves: float
+    """End of the sleeves, see `_SLEEVES`."""
+    legs: float
+    """End of the trousers."""
+    has_shoes: bool
+    has_gloves: bool
+    stripe: float
+    """Height of stripes of the shirt, metres; 0 is none."""
+    light: Light
+    background: BackgroundKind
+    background_seed: int
+    shadow: float
+    """Share of the light that the shadow on the floor takes."""
+    softness: float
+    """Of the shadow's edge, shares of the picture's height."""
+    blur: float
+    """Of the lens, pixels."""
+    noise: float
+    """Of the sensor, standard deviation in [0, 1]."""
+    gain: Colour
+    """Of red, green and blue."""
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    """A look by chance: all skins, clothes of any colour and length, light from anywhere above."""
+    skin, hair = (
+        np.clip(np.array(some[rng.integers(len(some))]) * rng.uniform(0.9, 1.1, 3), 0, 1) for some in (_SKINS, _HAIRS)
+    )
+    cloth = rng.uniform(0.04, 0.96, (len(CLOTHES) - 2, 3)) ** rng.uniform(0.6, 1.6, (len(CLOTHES) - 2, 1))
+    turn, rise = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(25, 80))
+    direction = np.array([np.cos(rise) * np.sin(turn), -np.sin(rise), -np.cos(rise) * np.cos(turn)])
+    key = rng.uniform(0.25, 0.85)
+    ambient = rng.uniform(0.15, 0.45)
+    return Look(
+        colours=tuple((float(c[0]), float(c[1]), float(c[2])) for c in (skin, hair, *cloth)),
+        sleeves=float(rng.choice(_SLEEVES)),
+        legs=float(rng.choice(_LEGS)),
+        has_shoes=bool(rng.random() < 0.55),
+        has_gloves=bool(rng.random() < 0.08),
+        stripe=float(rng.uniform(0.03, 0.12)) if rng.random() < 0.35 else 0.0,
+        light=Light(
+            direction=direction, key=key, head=float(rng.uniform(0.1, 0.45)), sky=ambient,
+            ground=ambient * float(rng.uniform(0.3, 0.8)),
+        ),
+        background=_BACKGROUNDS[rng.integers(len(_BACKGROUNDS))],
+        background_seed=int(rng.integers(1 << 31)),
+        shadow=float(rng.uniform(0.2, 0.7)),
+        softness=float(rng.uniform(0.002, 0.02)),
+        blur=float(rng.choice((0.0, rng.uniform(0.3, 1.0)))),
+        noise=float(rng.uniform(0.0, 0.03)),
+        gain=tuple(rng.uniform(0.85, 1.15, 3).tolist()),
+    )  # fmt: skip
+
+
+def paint_person(
+    renderer: Renderer,
+    look: Look,
+    body: DressableBody,
+    vertices: Float[np.ndarray, "V 3"],
+    view: View,
+    *,
+    up: Float[np.ndarray, "3"] | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture of one person.
+
+    Args:
+        renderer: Of meshes.
+        look: Drawn by `draw_look`.
+        body: Of the person.
+        vertices: Posed, camera frame, metres.
+        view: Camera and size.
+        up: Away from the floor, unit vector of the camera frame; the lowest vertex touches it. None casts no shadow.
+
+    Returns:
+        Red, green, blue.
+    """
+    picture = _background(look, view)
+    if up is not None and look.shadow:
+        picture *= 1 - look.shadow * _shadow(renderer, look, body, vertices, view, np.asarray(up))[..., None]
+    drawn = renderer.render(_dressed(look, body, vertices), view, look.light)
+    cover = drawn[..., 3:].astype(np.float32) / 255
+    picture = picture * (1 - cover) + cover * drawn[..., :3].astype(np.float32) / 255
+    return _photographed(look, picture)
+
+
+def clothes_of(look: Look, body: DressableBody) -> Int[np.ndarray, "V"]:
+    """What covers each vertex, as places in `CLOTHES`."""
+    return np.array(
+        [
+            CLOTHES.index(_cloth(look, joint, float(along), float(height), float(front)))
+            for joint, along, height, front in zip(body.joint_of, body.along, body.height, body.front, strict=True)
+        ]
+    )
+
+
+def _cloth(look: Look, joint: str, along: float, height: float, front: float) -> str:
+    name = joint.removeprefix("left_").removeprefix("right_")
+    shirt = "stripes" if look.stripe and int(height / look.stripe) % 2 else "shirt"
+    if name in ("head", "jaw"):
+        return "hair" if along > 0.75 or (front < 0 and along > 0.1) else "skin"
+    if name in ("ankle", "foot"):
+        return "shoes" if look.has_shoes else "skin"
+    if name in ("hip", "knee"):
+        return "trousers" if along + (name == "knee") < look.legs else "skin"
+    if name in ("shoulder", "elbow"):
+        return shirt if along + (name == "elbow") < look.sleeves else "skin"
+    if name == "pelvis":
+        return "trousers"
+    if name.startswith("spine") or name == "collar":
+        return shirt
+    return "skin" if name == "neck" or not look.has_gloves else "gloves"
+
+
+def _dressed(look: Look, body: DressableBody, vertices: Float[np.ndarray, "V 3"]) -> list[Mesh]:
+    cloth_of, normals = clothes_of(look, body), vertex_normals(vertices, body.faces)
+    of_face = cloth_of[body.faces[:, 0]]
+    return [
+        Mesh(vertices_camera=vertices, faces=body.faces[of_face == cloth], colour=colour, normals=normals)
+        for cloth, colour in enumerate(look.colours)
+        if (of_face == cloth).any()
+    ]
+
+
+def _shadow(
+    renderer: Renderer,
+    look: Look,
+    body: DressableBody,
+    vertices: Float[np.ndarray, "V 3"],
+    view: View,
+    up: Float[np.ndarray, "3"],
+) -> Float[np.ndarray, "H W"]:
+    """Share of the light that is missing on the floor: the body laid along the light onto the plane below its lowest
+    vertex, with a soft edge."""
+    import cv2
+
+    above = vertices @ up
+    above = above - above.min()
+    towards = np.asarray(look.light.direction, np.float64)
+    # A light from below the floor, where the camera looks up steeply, casts it straight down.
+    rise = towards @ up
+    towards = towards / rise if rise > 0.2 else up
+    laid = vertices - above[:, None] * towards
+    is_before = bool((laid[:, 2] > 0.1).all())
+    if not is_before:
+        return np.zeros((view.height, view.width), np.float32)
+    cover = renderer.render([Mesh(vertices_camera=laid, faces=body.faces)], view)[..., 3].astype(np.float32) / 255
+    return np.asarray(cv2.GaussianBlur(cover, (0, 0), max(look.softness * view.height, 0.3)))
+
+
+def _background(look: Look, view: View) -> Float[np.ndarray, "H W 3"]:
+    """Behind the person, red, green, blue in [0, 1]."""
+    import cv2
+
+    rng = np.random.default_rng(look.background_seed)
+    high, wide = view.height, view.width
+    first, second = rng.uniform(0.05, 0.95, (2, 3)).astype(np.float32)
+    if look.background == "plain":
+        return np.broadcast_to(first, (high, wide, 3)).copy()
+    if look.background == "gradient":
+        share = np.linspace(0, 1, high, dtype=np.float32)[:, None, None]
+        return np.broadcast_to(first * (1 - share) + second * share, (high, wide, 3)).copy()
+    if look.background == "clouds":
+        total = np.zeros((high, wide, 3), np.float32)
+        for cells in (3, 6, 12, 24):
+            coarse = rng.uniform(0, 1, (cells, cells, 3)).astype(np.float32)
+            total += np.asarray(cv2.resize(coarse, (wide, high), interpolation=cv2.INTER_CUBIC)) * (2.0 / cells)
+        return np.clip(first + total - total.mean(), 0, 1)
+    canvas = np.broadcast_to(first, (high, wide, 3)).copy()
+    if look.background == "room":
+        edge = int(high * rng.uniform(0.45, 0.8))
+        canvas[edge:] = second
+        for line in np.linspace(0, wide, int(rng.integers(3, 12))):
+            slope = float(rng.uniform(-0.05, 0.05)) * wide + 1.6 * (line - wide / 2)
+            start, end = (int(line), edge), (int(line + slope), high)
+            cv2.line(canvas, start, end, (second * 0.8).tolist(), max(high // 200, 1))
+        for _ in range(int(rng.integers(0, 4))):
+            _rectangle(canvas, rng, top=0, bottom=edge)
+        return canvas
+    for _ in range(int(rng.integers(4, 16))):
+        if rng.random() < 0.5:
+            _rectangle(canvas, rng, top=0, bottom=high)
+        else:
+            middle = (int(rng.integers(wide)), int(rng.integers(high)))
+            axes = tuple(int(axis) for axis in rng.integers(1, max(high // 3, 2), 2))
+            colour = rng.uniform(0, 1, 3).tolist()
+            cv2.ellipse(canvas, middle, (axes[0], axes[1]), float(rng.uniform(0, 180)), 0, 360, colour, -1)
+    return canvas
+
+
+def _rectangle(canvas: Float[np.ndarray, "H W 3"], rng: np.random.Generator, *, top: int, bottom: int) -> None:
+    import cv2
+
+    wide = canvas.shape[1]
+    columns, rows = np.sort(rng.integers(0, wide, 2)), np.sort(rng.integers(top, max(bottom, top + 1), 2))
+    colour = rng.uniform(0, 1, 3).tolist()
+    cv2.rectangle(canvas, (int(columns[0]), int(rows[0])), (int(columns[1]), int(rows[1])), colour, -1)
+
+
+def _photographed(look: Look, picture: Float[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    import cv2
+
+    picture = picture.astype(np.float32) * np.asarray(look.gain, np.float32)
+    if look.blur:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), look.blur))
+    if look.noise:
+        rng = np.random.default_rng([look.background_seed, 1])
+        picture = picture + rng.normal(0, look.noise, picture.shape).astype(np.float32)
+    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def contact_sheet(pictures: Sequence[UInt8[np.ndarray, "H W 3"]], columns: int) -> UInt8[np.ndarray, "rows cols 3"]:
+    """Pictures of one size side by side, in rows of so many; the last row is filled with black."""
+    high, wide = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = np.zeros((rows * high, columns * wide, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        sheet[row * high : (row + 1) * high, column * wide : (column + 1) * wide] = picture
+    return sheet

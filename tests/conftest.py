@@ -98,6 +98,27 @@ def _room_for_programs():
         gc.collect()
 
 
+#: Rows to which the library fills up groups, so that few programs are compiled, with the number of usual runs and that
+#: of tests: their few people would wait for the filling, at no optimisation.
+_GROUPS = {
+    "fitting.limb_ends._PARTS_AT_ONCE": 64,
+    "fitting.fit_motion._FRAMES_AT_ONCE": 64,
+    "body.pieces._PEOPLE_AT_ONCE": 64,
+    "recovery.lift._PEOPLE_AT_ONCE": 256,
+    "recovery.regressor_start._PEOPLE_AT_ONCE": 64,
+    "pipelines.second_opinion.PEOPLE_AT_ONCE": 32,
+    "pipelines.score_labels.PEOPLE_AT_ONCE": 32,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_groups():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in _GROUPS.items():
+            patch.setattr(f"hardmo_jax.{name}", size)
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""

@@ -1,6 +1,7 @@
 """Derivatives of every family with respect to every parameter: reverse = forward = central differences, and finite."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,11 @@ from tests.reference import smpl_files
 STEP, TOLERANCE_DIFFERENCES, TOLERANCE_MODES = 1e-6, 1e-7, 1e-12
 
 
-@pytest.fixture(scope="module", params=smpl_files.FAMILIES)
+#: The left hand is the right one with other names.
+FAMILIES = [pytest.param(name, marks=pytest.mark.slow) if name == "mano_left" else name for name in smpl_files.FAMILIES]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
 def model_file(request, tmp_path_factory):
     columns = 20 if request.param == "smplx" else 10  # SMPL-X: ten of expression
     model = smpl_files.make_model(request.param, num_vertices=120, num_betas=columns, seed=3)
@@ -67,7 +72,8 @@ def test_reverse_mode_equals_forward_mode_equals_central_differences(model_file,
             stage_error(kind, body.family, name, ours / scale, other / scale, tolerance)
 
 
-def test_value_gradient_and_hessian_product_are_finite_at_rest_alone_and_in_a_batch(model_file, rng):
+@pytest.mark.parametrize("is_alone", [pytest.param(True, marks=pytest.mark.slow), False], ids=["alone", "batch"])
+def test_value_gradient_and_hessian_product_are_finite_at_rest(model_file, rng, is_alone):
     body = hm.load_body(model_file)
     target = jnp.asarray(rng.normal(size=(body.num_joints, 3)), jnp.float32)
 
@@ -77,16 +83,14 @@ def test_value_gradient_and_hessian_product_are_finite_at_rest_alone_and_in_a_ba
 
     alone = hm.BodyParams.rest(body)
     row = jax.tree.map(lambda zero, other: jnp.stack([zero, other, zero]), alone, random_params(body, rng))
-    for params in (alone, row):
-        tangent = jax.tree.map(jnp.ones_like, params)
-        # The gradient comes with its derivative: one program.
-        value, (gradient, product) = jax.jit(lambda p, t: (loss(p), jax.jvp(jax.grad(loss), (p,), (t,))))(
-            params, tangent
-        )
-        for leaf in jax.tree.leaves((value, gradient, product)):
-            assert np.isfinite(leaf).all()
-        for name in names_of(params):
-            assert np.abs(getattr(gradient, name)).max() > 0, name
+    params = alone if is_alone else row
+    tangent = jax.tree.map(jnp.ones_like, params)
+    # The gradient comes with its derivative: one program.
+    value, (gradient, product) = jax.jit(lambda p, t: (loss(p), jax.jvp(jax.grad(loss), (p,), (t,))))(params, tangent)
+    for leaf in jax.tree.leaves((value, gradient, product)):
+        assert np.isfinite(leaf).all()
+    for name in names_of(params):
+        assert np.abs(getattr(gradient, name)).max() > 0, name
 
 
 @pytest.mark.slow
@@ -105,8 +109,7 @@ def test_gradient_of_a_large_batch_of_a_large_mesh_is_that_of_its_people(rng, tm
         np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_rows_beside_a_row_that_is_not_finite_keep_their_values_and_gradients(model_file, rng, bad):
+def test_rows_beside_a_row_that_is_not_finite_keep_their_values_and_gradients(model_file, rng):
     body = hm.load_body(model_file)
     good = random_params(body, rng, (3,))
 
@@ -120,12 +123,12 @@ def test_rows_beside_a_row_that_is_not_finite_keep_their_values_and_gradients(mo
         return value, pull(jnp.ones_like(value))[0]
 
     expected = each(good)
-    for name in names_of(good):
+    for name, bad in itertools.product(names_of(good), (np.nan, np.inf)):
         spoilt = dataclasses.replace(good, **{name: getattr(good, name).at[1].set(bad)})
         ours = each(spoilt)
         for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
             rows = np.array([0, 2])
-            np.testing.assert_array_equal(left[rows], right[rows], err_msg=name)
+            np.testing.assert_array_equal(left[rows], right[rows], err_msg=f"{name}, {bad}")
         assert not np.isfinite(ours[0][1])
 
 

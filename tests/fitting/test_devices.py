@@ -72,13 +72,18 @@ def people():
     return synthetic_people.draw(hm.open_body(view="smpl"), "smpl24", count=COUNT, seed=3)
 
 
+@pytest.fixture(scope="module")
+def whole(people):
+    return hm.fit(people.body, people.observe("3d"))
+
+
 def params_of(result) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(result.params)]
 
 
-def test_two_threads_fit_at_the_same_time_and_agree(people):
-    observed = people.observe("2d", "3d")
-    alone = params_of(hm.fit(people.body, observed))
+def test_two_threads_fit_at_the_same_time_and_agree(people, whole):
+    observed = people.observe("3d")
+    alone = params_of(whole)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         fits = [pool.submit(hm.fit, people.body, observed) for _ in range(4)]
         done, waiting = concurrent.futures.wait(fits, timeout=SECONDS_UNTIL_HUNG)
@@ -88,9 +93,8 @@ def test_two_threads_fit_at_the_same_time_and_agree(people):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_more_pieces_than_devices_give_the_people_in_their_order(people):
-    observed = people.observe("2d", "3d")
-    whole = hm.fit(people.body, observed)
+def test_more_pieces_than_devices_give_the_people_in_their_order(people, whole):
+    observed = people.observe("3d")
     cut = hm.fit(people.body, observed, options=hm.FitOptions(max_batch=3), devices=jax.devices()[:1])
     np.testing.assert_array_equal(cut.status, whole.status)
     # Another program, whose sums run in another order; people are metres apart.

@@ -19,6 +19,9 @@ from tests.fitting.conftest import OPTIONS
 #: pixels, metres and share of the cost. A picture tells depth badly, hence millimetres and not micrometres.
 TOLERANCE_PIXELS, TOLERANCE_JOINTS, TOLERANCE_COST = 0.2, 5e-3, 1e-3
 
+#: Both together are one more program of the same solver.
+EACH_KIND = pytest.mark.parametrize("kinds", [("2d",), ("3d",), pytest.param(("2d", "3d"), marks=pytest.mark.slow)])
+
 # Rows of the spoilt batch. Rows from 8 on are untouched.
 NAN_SEEN, NAN_ABSENT, NO_POINTS, FEW_POINTS, DOUBTFUL, GARBAGE, SHUFFLED, NAN_CONFIDENCE = range(8)
 
@@ -99,16 +102,16 @@ def test_without_evidence_the_parameters_are_the_prior(people, spoilt, row):
     np.testing.assert_array_equal(params.betas, 0)
 
 
-def test_converged_means_that_two_steps_in_a_row_changed_little(fit_people):
+@EACH_KIND
+def test_converged_means_that_two_steps_in_a_row_changed_little(fit_people, kinds):
     threshold = OPTIONS.refine[-1].converged_below
-    for kinds in (("2d",), ("3d",), ("2d", "3d")):
-        result = fit_people(*kinds)
-        history = np.asarray(result.loss_history, np.float64)
-        is_converged = np.asarray(result.status) == hm.FitStatus.CONVERGED
-        assert is_converged.any()
-        # Rows that were not needed repeat the last cost: the last two changes are those of the last two steps, or none.
-        change = -np.diff(history[is_converged][:, -3:], axis=1)
-        assert (change <= threshold * history[is_converged][:, -3:-1]).all()
+    result = fit_people(*kinds)
+    history = np.asarray(result.loss_history, np.float64)
+    is_converged = np.asarray(result.status) == hm.FitStatus.CONVERGED
+    assert is_converged.any()
+    # Rows that were not needed repeat the last cost: the last two changes are those of the last two steps, or none.
+    change = -np.diff(history[is_converged][:, -3:], axis=1)
+    assert (change <= threshold * history[is_converged][:, -3:-1]).all()
 
 
 def test_nobody_has_converged_where_no_step_counts_as_small(people):
@@ -117,13 +120,13 @@ def test_nobody_has_converged_where_no_step_counts_as_small(people):
     assert set(np.asarray(result.status)) == {hm.FitStatus.MAX_STEPS}
 
 
-def test_cost_never_rises_within_a_stage(fit_people):
-    for kinds in (("2d",), ("3d",), ("2d", "3d")):
-        history = np.asarray(fit_people(*kinds).loss_history)
-        lengths = [stage.iterations + 1 for stage in OPTIONS.refine]
-        assert history.shape == (16, sum(lengths))
-        for part in np.split(history, np.cumsum(lengths)[:-1], axis=1):
-            assert (np.diff(part, axis=1) <= 0).all()
+@EACH_KIND
+def test_cost_never_rises_within_a_stage(fit_people, kinds):
+    history = np.asarray(fit_people(*kinds).loss_history)
+    lengths = [stage.iterations + 1 for stage in OPTIONS.refine]
+    assert history.shape == (16, sum(lengths))
+    for part in np.split(history, np.cumsum(lengths)[:-1], axis=1):
+        assert (np.diff(part, axis=1) <= 0).all()
 
 
 # ---- errors by part -----------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ def test_person_fitted_alone_equals_the_row_of_a_batch(people, precise, one_by_o
     assert_same_people(people, alone, whole)
 
 
-@pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
+@pytest.mark.parametrize("batch", [(), pytest.param((1,), marks=pytest.mark.slow), (2, 3)])
 def test_batch_axes_come_back(people, precise, one_by_one, batch):
     count = int(np.prod(batch, dtype=int))
 
@@ -298,7 +301,7 @@ def test_fit_from_the_truth_ends_no_worse_than_the_fit_from_scratch(people, fit_
     assert (np.asarray(result.status) == hm.FitStatus.CONVERGED).all()
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", pytest.param("lbfgs", marks=pytest.mark.slow)])
 def test_first_order_solvers_are_solvers_of_the_same_fit(people, solver):
     short = stages.Stage(iterations=5)
     options = hm.FitOptions(solver=solver, explore=(short,), refine=(short,), adam_steps_per_iteration=4)

@@ -262,8 +262,12 @@ def test_a_step_is_that_of_the_dense_equations(track):
         equations = jax.jit(fit_motion.objective.equations)
         frames = equations(job.solved, job.prior, seen, weights, orient, jnp.asarray(vector))
         moved = jax.jit(motion.motion)(followed, orient, jnp.asarray(vector))
-        ties = paths.path_equations(jnp.moveaxis(moved.points, -1, 0), terms, contacts)
-        jacobian = paths.path_jacobian(followed, moved, entries.of_twists)
+        ties, jacobian = jax.jit(
+            lambda moved, terms: (
+                paths.path_equations(jnp.moveaxis(moved.points, -1, 0), terms, contacts),
+                paths.path_jacobian(followed, moved, entries.of_twists),
+            )
+        )(moved, terms)
         now = trajectory._Linear(frames=frames, paths=ties, jacobian=jacobian, cost=ties.cost)
         damping = jnp.asarray(1e-3)
         step = jax.jit(lambda now, damping: trajectory._step(job.solved, shared, now, damping, entries, contacts, 400))(
@@ -272,7 +276,7 @@ def test_a_step_is_that_of_the_dense_equations(track):
         # The same with NumPy.
         size, body_entries = vector.shape[1], entries.body
         matrix = np.zeros((5 * size, 5 * size))
-        own = np.asarray(normal_equations.matrix(frames, job.solved, shared))
+        own = np.asarray(jax.jit(lambda frames: normal_equations.matrix(frames, job.solved, shared))(frames))
         for frame in range(5):
             rows = slice(frame * size, (frame + 1) * size)
             matrix[rows, rows] = own[frame]

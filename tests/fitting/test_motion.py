@@ -219,7 +219,7 @@ def test_translation_moves_every_rigid_keypoint_and_a_joint_those_that_hang_on_i
 # ---- many vertices --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["smpl", "smplx"])
+@pytest.mark.parametrize("family", ["smpl", pytest.param("smplx", marks=pytest.mark.slow)])
 def test_layouts_of_many_vertices_are_right_when_compiled(family, rng, tmp_path):
     # Regression: XLA 0.10 for the CPU miscompiled the points from 32,768 products of points, joints and axes on.
     stored = smpl_files.make_model(family, num_vertices=700, num_betas=20 if family == "smplx" else 10, seed=4)

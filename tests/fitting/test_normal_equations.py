@@ -78,8 +78,8 @@ def dense(problem: Problem) -> np.ndarray:
 
 def test_matrix_is_the_precision_of_the_keypoints_seen_through_their_motion(problem):
     with jax.enable_x64(True):
-        matrix = np.asarray(normal_equations.matrix(problem.equations, problem.model))
-    assert_close(matrix, dense(problem))
+        matrix = jax.jit(lambda equations: normal_equations.matrix(equations, problem.model))(problem.equations)
+    assert_close(np.asarray(matrix), dense(problem))
 
 
 def test_gradient_is_the_force_on_the_keypoints_seen_through_their_motion(problem):
@@ -97,7 +97,12 @@ def test_combined_is_the_derivative_of_weighted_sums_of_keypoints(problem):
     rng = np.random.default_rng(8)
     coefficients = rng.normal(size=(len(problem.model.regressor), 2, COUNT))
     with jax.enable_x64(True):
-        ours = normal_equations.combined(problem.model, problem.moved, jnp.asarray(coefficients))
+
+        @jax.jit
+        def combined(moved, coefficients):
+            return normal_equations.combined(problem.model, moved, coefficients)
+
+        ours = combined(problem.moved, jnp.asarray(coefficients))
     assert_close(ours, np.einsum("knb,bkip->bnip", coefficients, problem.jacobian))
 
 
@@ -105,20 +110,27 @@ def test_combined_is_the_derivative_of_weighted_sums_of_keypoints(problem):
 
 
 @pytest.fixture(scope="module")
-def step(problem):
+def damped_step(problem):
+    """Steps of everybody from equations, a damping, free entries and a reach."""
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None, None, None))
+    def damped_step(equations, damping, free, reach):
+        return normal_equations.damped_step(equations, problem.model, None, damping, free, reach)
+
+    return damped_step
+
+
+@pytest.fixture(scope="module")
+def step(problem, damped_step):
     """Free entries, step and predicted decrease of each person; everything free, or some or all entries held."""
     size = problem.equations.diagonal.shape[-1]
     is_free = {"all": np.ones(size), "some": (np.arange(size) % 5 > 0).astype(float), "none": np.zeros(size)}
 
-    @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, None, None))
-    def damped_step(equations, free, reach):
-        return normal_equations.damped_step(equations, problem.model, None, jnp.asarray(DAMPING), free, reach)
-
     def stepped(freed, reach=FAR):
         with jax.enable_x64(True):
             free = jnp.asarray(is_free[freed])
-            change, predicted = damped_step(problem.equations, free, jnp.full(size, reach))
+            change, predicted = damped_step(problem.equations, jnp.asarray(DAMPING), free, jnp.full(size, reach))
         return is_free[freed] > 0, np.asarray(change), np.asarray(predicted)
 
     return stepped
@@ -162,12 +174,11 @@ def test_long_step_is_shortened_as_a_whole_until_its_longest_entry_is_within_rea
     np.testing.assert_allclose(predicted, expected, rtol=TOLERANCE_STEP)
 
 
-def test_direction_that_nothing_measures_does_not_move(problem):
+def test_direction_that_nothing_measures_does_not_move(problem, damped_step):
     # Without any evidence the matrix is zero; the floor of the damping's scale keeps it regular.
     with jax.enable_x64(True):
         blind = jax.tree.map(jnp.zeros_like, problem.equations)
-        one = synthetic_people.rows_of(blind, 0)
-        ones = jnp.ones_like(one.diagonal)
-        change, predicted = normal_equations.damped_step(one, problem.model, None, jnp.asarray(1e-6), ones, ones)
+        ones = jnp.ones(blind.diagonal.shape[-1])
+        change, predicted = damped_step(blind, jnp.asarray(1e-6), ones, ones)
     np.testing.assert_array_equal(change, 0)
     np.testing.assert_array_equal(predicted, 0)

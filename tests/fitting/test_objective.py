@@ -102,6 +102,7 @@ class Evaluated:
     reverse: np.ndarray
     """Gradient of the cost of the residuals, by reverse mode."""
     points: np.ndarray
+    joints: np.ndarray
     by_point: np.ndarray
     """Derivative of the keypoints, by forward mode."""
 
@@ -130,6 +131,7 @@ def _evaluate(model, prior, evidence, weights, orient, vector):
         "cost_of_residuals": costs(vector),
         "reverse": jax.grad(lambda v: jnp.sum(costs(v)))(vector),
         "points": motion.keypoints(model, orient, vector),
+        "joints": motion.joints(model.body, orient, vector),
         "by_point": by_point(orient, vector),
     }
 
@@ -227,7 +229,6 @@ def test_residuals_are_the_weighted_terms_in_numpy(kinds):
         made = evaluate(problem)
         evidence, prior = in_numpy(problem.evidence), in_numpy(problem.prior)
         vector, num_betas = np.asarray(problem.vector), problem.prior.num_betas
-        joints = np.asarray(motion.joints(problem.model.body, problem.orient, problem.vector))
     expected = []
     of_hand = np.where(evidence["is_hand"] > 0, WEIGHTS["hands"], 1)[..., None]
     if "2d" in kinds:
@@ -244,7 +245,7 @@ def test_residuals_are_the_weighted_terms_in_numpy(kinds):
         expected.append(error * evidence["weight_3d"][..., None] * WEIGHTS["keypoints_3d"] * of_hand)
     if "user" in kinds:
         data = jax.tree.map(np.asarray, problem.evidence.residuals[0].data)
-        expected.append((joints - data["joints"]) / 0.05)
+        expected.append((made.joints - data["joints"]) / 0.05)
         expected.append((vector[:, -69:].reshape(COUNT, 23, 3) - data["pose"]) / 0.2)
     tail = vector[:, 6:]
     is_shape = np.arange(tail.shape[1]) < num_betas

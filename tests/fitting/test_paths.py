@@ -15,6 +15,9 @@ from tests.fitting import tracks
 
 FRAMES = 7
 
+#: One program instead of one for each of its operations.
+path_equations = jax.jit(paths.path_equations, static_argnames="contacts")
+
 
 @pytest.fixture(scope="module", params=["smplh", "smpl"])
 def track(request):
@@ -44,8 +47,12 @@ def test_the_derivative_is_that_of_finite_differences(track):
         model = paths.path_model(track.body)
         layout = variables.Layout.of(track.body)
         entries = trajectory._entries(layout)
-        moved = motion.motion(model, track.orient, jnp.asarray(track.vector))
-        jacobian = np.asarray(paths.path_jacobian(model, moved, entries.of_twists))
+
+        @jax.jit
+        def derivative(model, orient, vector):
+            return paths.path_jacobian(model, motion.motion(model, orient, vector), entries.of_twists)
+
+        jacobian = np.asarray(derivative(model, track.orient, jnp.asarray(track.vector)))
         step = 1e-6
         shifts = step * jnp.eye(layout.size)[np.asarray(entries.body)]
 
@@ -75,8 +82,8 @@ def test_gradient_is_that_of_the_cost_and_the_matrix_is_gauss_newtons(rng):
         count, contacts = 9, (1, 4, 5, 8)
         points = jnp.asarray(rng.normal(size=(FRAMES, count, 3)) * 0.02)
         terms = random_terms(count, len(contacts), rng)
-        found = paths.path_equations(points, terms, contacts)
-        slope = jax.grad(lambda p: paths.path_equations(p, terms, contacts).cost)(points)
+        found = path_equations(points, terms, contacts)
+        slope = jax.jit(jax.grad(lambda p: paths.path_equations(p, terms, contacts).cost))(points)
         np.testing.assert_allclose(found.gradient, slope, atol=1e-12)
         # Column by column; the diagonal is what the preconditioner takes of it.
         eye = jnp.eye(points.size).reshape(-1, *points.shape)
@@ -91,7 +98,7 @@ def test_gradient_is_that_of_the_cost_and_the_matrix_is_gauss_newtons(rng):
         np.testing.assert_allclose(np.diag(matrix), np.repeat(np.asarray(found.diagonal).ravel(), 3), atol=1e-12)
         free = dataclasses.replace(terms, lock=np.zeros_like(terms.lock))
         quadratic = jax.jit(jax.hessian(lambda p: paths.path_equations(p, free, contacts).cost))(points)
-        found = paths.path_equations(points, free, contacts)
+        found = path_equations(points, free, contacts)
         matrix = np.asarray(columns(found))
         np.testing.assert_allclose(matrix, np.asarray(quadratic).reshape(matrix.shape), atol=1e-10)
 
@@ -101,9 +108,9 @@ def test_uniform_motion_and_standing_feet_cost_nothing(rng):
     moving = points + 0.01 * np.arange(FRAMES, dtype=np.float32)[:, None, None]
     terms = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), random_terms(6, 2, rng))
     free = dataclasses.replace(terms, lock=np.zeros_like(terms.lock))
-    assert float(paths.path_equations(jnp.asarray(moving), free, (0, 1)).cost) < 1e-9
-    assert float(paths.path_equations(jnp.asarray(points), terms, (0, 1)).cost) < 1e-9
-    assert float(paths.path_equations(jnp.asarray(moving), terms, (0, 1)).cost) > 1e-6
+    assert float(path_equations(jnp.asarray(moving), free, (0, 1)).cost) < 1e-9
+    assert float(path_equations(jnp.asarray(points), terms, (0, 1)).cost) < 1e-9
+    assert float(path_equations(jnp.asarray(moving), terms, (0, 1)).cost) > 1e-6
 
 
 def test_a_foot_that_runs_away_is_let_go(rng):
@@ -115,7 +122,7 @@ def test_a_foot_that_runs_away_is_let_go(rng):
 
     def pull(step):
         points = jnp.zeros((2, 1, 3)).at[1, 0, 0].set(step)
-        return float(paths.path_equations(points, terms, (0,)).gradient[1, 0, 0])
+        return float(path_equations(points, terms, (0,)).gradient[1, 0, 0])
 
     assert pull(0.01) > pull(0.001)
     assert pull(0.1) < pull(0.01)

@@ -41,11 +41,11 @@ def crops(regressor, count):
 @pytest.mark.parametrize("name", list(TINY))
 def test_output_has_smpl_s_joints_and_proper_rotations(name):
     regressor = regressors.untrained(name, TINY[name], seed=1)
-    output = regressors.regress(regressor, crops(regressor, 3))
-    assert output.global_orient.shape == (3, 3, 3)
-    assert output.body_pose.shape == (3, 23, 3, 3)
-    assert output.betas.shape == (3, 10)
-    assert output.weak_camera.shape == (3, 3)
+    output = regressors.regress(regressor, crops(regressor, 2))
+    assert output.global_orient.shape == (2, 3, 3)
+    assert output.body_pose.shape == (2, 23, 3, 3)
+    assert output.betas.shape == (2, 10)
+    assert output.weak_camera.shape == (2, 3)
     product = jnp.einsum("bjkl,bjml->bjkm", output.body_pose, output.body_pose)
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-5)
 
@@ -61,7 +61,7 @@ def test_crops_of_another_size_are_refused(name):
 @pytest.mark.parametrize("name", list(TINY))
 def test_weights_are_arguments_and_a_second_network_compiles_nothing(name):
     one, other = (regressors.untrained(name, TINY[name], seed=seed) for seed in (0, 1))
-    images = crops(one, 1)
+    images = crops(one, 2)
     text = jax.jit(lambda network, x: network(x)).lower(one, images).as_text()
     largest = max(leaf.size for leaf in jax.tree.leaves(one.weights))
     assert "dense_resource" not in text
@@ -76,18 +76,25 @@ def test_iterative_head_takes_numbers_about_the_box_and_other_bodies():
     options = IterativeOptions(features=8, box_numbers=3, hidden=6, joints=22, betas=11)
     from flax import nnx
 
-    head = IterativeHead(options, policy=ComputePolicy(), rngs=nnx.Rngs(0))
-    pose, betas, camera = head(jnp.ones((2, 8)), jnp.ones((2, 3)))
-    output = regressor_output.output_of_rot6d(pose + jnp.arange(132.0), betas, camera, "spin")
+    @jax.jit
+    def answer(features, numbers):
+        pose, betas, camera = IterativeHead(options, policy=ComputePolicy(), rngs=nnx.Rngs(0))(features, numbers)
+        return regressor_output.output_of_rot6d(pose + jnp.arange(132.0), betas, camera, "spin")
+
+    output = answer(jnp.ones((2, 8)), jnp.ones((2, 3)))
     assert output.body_pose.shape == (2, 21, 3, 3)
     assert output.betas.shape == (2, 11)
 
 
 def test_samples_are_one_more_batch_axis():
     numbers = np.random.default_rng(0).normal(size=(2, 5, 144))
-    output = regressor_output.output_of_rot6d(
-        jnp.asarray(numbers), jnp.zeros((2, 5, 10)), jnp.zeros((2, 5, 3)), "hmr2", log_prob=jnp.zeros((2, 5))
-    )
+
+    @jax.jit
+    def answer(numbers):
+        given = (jnp.zeros((2, 5, 10)), jnp.zeros((2, 5, 3)))
+        return regressor_output.output_of_rot6d(numbers, *given, "hmr2", log_prob=jnp.zeros((2, 5)))
+
+    output = answer(jnp.asarray(numbers))
     assert output.body_pose.shape == (2, 5, 23, 3, 3)
     first = rotation_formats.rot6d_hmr2_to_matrix(numbers[1, 2, :6])
     np.testing.assert_allclose(output.global_orient[1, 2], first, atol=1e-6)
@@ -117,16 +124,16 @@ def test_default_sizes_are_the_published_ones(name, millions):
     assert sum(leaf.size for leaf in leaves.values()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-def test_bfloat16_leaves_heads_and_weights_as_they_are():
-    for name, options in TINY.items():
-        exact = regressors.untrained(name, options, seed=2)
-        coarse = dataclasses.replace(exact, policy=ComputePolicy(numbers="bfloat16"))
-        images = crops(exact, 2)
-        one, other = regressors.regress(exact, images), regressors.regress(coarse, images)
-        assert other.body_pose.dtype == jnp.float32
-        # What is summed over layers has single precision, and so have statistics of batches.
-        assert jax.eval_shape(lambda network, x: network.features(x), coarse, images).dtype == jnp.float32
-        assert 0 < float(jnp.abs(one.rot6d - other.rot6d).max()) < 0.2
+@pytest.mark.parametrize("name", ["hmr", "hmr2", pytest.param("prohmr", marks=pytest.mark.slow)])
+def test_bfloat16_leaves_heads_and_weights_as_they_are(name):
+    exact = regressors.untrained(name, TINY[name], seed=2)
+    coarse = dataclasses.replace(exact, policy=ComputePolicy(numbers="bfloat16"))
+    images = crops(exact, 2)
+    one, other = regressors.regress(exact, images), regressors.regress(coarse, images)
+    assert other.body_pose.dtype == jnp.float32
+    # What is summed over layers has single precision, and so have statistics of batches.
+    assert jax.eval_shape(lambda network, x: network.features(x), coarse, images).dtype == jnp.float32
+    assert 0 < float(jnp.abs(one.rot6d - other.rot6d).max()) < 0.2
 
 
 def test_resnet_can_be_trained_through_its_pooling():

@@ -183,7 +183,11 @@ def after_training_step(case):
     return max(errors)
 
 
-@pytest.mark.parametrize("name", ["cliff hr48", "bedlam smpl"])
+#: Of the two networks with the branches of HRNet, one in every run.
+EITHER_HRNET = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", [pytest.param("cliff hr48", marks=EITHER_HRNET), "bedlam smpl"])
 def test_training_remembers_what_pytorch_remembers(name, tmp_path, monkeypatch):
     case = made(name, tmp_path)
     assert after_training_step(case) <= TOLERANCE_64
@@ -191,7 +195,9 @@ def test_training_remembers_what_pytorch_remembers(name, tmp_path, monkeypatch):
     assert after_training_step(case) > NOTICED
 
 
-def test_wrong_layout_of_six_numbers_is_noticed(case):
+@pytest.mark.parametrize("name", ["cliff res50", pytest.param("hardmo", marks=EITHER_HRNET)])
+def test_wrong_layout_of_six_numbers_is_noticed(name, tmp_path):
+    case = made(name, tmp_path)
     other = dataclasses.replace(case.imported.options, rot6d_layout="hmr2")
     assert case.worst(options=other) > NOTICED
 
@@ -213,7 +219,7 @@ def test_rescaled_box_is_noticed_in_bedlam(tmp_path, monkeypatch):
     assert case.worst() > NOTICED
 
 
-@pytest.mark.parametrize("name", ["cliff hr48", "hardmo"])
+@pytest.mark.parametrize("name", [pytest.param("cliff hr48", marks=EITHER_HRNET), "hardmo"])
 def test_smooth_growth_of_coarse_branches_is_noticed(name, tmp_path, monkeypatch):
     case = made(name, tmp_path)
 

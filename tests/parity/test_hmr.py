@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,16 +42,17 @@ def theirs(crops, dtype, *, sizes=SMALL):
 
 
 def ours(network, crops, dtype):
-    images = jnp.asarray(crops, dtype)
-    output = network(images)
-    rotations = jnp.concatenate([output.global_orient[:, None], output.body_pose], 1)
-    return {
-        "features": network.module().features(images),
-        "pose": output.rot6d.reshape(len(crops), -1),
-        "rotations": rotations,
-        "betas": output.betas,
-        "cam": output.weak_camera,
-    }
+    def stages(network, images):
+        output = network(images)
+        return {
+            "features": network.module().features(images),
+            "pose": output.rot6d.reshape(len(crops), -1),
+            "rotations": jnp.concatenate([output.global_orient[:, None], output.body_pose], 1),
+            "betas": output.betas,
+            "cam": output.weak_camera,
+        }
+
+    return jax.jit(stages)(network, jnp.asarray(crops, dtype))
 
 
 def test_every_stage_equals_pytorch_in_float64(imported, crops, figure):
@@ -100,9 +102,14 @@ def after_training_step(imported, crops):
     with torch.no_grad():
         rotations = network(torch.from_numpy(crops).permute(0, 3, 1, 2))["rotations"].numpy()
     with precision(np.float64) as dtype:
-        module = regressor(imported, dtype).module()
-        output = module(jnp.asarray(crops, dtype), is_training=True)
-        state = regressors.named_weights(nnx.split(module)[1])
+        graph, weights = nnx.split(regressor(imported, dtype).module())
+
+        def step(weights, images):
+            module = nnx.merge(graph, weights)
+            return module(images, is_training=True), nnx.split(module)[1]
+
+        output, after = jax.jit(step)(weights, jnp.asarray(crops, dtype))
+        state = regressors.named_weights(after)
         errors = [relative(output.body_pose, rotations[:, 1:])]
         for name, value in network.state_dict().items():
             if name.endswith(("running_mean", "running_var")):

@@ -70,7 +70,7 @@ def run(path, /, **camera):
     output = path.parent / "out"
     options = annotate.AnnotateOptions(
         camera=annotate.CameraOptions(**camera),
-        output=annotate.OutputOptions(renderer="painter", side_by_side=False),
+        output=annotate.OutputOptions(renderer="painter", side_by_side=False, part_scores=False),
     )
     summary = annotate.annotate(path, output, options=options, model_folder=output)
     rows = {row.source_path.rpartition("/")[2]: row for row in store.read_labels(output / "labels.parquet").rows}
@@ -156,7 +156,7 @@ def test_video_has_one_solved_lens_or_the_diagonal(
     perception = dataclasses.replace(annotate.AnnotateOptions().perception, tiles=(), extra_looks=0)
     options = annotate.AnnotateOptions(
         camera=annotate.CameraOptions(source="solve"), perception=perception, limit_frames=2,
-        output=annotate.OutputOptions(renderer="painter"),
+        output=annotate.OutputOptions(renderer="painter", part_scores=False),
     )  # fmt: skip
     clip = reference_data / "media/videos/mmhuman3d_single_person_demo.mp4"
     summary = annotate.annotate(clip, tmp_path / "out", options=options, model_folder=perception_models)

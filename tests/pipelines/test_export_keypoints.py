@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,8 +10,8 @@ from hardmo_jax.labels import schema, store
 from hardmo_jax.perception import keypoint_files, video
 from hardmo_jax.pipelines import export_keypoints
 from hardmo_jax.pipelines.export_keypoints import ExportError
+from tests.tools.command_line import run_each
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 USAGE_STATUS = 2
 
 
@@ -143,26 +139,21 @@ def test_names_that_no_file_can_have_are_refused(tmp_path, rng, source_path):
         export_keypoints.export_keypoints(tmp_path / "x.parquet", tmp_path / "out", format_name="openpose")
 
 
-def run_tool(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tools.export", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, env=environment)
-
-
 def test_the_tool_says_what_it_wrote_and_what_is_wrong(tmp_path, labels):
-    done = run_tool(f"--labels={labels}", "--format=openpose", f"--output_dir={tmp_path / 'out'}")
-    assert done.returncode == 0, done.stderr
-    assert "3 people in 3 pictures" in done.stdout
-    assert "1 labels were left out" in done.stdout
-    for arguments, message in (
+    mistakes = (
         ([f"--labels={labels}"], "--format is missing"),
         (
             [f"--labels={tmp_path / 'none'}", "--format=openpose", f"--output_dir={tmp_path / 'x'}"],
             "no such label file",
         ),
         (["--format=bvh"], "openpose"),
-    ):
-        done = run_tool(*arguments)
+    )
+    good = [f"--labels={labels}", "--format=openpose", f"--output_dir={tmp_path / 'out'}"]
+    done, *others = run_each("export", [good, *(arguments for arguments, _ in mistakes)])
+    assert done.returncode == 0, done.stderr
+    assert "3 people in 3 pictures" in done.stdout
+    assert "1 labels were left out" in done.stdout
+    for done, (_, message) in zip(others, mistakes, strict=True):
         assert done.returncode == USAGE_STATUS
         assert "Traceback" not in done.stderr
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

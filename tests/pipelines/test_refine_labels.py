@@ -38,6 +38,11 @@ def hands(planted):
     return run(planted[0], "hand")
 
 
+@pytest.fixture(scope="module")
+def feet(planted):
+    return run(planted[0], "foot")
+
+
 def test_scores_find_what_was_planted(planted, figure):
     labels, is_planted = planted
     for kind in ("hand", "foot"):
@@ -62,9 +67,9 @@ def test_scores_are_kept_in_the_label_and_not_computed_again(planted):
 
 
 @pytest.mark.parametrize("subset", ["hand", "foot"])
-def test_planted_errors_are_mined_and_repaired_and_bodies_stay(planted, hands, subset, figure):
-    labels, is_planted = planted
-    found = hands if subset == "hand" else run(labels, subset)
+def test_planted_errors_are_mined_and_repaired_and_bodies_stay(planted, hands, feet, subset, figure):
+    _, is_planted = planted
+    found = {"hand": hands, "foot": feet}[subset]
     is_wrong = np.array([is_planted[part.found.part][part.found.row] for part in found.parts])
     words = collections.Counter(part.outcome for part in found.parts)
     repaired = [part for part in found.parts if part.outcome == "refined"]
@@ -130,7 +135,7 @@ def test_repaired_part_is_scored_anew(hands):
 @pytest.mark.parametrize("subset", ["hand", "foot"])
 def test_right_labels_stay_bit_for_bit(subset):
     """Of truth by a perfect detector nothing is taken for wrong."""
-    found = refined_people.people(16)
+    found = refined_people.people(32)
     perfect = dataclasses.replace(
         found, keypoints_2d=found.true_keypoints_2d, confidence=np.ones_like(found.confidence)
     )
@@ -151,7 +156,7 @@ def test_wrong_hand_of_which_nothing_was_seen_is_left_and_called_unrepairable(pl
     is_hand = np.array([(layouts.part_of(point) or "").endswith("hand") for point in points])
     blind = [
         dataclasses.replace(row, keypoint_confidence=np.where(is_hand, confidence, row.keypoint_confidence))
-        for row in labels[:12]
+        for row in labels
     ]
     made = run(blind)
     assert (made.num_refined, made.parts) == (0, ())
@@ -168,10 +173,11 @@ def test_person_of_whom_nothing_was_seen_is_unrepairable(planted):
     assert set(scored.wrong_by_part.values()) == {None}
 
 
-@pytest.mark.parametrize("subset", ["hand", "foot"])
-def test_mirrored_labels_give_mirrored_repairs(planted, subset):
+@pytest.mark.parametrize("subset", ["hand", pytest.param("foot", marks=pytest.mark.slow)])
+def test_mirrored_labels_give_mirrored_repairs(hands, feet, subset):
     labels, _ = refined_people.planted_labels(32)
-    plain, turned = run(labels[:12], subset), run([refined_people.mirrored(row) for row in labels[:12]], subset)
+    plain = {"hand": hands, "foot": feet}[subset]
+    turned = run([refined_people.mirrored(row) for row in labels], subset)
     ours = {(part.before.source_path, part.found.part): part for part in plain.parts}
     theirs = {(part.before.source_path, flips.mirrored_point(part.found.part)): part for part in turned.parts}
     # Nearly all: a probability at the limit may fall on either side of it.
@@ -248,11 +254,10 @@ def film(labels):
     ]  # fmt: skip
 
 
-def test_single_wrong_frame_of_a_video_is_outvoted_and_a_wrong_stretch_is_repaired(planted):
+def test_single_wrong_frame_of_a_video_is_outvoted_and_a_wrong_stretch_is_repaired(feet):
     labels, _ = refined_people.planted_labels(32)
     clean = refined_people.labels_of(refined_people.people(32), refined_people.people(32).params)
-    scored = run(labels, "foot")
-    part = next(part for part in scored.parts if part.outcome == "refined")
+    part = next(part for part in feet.parts if part.outcome == "refined")
     place, name = part.found.row, part.found.part
     wrong, right = labels[place], clean[place]
     single = run(film([right] * 4 + [wrong] + [right] * 4), "foot")
@@ -265,10 +270,9 @@ def test_single_wrong_frame_of_a_video_is_outvoted_and_a_wrong_stretch_is_repair
     assert not run(stretch.rows, "foot").is_changed
 
 
-def test_repairs_around_a_stray_speak_when_it_is_asked_again():
+def test_repairs_around_a_stray_speak_when_it_is_asked_again(hands):
     """Eight frames that turn one way and one that turns otherwise: what was a stray stays one."""
-    scored = run(refined_people.planted_labels(32)[0], "hand")
-    repaired = [part for part in scored.parts if part.outcome == "refined" and part.found.part == "left_hand"]
+    repaired = [part for part in hands.parts if part.outcome == "refined" and part.found.part == "left_hand"]
     wrist = layouts.SMPL_JOINTS.index("left_wrist") - 1
     turns = [Rotation.from_rotvec(part.after.body_pose[wrist]) for part in repaired]
     apart = np.array([[np.degrees((first.inv() * second).magnitude()) for second in turns] for first in turns])
@@ -282,10 +286,10 @@ def test_repairs_around_a_stray_speak_when_it_is_asked_again():
     assert words[4] == "strays"
 
 
-def test_repaired_part_rests_on_what_was_seen():
+def test_repaired_part_rests_on_what_was_seen(planted):
     unseen = {"evidence_by_part": dict.fromkeys(layouts.PARTS, "unseen")}
     spread = {"spread_by_part": dict.fromkeys(layouts.PARTS, 0.2)}
-    found = run([dataclasses.replace(row, **unseen, **spread) for row in refined_people.planted_labels(32)[0]], "hand")
+    found = run([dataclasses.replace(row, **unseen, **spread) for row in planted[0]], "hand")
     repaired = [part for part in found.parts if part.outcome == "refined"]
     assert repaired
     for part in repaired:
@@ -309,13 +313,13 @@ def test_ankle_alone_says_nothing_of_a_foot():
             assert row.reason_by_part[f"{side}_foot"] == "unrepairable"
 
 
-def test_one_part_that_gets_worse_does_not_cost_the_other_its_repair(monkeypatch):
+def test_one_part_that_gets_worse_does_not_cost_the_other_its_repair(planted, monkeypatch):
     def is_better(existing, candidate, *arguments):
         # As if the right one had become worse.
         return [candidate.outcome_by_part[f"{side}_hand"] == "refined" for side in layouts.SIDES] == [True, False]
 
     monkeypatch.setattr(store, "_is_better", is_better)
-    found = run(refined_people.planted_labels(32)[0], "hand")
+    found = run(planted[0], "hand")
     outcome = {(part.before.label_id, part.found.part): part for part in found.parts}
     both = [row for row in found.examined if all((row.label_id, f"{side}_hand") in outcome for side in layouts.SIDES)]
     kept = [row for row in both if outcome[row.label_id, "left_hand"].outcome == "refined"]

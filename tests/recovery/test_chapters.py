@@ -39,12 +39,20 @@ def short_chapters(monkeypatch):
     monkeypatch.setattr(recovering, "CHAPTER_FRAMES", CHAPTER)
 
 
+@pytest.fixture(scope="module")
+def in_chapters(body, observations):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chapters, "CHAPTER_FRAMES", CHAPTER)
+        patch.setattr(recovering, "CHAPTER_FRAMES", CHAPTER)
+        return recover_motion(body, observations, frames_per_second=RATE)
+
+
 def joints(body, params):
     return np.asarray(body.joints(jax.tree.map(np.asarray, params)), np.float64)
 
 
-def test_chapters_are_what_the_track_is_as_a_whole(body, observations, at_once, short_chapters, figure):
-    found = recover_motion(body, observations, frames_per_second=RATE)
+def test_chapters_are_what_the_track_is_as_a_whole(body, at_once, in_chapters, figure):
+    found = in_chapters
     betas = np.asarray(found.result.params.betas)
     assert np.ptp(betas, axis=0).max() == 0
     ours, whole = joints(body, found.result.params), joints(body, at_once.result.params)
@@ -56,8 +64,8 @@ def test_chapters_are_what_the_track_is_as_a_whole(body, observations, at_once, 
     np.testing.assert_array_equal(found.keypoint_order, at_once.keypoint_order)
 
 
-def test_chapters_meet_without_a_jump(body, observations, short_chapters):
-    found = recover_motion(body, observations, frames_per_second=RATE).result
+def test_chapters_meet_without_a_jump(body, in_chapters):
+    found = in_chapters.result
     points = joints(body, found.params)[:, :22]
     second = np.linalg.norm(points[2:] - 2 * points[1:-1] + points[:-2], axis=-1).mean(-1)
     borders = np.concatenate([np.arange(at - 2, at + 17) for at in (CHAPTER, 2 * CHAPTER)])
@@ -65,8 +73,8 @@ def test_chapters_meet_without_a_jump(body, observations, short_chapters):
     assert np.median(second[borders]) < 2 * np.median(second)
 
 
-def test_keypoints_of_frames_where_chapters_meet_are_those_of_their_parameters(body, observations, short_chapters):
-    found = recover_motion(body, observations, frames_per_second=RATE).result
+def test_keypoints_of_frames_where_chapters_meet_are_those_of_their_parameters(body, observations, in_chapters):
+    found = in_chapters.result
     wrist = body.joint_names.index("left_wrist")
     ours = joints(body, found.params)[:, wrist]
     told = np.asarray(found.keypoints_3d)[:, layouts.get_layout(observations.layout).points.index("left_wrist")]

@@ -21,7 +21,7 @@ from hardmo_jax.recovery.finetune import FinetuneOptions, FinetuneStatus, finetu
 from hardmo_jax.recovery.regressor_start import start_from_regressor
 from tests.fitting import synthetic_people
 
-COUNT, LAYOUT = 64, "openpose25"
+COUNT, LAYOUT = 32, "openpose25"
 BACKBONE = ResnetOptions(blocks=(1,), width=16)
 HMR = HmrOptions(backbone=BACKBONE, head=IterativeOptions(features=64, hidden=64))
 CLIFF = CliffOptions(backbone=BACKBONE, head=IterativeOptions(features=64, hidden=64, box_numbers=3))
@@ -122,7 +122,7 @@ def test_whoever_cannot_or_need_not_be_tuned_keeps_the_own_answer(case):
 
 
 def test_broken_networks_and_steps_that_are_too_large_change_nothing(case):
-    rows = slice(0, 2)
+    rows = slice(0, 4)
     broken = random_network(**{"head.decpose.bias": np.full(144, np.nan, np.float32)})
     assert (case.tuned(broken, rows).status == FinetuneStatus.NONFINITE).all()
     wild = case.tuned(random_network(), rows, options=dataclasses.replace(SHORT, step_size=1e4))

@@ -192,6 +192,7 @@ def test_params_are_those_of_the_noise(fitted):
     np.testing.assert_array_equal(fit.params.betas, fit.variables.betas)
 
 
+@pytest.mark.slow
 def test_in_single_precision_and_alone_fits_are_as_good(imported, fitted):
     _, exact = fitted
     made = case(imported, np.float32)

@@ -143,6 +143,7 @@ def test_hidden_half_is_nearer_to_the_truth_than_without(case, fitted, figure):
     assert np.median(told / untold) < 0.6
 
 
+@pytest.mark.slow
 def test_fits_from_a_regressor_take_it_in_place_of_the_pull_to_the_start(case, figure):
     def hidden_error(prior):
         found = lift_and_fit(case.body, case.seen, regressed=case.start, prior=prior)
@@ -152,8 +153,6 @@ def test_fits_from_a_regressor_take_it_in_place_of_the_pull_to_the_start(case, f
     told, untold = hidden_error(case.prior()), hidden_error(None)
     figure(f"hidden half, from the network's start: {told:.0f} mm with the density, {untold:.0f} mm without")
     assert told < untold
-    with pytest.raises(ObservationError, match="regressed"):
-        lift_and_fit(case.body, case.seen, prior=case.prior())
 
 
 def test_who_else_is_fitted_does_not_matter(case, fitted):
@@ -252,6 +251,8 @@ def test_what_does_not_fit_together_is_refused(case):
         case.prior(features=case.features[:2])
     with pytest.raises(ValueError, match=r"\(6, 32\)"):
         case.prior(features=case.features[:, :5])
+    with pytest.raises(ObservationError, match="regressed"):
+        lift_and_fit(case.body, case.seen, prior=case.prior())
     for wrong in ({"longer_side": 0.0}, {"longer_side": np.nan}, {"longer_side": 9.0, "pose_weight": 0.0}):
         with pytest.raises(ValueError, match="must be positive"):
             flow_prior.published_weight(case.body, case.seen, **wrong)

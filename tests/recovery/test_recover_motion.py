@@ -150,6 +150,7 @@ def test_other_frame_rates_are_shown_to_the_network_at_its_own(body, clips, stri
     assert error < 1.6 * usual + 0.02
 
 
+@pytest.mark.slow
 def test_other_bodies_and_layouts(body, clips):
     smpl = hm.open_body(view="smpl")
     found = recover_motion(smpl, clips[0].observations(), frames_per_second=RATE).result

@@ -70,9 +70,23 @@ def run_each(
     timeout: float = 420,
 ) -> list[Done]:
     """Run `python -m tools.TOOL` with each of the command lines, one after the other."""
-    given = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT), "HARDMO_ROOT": str(ROOT)}
+    return fork_each(f"tools.{tool}", command_lines, cwd=cwd, environment=environment, timeout=timeout)
+
+
+def fork_each(
+    module: str,
+    command_lines: Sequence[Sequence[str]],
+    *,
+    folder: pathlib.Path = ROOT,
+    cwd: pathlib.Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 420,
+) -> list[Done]:
+    """Run `python -m MODULE` of a folder, which is searched before the repository, with each of the command lines."""
+    path = os.pathsep.join(dict.fromkeys([str(folder), str(ROOT)]))
+    given = {**os.environ, **(environment or {}), "PYTHONPATH": path, "HARDMO_ROOT": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", _SERVER], input=json.dumps([f"tools.{tool}", [list(line) for line in command_lines]]),
+        [sys.executable, "-c", _SERVER], input=json.dumps([module, [list(line) for line in command_lines]]),
         capture_output=True, text=True, cwd=cwd, timeout=timeout, env=given, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

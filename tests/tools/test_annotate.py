@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -27,14 +28,8 @@ USAGE_STATUS = 2
 SMOKE = f"--config={ROOT}/configs/normal.py:smoke"
 
 
-def run_tool(*arguments, timeout=420):
-    command = [sys.executable, "-m", "tools.annotate", *arguments]
-    environment = {**os.environ, "PYTHONWARNINGS": "default"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=timeout, env=environment)
-
-
-def run_smoke(source, output, *more):
-    return run_tool(SMOKE, f"--input={source}", f"--output_dir={output}", *more)
+def smoke_line(source, output, *more):
+    return (SMOKE, f"--input={source}", f"--output_dir={output}", *more)
 
 
 def error_of(done):
@@ -55,9 +50,33 @@ def photo(reference_data):
 def annotated(photo, perception_models, tmp_path_factory):
     """One run on a real photo of a person in full."""
     output = tmp_path_factory.mktemp("out") / "annotate"
-    done = run_smoke(photo, output)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.annotate", *smoke_line(photo, output)], capture_output=True, text=True, cwd=ROOT,
+        timeout=420, env={**os.environ, "PYTHONWARNINGS": "default"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return output, done
+
+
+@pytest.fixture(scope="module")
+def runs(annotated, photo, reference_data, perception_models, tmp_path_factory):
+    """How the tool ended, loaded once for all, and the folder: of a keypoint file, a photo of nobody, a video, and of a
+    photo into a folder with something of the user's.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    cv2.imwrite(str(folder / "empty.png"), np.full((240, 320, 3), 127, np.uint8))
+    shutil.copytree(annotated[0], folder / "precious")
+    (folder / "precious" / "thesis.txt").write_text("precious")
+    sources = {
+        "keypoints": reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258_keypoints.json",
+        "nobody": folder / "empty.png",
+        "video": reference_data / "media/videos/mmhuman3d_single_person_demo.mp4",
+        "precious": photo,
+    }
+    lines = {name: smoke_line(source, folder / name) for name, source in sources.items()}
+    lines["video"] += ("--limit=6",)
+    ended = run_each("annotate", list(lines.values()), environment={"PYTHONWARNINGS": "default"}, timeout=840)
+    return {name: (done, folder / name) for name, done in zip(lines, ended, strict=True)}
 
 
 def test_real_photo_gives_a_label_within_the_bounds(annotated, figure):
@@ -128,26 +147,26 @@ def test_running_again_replaces_the_run_and_nothing_else(annotated, photo, perce
     assert (output / "run.json").read_bytes() != record
     after = store.read_labels(output / "labels.parquet").rows[0]
     np.testing.assert_allclose(after.body_pose, before.body_pose, atol=1e-3)
-    (output / "thesis.txt").write_text("precious")
-    message = error_of(run_smoke(photo, output))
-    assert "thesis.txt" in message
+
+
+def test_a_folder_with_something_of_the_users_is_left_alone(runs):
+    done, output = runs["precious"]
+    assert "thesis.txt" in error_of(done)
     assert (output / "thesis.txt").read_text() == "precious"
-    (output / "thesis.txt").unlink()
 
 
-def test_video_gives_tracks_and_a_playable_overlay(reference_data, perception_models, tmp_path):
+def test_video_gives_tracks_and_a_playable_overlay(runs):
     import av
 
-    clip = reference_data / "media/videos/mmhuman3d_single_person_demo.mp4"
-    done = run_smoke(clip, tmp_path / "out", "--limit=6")
+    done, output = runs["video"]
     assert done.returncode == 0, done.stderr
-    labels = store.read_labels(tmp_path / "out" / "labels.parquet").rows
+    labels = store.read_labels(output / "labels.parquet").rows
     assert [label.frame_index for label in labels] == list(range(6))
     assert len({label.track_id for label in labels}) == 1
     assert np.median([label.error_by_part["body"] for label in labels]) < BODY_BOUND
     feet = [label.error_by_part[f"{side}_foot"] for label in labels for side in ("left", "right")]
     assert np.median([error for error in feet if error is not None]) < FOOT_BOUND
-    with av.open(str(tmp_path / "out" / "overlay.mp4")) as container:
+    with av.open(str(output / "overlay.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert sum(1 for _ in container.decode(video=0)) == 6
 
@@ -155,29 +174,17 @@ def test_video_gives_tracks_and_a_playable_overlay(reference_data, perception_mo
 def test_fists_do_not_pull_the_body_off_its_keypoints(reference_data, perception_models, tmp_path):
     # Found by a user: 42 finger points outvoted the body of the easiest of photos.
     source = reference_data / "media/images/expose/man-in-red-941693.png"
-    few_looks = dataclasses.replace(annotate.AnnotateOptions().perception, tiles=(), extra_looks=0)
-    options = annotate.AnnotateOptions(perception=few_looks)
-    annotate.annotate(source, tmp_path / "out", options=options, model_folder=perception_models)
+    few_looks = dataclasses.replace(smoke_options().perception, tiles=())
+    annotate.annotate(
+        source, tmp_path / "out", options=smoke_options(perception=few_looks), model_folder=perception_models
+    )
     label = store.read_labels(tmp_path / "out" / "labels.parquet").rows[0]
     assert label.error_by_part["body"] < 0.02
     assert label.score_by_part["body"] > 0.9
 
 
-@pytest.fixture(scope="module")
-def small_runs(reference_data, perception_models, tmp_path_factory):
-    """A keypoint file and a photo of nobody, labelled: how the tool ended, and the folder."""
-    folder = tmp_path_factory.mktemp("small")
-    cv2.imwrite(str(folder / "empty.png"), np.full((240, 320, 3), 127, np.uint8))
-    sources = {
-        "keypoints": reference_data / "keypoints2d/prohmr_openpose/pexels-anete-lusina-4793258_keypoints.json",
-        "nobody": folder / "empty.png",
-    }
-    lines = [(SMOKE, f"--input={source}", f"--output_dir={folder / name}") for name, source in sources.items()]
-    return {name: (done, folder / name) for name, done in zip(sources, run_each("annotate", lines), strict=True)}
-
-
-def test_keypoint_file_is_labelled_with_the_photo_beside_it(small_runs):
-    done, output = small_runs["keypoints"]
+def test_keypoint_file_is_labelled_with_the_photo_beside_it(runs):
+    done, output = runs["keypoints"]
     assert done.returncode == 0, done.stderr
     label = store.read_labels(output / "labels.parquet").rows[0]
     assert label.keypoint_source.startswith("file:")
@@ -186,8 +193,8 @@ def test_keypoint_file_is_labelled_with_the_photo_beside_it(small_runs):
     assert label.error_by_part["body"] < BODY_BOUND
 
 
-def test_photo_without_people_is_a_result_with_zero_rows(small_runs):
-    done, output = small_runs["nobody"]
+def test_photo_without_people_is_a_result_with_zero_rows(runs):
+    done, output = runs["nobody"]
     assert done.returncode == 0, done.stderr
     assert "0 people in 1 frames" in done.stdout
     assert len(store.read_labels(output / "labels.parquet").rows) == 0

@@ -4,13 +4,12 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from hardmo_jax.labels import store
 from hardmo_jax.perception.keypoint_files import read_keypoint_file, write_openpose
+from tests.tools.command_line import run_each
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DATA = pathlib.Path(os.environ.get("HARDMO_DATA", ROOT.parent / "shared" / "data")).resolve()
@@ -19,47 +18,30 @@ PHOTO = DATA / "keypoints2d" / "mmpose_tests" / "coco" / "000000000785.jpg"
 needs_data = pytest.mark.skipif(not RTMDET.is_file(), reason="needs HARDMO_DATA: the RTMDet file and photos of COCO")
 
 
-def annotate(folder, *arguments):
-    command = [
-        sys.executable, "-m", "tools.annotate", "--config=configs/normal.py:smoke", f"--input={folder / 'in'}",
-        f"--output_dir={folder / 'out'}", "--config.output.overlay=False", *arguments,
-    ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=420, env=os.environ)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """How each run ended, and its folder: `in`, `out` and `json`."""
+    base = tmp_path_factory.mktemp("sources")
+    arguments = {
+        "rtmdet": ("--config.perception.detector=onnx", f"--config.perception.detector_file={RTMDET}"),
+        "gone": ("--config.perception.detector_file=gone.onnx",),
+        "without a file": ("--config.perception.detector=onnx",),
+        "damaged": (
+            "--config.perception.detector=files", f"--config.perception.keypoints_file={base / 'damaged' / 'json'}",
+        ),
+    }  # fmt: skip
+    lines = []
+    for name, own in arguments.items():
+        (base / name / "in").mkdir(parents=True)
+        shutil.copy(PHOTO, base / name / "in")
+        places = (f"--input={base / name / 'in'}", f"--output_dir={base / name / 'out'}")
+        lines.append(("--config=configs/normal.py:smoke", *places, "--config.output.overlay=False", *own))
+    damage(base / "damaged")
+    return {name: (done, base / name) for name, done in zip(arguments, run_each("annotate", lines), strict=True)}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "in").mkdir()
-    shutil.copy(PHOTO, tmp_path / "in")
-    return tmp_path
-
-
-@needs_data
-def test_boxes_of_rtmdet_and_points_of_blazepose(folder):
-    done = annotate(folder, "--config.perception.detector=onnx", f"--config.perception.detector_file={RTMDET}")
-    assert done.returncode == 0, done.stderr
-    (row,) = store.read_labels(folder / "out" / "labels.parquet").rows
-    assert row.is_usable
-    assert row.error_by_part["body"] < 0.02
-    assert row.keypoint_source == f"blazepose, boxes: {RTMDET.name}"
-    assert RTMDET.name in json.dumps(json.loads((folder / "out" / "run.json").read_text()))
-
-
-@needs_data
-def test_mistakes_are_one_line_before_any_work(folder):
-    done = annotate(folder, "--config.perception.detector_file=gone.onnx")
-    assert done.returncode == 2
-    assert "gone.onnx: no such ONNX file" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (folder / "out").exists()
-    done = annotate(folder, "--config.perception.detector=onnx")
-    assert done.returncode == 2
-    assert "--config.perception.detector_file=rtmdet.onnx" in done.stderr
-
-
-@needs_data
-def test_what_could_not_be_used_is_told_by_the_exit_status(folder):
-    """A photo is damaged, another has no keypoints that can be read; the third is labelled."""
+def damage(folder):
+    """A photo is damaged, another has no keypoints that can be read; the third has some."""
     (person,) = [
         one for one in read_keypoint_file(PHOTO.parent / "test_coco_wholebody.json").people
         if one.image_file == PHOTO.name
@@ -69,9 +51,34 @@ def test_what_could_not_be_used_is_told_by_the_exit_status(folder):
         shutil.copy(PHOTO, folder / "in" / f"{name}.jpg")
         (folder / "json" / f"{name}_keypoints.json").write_text("{")
     (folder / "in" / "damaged.jpg").write_bytes(PHOTO.read_bytes()[:5000])
-    done = annotate(
-        folder, "--config.perception.detector=files", f"--config.perception.keypoints_file={folder / 'json'}"
-    )
+
+
+@needs_data
+def test_boxes_of_rtmdet_and_points_of_blazepose(runs):
+    done, folder = runs["rtmdet"]
+    assert done.returncode == 0, done.stderr
+    (row,) = store.read_labels(folder / "out" / "labels.parquet").rows
+    assert row.is_usable
+    assert row.error_by_part["body"] < 0.02
+    assert row.keypoint_source == f"blazepose, boxes: {RTMDET.name}"
+    assert RTMDET.name in json.dumps(json.loads((folder / "out" / "run.json").read_text()))
+
+
+@needs_data
+def test_mistakes_are_one_line_before_any_work(runs):
+    done, folder = runs["gone"]
+    assert done.returncode == 2
+    assert "gone.onnx: no such ONNX file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "out").exists()
+    done, _ = runs["without a file"]
+    assert done.returncode == 2
+    assert "--config.perception.detector_file=rtmdet.onnx" in done.stderr
+
+
+@needs_data
+def test_what_could_not_be_used_is_told_by_the_exit_status(runs):
+    done, folder = runs["damaged"]
     assert done.returncode == 3, done.stderr
     assert "2 pictures could not be read, or have no keypoints" in done.stdout
     assert "unread_keypoints.json: expected JSON" in done.stdout.replace("\n", "")

@@ -71,15 +71,38 @@ def test_a_second_run_gives_the_same_numbers_to_the_last_digit(synthetic):
     assert {path.name: path.read_bytes() for path in (cwd / "out" / "eval").glob("evaluation.*")} == before
 
 
-def test_predictions_are_scored_and_compared(synthetic):
+MISTAKES = {
+    ("--config.protocol=smpl24", "--predictions=metres.npz"): "millimetres",
+    ("--config.protocol=smpl24", "--predictions=nobody.npz"): "there are no predictions",
+    ("--compare=default",): "two names or more",
+    ("--predictions=absent.npz",): "no such file",
+    ("--benchmark=nowhere",): "holds no finished benchmark",
+    ("--labels=hmr2_npz:absent.npz", "--predictions=spin_npz:absent.npz"): "absent.npz",
+    ("--labels=hmr2_npz:absent.npz",): "--predictions",
+    ("--labels=hmr2_npz:absent.npz", "--compare"): "--compare is for prepared sets",
+    ("--config.protocol=hardmoo",): "did you mean 'hardmo'",
+    ("--config.protcol=smpl24",): "did you mean --config.protocol",
+}
+
+
+@pytest.fixture(scope="module")
+def ended(synthetic):
+    """How runs ended on what a user predicts: scored, compared, and those of the mistakes."""
     cwd, _ = synthetic
-    protocol = "--config.protocol=smpl24"
     good, bad = truth_file(cwd, "good.npz", noise=0.005), truth_file(cwd, "bad.npz", noise=0.05)
+    truth_file(cwd, "metres.npz", scale=1000.0)
+    truth_file(cwd, "nobody.npz", rows=slice(0, 0))
     lines = [
-        (CONFIG, protocol, f"--{what}={good},{bad}", f"--output_dir={cwd / what}")
+        (CONFIG, "--config.protocol=smpl24", f"--{what}={good},{bad}", f"--output_dir={cwd / what}")
         for what in ("predictions", "compare")
     ]
-    scored, compared = run_each("eval", lines, cwd=cwd, environment={"HARDMO_DATA": str(cwd)})
+    lines += [(CONFIG, *arguments) for arguments in MISTAKES]
+    return run_each("eval", lines, cwd=cwd, environment={"HARDMO_DATA": str(cwd)})
+
+
+def test_predictions_are_scored_and_compared(synthetic, ended):
+    cwd, _ = synthetic
+    scored, compared, *_ = ended
     assert scored.returncode == 0, scored.stderr
     results = json.loads((cwd / "predictions" / "evaluation.json").read_text())["results"]
     errors = {entry["method"]: entry["metrics"]["mpjpe/joints_24"] for entry in results}
@@ -88,26 +111,8 @@ def test_predictions_are_scored_and_compared(synthetic):
     assert "good.npz is better" in compared.stdout
 
 
-def test_bad_predictions_and_wrong_arguments_end_in_one_line(synthetic):
-    cwd, _ = synthetic
-    protocol = "--config.protocol=smpl24"
-    metres = truth_file(cwd, "metres.npz", scale=1000.0)
-    nobody = truth_file(cwd, "nobody.npz", rows=slice(0, 0))
-    mistakes = {
-        (protocol, f"--predictions={metres}"): "millimetres",
-        (protocol, f"--predictions={nobody}"): "there are no predictions",
-        ("--compare=default",): "two names or more",
-        ("--predictions=absent.npz",): "no such file",
-        ("--benchmark=nowhere",): "holds no finished benchmark",
-        ("--labels=hmr2_npz:absent.npz", "--predictions=spin_npz:absent.npz"): "absent.npz",
-        ("--labels=hmr2_npz:absent.npz",): "--predictions",
-        ("--labels=hmr2_npz:absent.npz", "--compare"): "--compare is for prepared sets",
-        ("--config.protocol=hardmoo",): "did you mean 'hardmo'",
-        ("--config.protcol=smpl24",): "did you mean --config.protocol",
-    }
-    lines = [(CONFIG, *arguments) for arguments in mistakes]
-    ends = run_each("eval", lines, cwd=cwd, environment={"HARDMO_DATA": str(cwd)})
-    for done, (arguments, words) in zip(ends, mistakes.items(), strict=True):
+def test_bad_predictions_and_wrong_arguments_end_in_one_line(ended):
+    for done, (arguments, words) in zip(ended[2:], MISTAKES.items(), strict=True):
         assert done.returncode == 2, arguments
         assert words in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
@@ -130,6 +135,7 @@ def test_published_labels_are_scored_on(tmp_path, rng):
     assert (tmp_path / "out" / "eval" / "evaluation.png").is_file()
 
 
+@pytest.mark.slow
 def test_motion_capture_is_prepared_and_scored(tmp_path, reference_data):
     done = run("eval", CONFIG, "--config.sets=('test',)", cwd=tmp_path, data=reference_data.resolve())
     assert done.returncode == 0, done.stderr
@@ -142,19 +148,27 @@ def test_motion_capture_is_prepared_and_scored(tmp_path, reference_data):
     assert default["pck"]["body_17"][1] > 0.8
 
 
-def test_prepare_prints_sizes_and_checksums(tmp_path):
-    config = f"--config={ROOT / 'configs' / 'mocap_hard.py'}:synth_smoke"
-    done = run("prepare", config, f"--output_dir={tmp_path / 'b'}", cwd=tmp_path, data=tmp_path)
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder, and how the tool ended that prepared sets in it, with and without what it needs."""
+    cwd = tmp_path_factory.mktemp("prepared")
+    config = f"--config={ROOT / 'configs' / 'mocap_hard.py'}"
+    lines = [(f"{config}:synth_smoke", f"--output_dir={cwd / 'b'}"), (f"{config}:smoke",)]
+    return cwd, *run_each("prepare", lines, cwd=cwd, environment={"HARDMO_DATA": str(cwd)})
+
+
+def test_prepare_prints_sizes_and_checksums(prepared):
+    folder, done, _ = prepared
     assert done.returncode == 0, done.stderr
-    entries = json.loads((tmp_path / "b" / "benchmark.json").read_text())["results"]["sets"]
+    entries = json.loads((folder / "b" / "benchmark.json").read_text())["results"]["sets"]
     assert len(entries) == 13
     for entry in entries:
         assert entry["sha256"] in done.stdout
-        assert (tmp_path / "b" / f"{entry['name'].partition('/')[2]}.npz").stat().st_size == entry["num_bytes"]
+        assert (folder / "b" / f"{entry['name'].partition('/')[2]}.npz").stat().st_size == entry["num_bytes"]
 
 
-def test_prepare_without_motion_capture_ends_in_one_line(tmp_path):
-    done = run("prepare", f"--config={ROOT / 'configs' / 'mocap_hard.py'}:smoke", cwd=tmp_path, data=tmp_path)
+def test_prepare_without_motion_capture_ends_in_one_line(prepared):
+    done = prepared[2]
     assert done.returncode == 2
     assert "mocap_hard needs motion capture" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,18 +41,14 @@ def run(folder, *, loader=None, steps=STEPS, on_report=lambda report: None, **op
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Losses by step of a run that nobody stopped, and its weights."""
-    losses = {}
-    trained = run(
-        tmp_path_factory.mktemp("whole"), on_report=lambda told: losses.update({told.step: told.means["loss"]})
-    )
-    return losses, named_weights(trained.weights)
+    """Reports of a run that nobody stopped, its weights, and its folder."""
+    folder, told = tmp_path_factory.mktemp("whole"), []
+    return told, named_weights(run(folder, on_report=told.append).weights), folder
 
 
-def test_reports_tell_throughput_and_waiting(tmp_path):
-    told = []
-    run(tmp_path, steps=2, on_report=told.append)
-    assert [report.step for report in told] == [1, 2]
+def test_reports_tell_throughput_and_waiting(whole):
+    told = whole[0]
+    assert [report.step for report in told] == list(range(1, STEPS + 1))
     assert all(report.crops_per_second > 0 and 0 <= report.input_wait_share <= 1 for report in told)
 
 
@@ -67,9 +64,10 @@ run(folder, on_report=tell)
 """
 
 
-@pytest.mark.parametrize("last", [3, 6])
+@pytest.mark.parametrize("last", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_with_the_same_losses(last, whole, tmp_path):
-    losses, weights = whole
+    reports, weights, _ = whole
+    losses = {report.step: report.means["loss"] for report in reports}
     told = tmp_path / "losses.jsonl"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -103,13 +101,13 @@ def test_a_batch_that_spoils_a_step_is_kept_and_so_are_the_weights_of_before(tmp
     assert (pathlib.Path(tmp_path) / "checkpoints" / "4").is_dir()
 
 
-def test_checkpoints_of_another_network_are_refused(tmp_path):
-    run(tmp_path, steps=2)
+def test_checkpoints_of_another_network_are_refused(whole, tmp_path):
+    shutil.copytree(whole[2], tmp_path, dirs_exist_ok=True)
     body = regressor_objective.compared_body(hm.open_body(view="smpl"))
     other = regressor_objective.with_usual_start(regressors.untrained("prohmr", TINY["prohmr"]))
     with pytest.raises(TrainingError, match="another network"):
         run_training(
-            other, body, MadeLoader(2), tmp_path, options=RunOptions(steps=3, batch_size=2),
+            other, body, MadeLoader(2), tmp_path, options=RunOptions(steps=STEPS + 1, batch_size=2),
             step_options=StepOptions(), objective=ObjectiveOptions(),
         )  # fmt: skip
 

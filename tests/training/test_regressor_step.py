@@ -1,6 +1,7 @@
 """Steps of training regressors: parts and devices do not matter, and what is no number changes nothing."""
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -39,20 +40,30 @@ def body():
     return regressor_objective.compared_body(hm.open_body(view="smpl"))
 
 
+@functools.cache
+def compiled(step):
+    """One program for equal steps, whoever makes them."""
+    return jax.jit(step)
+
+
 def stepped(regressor, body, sample, *, real=None, objective=None, steps=1, **options):
+    """The last state, and what each step reported."""
     chosen = StepOptions(**{"learning_rate": 1e-3, **options})
     state = regressor_step.start_state(regressor, chosen, steps=10, seed=0, has_judge=real is not None)
     blank = dataclasses.replace(regressor, weights=None)
-    step = jax.jit(Step(blank=blank, options=chosen, objective=objective or ObjectiveOptions(), steps=10))
-    batch = regressor_objective.batch_of(sample)
+    step = compiled(Step(blank=blank, options=chosen, objective=objective or ObjectiveOptions(), steps=10))
+    batch, reports = regressor_objective.batch_of(sample), []
     for _ in range(steps):
         state, reported = step(state, body, batch, real)
-    return state, {name: float(value) for name, value in reported.items()}
+        reports.append({name: float(value) for name, value in reported.items()})
+    return state, reports
 
 
 def test_parts_of_a_batch_add_up_to_it(body):
     sample = made_samples(4, (256, 256))
-    (whole, told), (parts, told_in_parts) = (stepped(network(), body, sample, accumulate=count) for count in (1, 2))
+    (whole, (told,)), (parts, (told_in_parts,)) = (
+        stepped(network(), body, sample, accumulate=count) for count in (1, 2)
+    )
     for name, value in told.items():
         assert told_in_parts[name] == pytest.approx(value, rel=2e-4), name
     for one, other in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True):
@@ -141,10 +152,10 @@ def test_a_judge_that_is_no_number_changes_nothing(body):
 
 
 def test_a_batch_that_is_no_number_changes_nothing(body):
-    sample = made_samples(2, (256, 256))
+    sample = made_samples(4, (256, 256))
     sample["keypoints_2d"][0, 0] = np.nan
     regressor = network()
-    state, told = stepped(regressor, body, sample)
+    state, (told,) = stepped(regressor, body, sample)
     assert not told["is_finite"]
     assert state.step == 0
     for one, other in zip(
@@ -158,8 +169,7 @@ def test_a_batch_that_is_no_number_changes_nothing(body):
 def test_the_discriminator_learns_to_tell_bodies_apart(body, rng):
     real = RealBodies(body_pose=np.tile(np.eye(3), (4, 23, 1, 1)), betas=np.zeros((4, 10)))
     sample = made_samples(2, (256, 256))
-    _, first = stepped(network(), body, sample, real=real)
-    _, later = stepped(network(), body, sample, real=real, steps=12, discriminator_learning_rate=1e-2)
+    _, (first, *_, later) = stepped(network(), body, sample, real=real, steps=12, discriminator_learning_rate=1e-2)
     assert later["discriminator"] < first["discriminator"]
     assert first["adversarial"] > 0
 
@@ -170,50 +180,48 @@ def test_every_kind_of_loss_falls_on_a_batch(name, body):
     objective = ObjectiveOptions()
     objective = dataclasses.replace(objective, spin=dataclasses.replace(objective.spin, openpose=1.0))
     sample = made_samples(2, regressor.crop_shape)
-    _, first = stepped(regressor, body, sample, objective=objective)
-    _, later = stepped(regressor, body, sample, objective=objective, steps=8)
+    _, (first, *_, later) = stepped(regressor, body, sample, objective=objective, steps=8)
     assert later["is_finite"]
     # Bodies that ProHMR draws are others in every step; the density of labels is not.
     falls = "negative_log_prob" if name == "prohmr" else "loss"
     assert later[falls] < first[falls]
 
 
+def trained_on_all_devices():
+    """What training says on the devices of this process, all of them together."""
+    regressor = network("hmr", TINY["hmr"])
+    body = regressor_objective.compared_body(hm.open_body(view="smpl"))
+    objective = ObjectiveOptions()
+    objective = dataclasses.replace(objective, spin=dataclasses.replace(objective.spin, openpose=1.0))
+    mesh, options = regressor_step.data_mesh(), StepOptions(learning_rate=1e-4)
+    state = regressor_step.start_state(regressor, options, steps=10, seed=0)
+    state = regressor_step.on_mesh(state, mesh, over_data=False)
+    blank = dataclasses.replace(regressor, weights=None)
+    step, losses = jax.jit(Step(blank=blank, options=options, objective=objective, steps=10)), []
+    for number in range(3):
+        batch = regressor_objective.batch_of(made_samples(8, seed=number))
+        state, told = step(state, body, regressor_step.on_mesh(batch, mesh, over_data=True), None)
+        losses.append(float(told["loss"]))
+    leaves = [float(np.abs(np.asarray(leaf)).sum()) for leaf in jax.tree.leaves(state.remembered)]
+    return {"devices": mesh.size, "losses": losses, "remembered": leaves}
+
+
 _ON_DEVICES = """
-import dataclasses, json, sys, jax, numpy as np
-import hardmo_jax as hm
-from hardmo_jax.training import regressor_objective, regressor_step
-from hardmo_jax.training.regressor_step import Step, StepOptions
-from tests.networks.test_regressors import TINY
-from tests.training.test_regressor_step import network
-from tests.training.training_samples import made_samples
-regressor = network("hmr", TINY["hmr"])
-body = regressor_objective.compared_body(hm.open_body(view="smpl"))
-objective = regressor_objective.ObjectiveOptions()
-objective = dataclasses.replace(objective, spin=dataclasses.replace(objective.spin, openpose=1.0))
-mesh, options = regressor_step.data_mesh(), StepOptions(learning_rate=1e-4)
-state = regressor_step.on_mesh(regressor_step.start_state(regressor, options, steps=10, seed=0), mesh, over_data=False)
-step = jax.jit(Step(blank=dataclasses.replace(regressor, weights=None), options=options, objective=objective, steps=10))
-losses = []
-for number in range(3):
-    batch = regressor_objective.batch_of(made_samples(8, seed=number))
-    state, told = step(state, body, regressor_step.on_mesh(batch, mesh, over_data=True), None)
-    losses.append(float(told["loss"]))
-leaves = [float(np.abs(np.asarray(leaf)).sum()) for leaf in jax.tree.leaves(state.remembered)]
-print(json.dumps({"devices": mesh.size, "losses": losses, "remembered": leaves}))
+import json
+from tests.training.test_regressor_step import trained_on_all_devices
+print(json.dumps(trained_on_all_devices()))
 """
 
 
 def test_eight_devices_do_as_one_does():
     """Normalisation by batches too: what is remembered is of the whole batch."""
-    found = []
-    for count in (1, 8):
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run(
-            [sys.executable, "-c", _ON_DEVICES], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    assert [one["devices"] for one in found] == [1, 8]
-    np.testing.assert_allclose(found[1]["losses"], found[0]["losses"], rtol=1e-5)
-    np.testing.assert_allclose(found[1]["remembered"], found[0]["remembered"], rtol=1e-5, atol=1e-5)
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_DEVICES], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    eight, one = json.loads(done.stdout.splitlines()[-1]), trained_on_all_devices()
+    assert (one["devices"], eight["devices"]) == (1, 8)
+    np.testing.assert_allclose(eight["losses"], one["losses"], rtol=1e-5)
+    np.testing.assert_allclose(eight["remembered"], one["remembered"], rtol=1e-5, atol=1e-5)

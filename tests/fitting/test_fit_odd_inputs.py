@@ -134,7 +134,8 @@ TOLERANCE_JOINTS_32 = 1e-5
 TOLERANCE_64 = 1e-5
 
 
-@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_person_alone_equals_the_same_person_in_a_batch_of_256(dtype, figure):
     with jax.enable_x64(dtype == np.float64):
         body = hm.open_body(view="smpl", dtype=dtype)

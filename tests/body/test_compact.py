@@ -365,6 +365,7 @@ def best_seconds(function: Callable[[], object]) -> float:
     return min(times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "columns"), FULL)
 def test_load_time_of_full_size_models(
     family: str, columns: int, tmp_path: Path, figure: Callable[[str], None]

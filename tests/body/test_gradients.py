@@ -27,6 +27,12 @@ def model_file(request, tmp_path_factory):
     return smpl_files.write_npz(tmp_path_factory.mktemp("models") / f"{request.param}.npz", model)
 
 
+def in_short(*families):
+    """Of these families in every run, of the others, whose programs are made of the same lines, in whole ones."""
+    each = [name if name in families else pytest.param(name, marks=pytest.mark.slow) for name in smpl_files.FAMILIES]
+    return pytest.mark.parametrize("model_file", each, indirect=True)
+
+
 def random_params(body, rng, batch=(), scale=0.4):
     rest = hm.BodyParams.rest(body, batch=batch)
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * scale, leaf.dtype), rest)
@@ -72,6 +78,7 @@ def test_reverse_mode_equals_forward_mode_equals_central_differences(model_file,
             stage_error(kind, body.family, name, ours / scale, other / scale, tolerance)
 
 
+@in_short("smplh", "smplx")
 @pytest.mark.parametrize("is_alone", [pytest.param(True, marks=pytest.mark.slow), False], ids=["alone", "batch"])
 def test_value_gradient_and_hessian_product_are_finite_at_rest(model_file, rng, is_alone):
     body = hm.load_body(model_file)
@@ -132,6 +139,7 @@ def test_rows_beside_a_row_that_is_not_finite_keep_their_values_and_gradients(mo
         assert not np.isfinite(ours[0][1])
 
 
+@in_short("smplh", "smplx")
 def test_half_turns_have_finite_derivatives(model_file):
     body = hm.load_body(model_file)
     rest = hm.BodyParams.rest(body, batch=(3,))

@@ -123,6 +123,7 @@ def test_data_with_the_batch_axes_of_the_observations_is_each_persons_own(people
         np.testing.assert_array_equal(np.asarray(ours).reshape(np.shape(theirs)), theirs)
 
 
+@pytest.mark.slow
 def test_adam_takes_residuals_too(people, pulled, places, fit):
     short = (stages.Stage(iterations=10),)
     options = hm.FitOptions(solver="adam", explore=short, refine=short)

@@ -303,6 +303,7 @@ def test_data_with_the_batch_axes_of_the_observations_are_each_persons_own(peopl
     assert_same(result.params, jax.tree.map(shaped, fit((10.0,) * COUNT).params))
 
 
+@pytest.mark.slow
 def test_adam_takes_densities_too(people, goals, fit):
     short = (Stage(iterations=10),)
     options = hm.FitOptions(solver="adam", explore=short, refine=short)

@@ -108,8 +108,8 @@ def test_unknown_missing_and_misshapen_weights_are_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("table", "network"),
-    [("cliff_res50", "cliff"), ("cliff_hr48", "cliff"), ("bedlam_cliff_smpl", "bedlam_cliff"),
-     ("bedlam_cliff_smplx", "bedlam_cliff")],
+    [("cliff_res50", "cliff"), ("cliff_hr48", "cliff"),
+     pytest.param("bedlam_cliff_smpl", "bedlam_cliff", marks=pytest.mark.slow), ("bedlam_cliff_smplx", "bedlam_cliff")],
 )  # fmt: skip
 def test_every_key_of_the_public_layouts_goes_to_one_place(network_references, table, network):
     path = network_references.parent / "networks_keys" / f"keys_{table}.json"

@@ -117,7 +117,10 @@ def test_unknown_layouts_policies_and_sizes_are_refused():
         Hmr2Options(head=TransformerDecoderOptions(features=7))
 
 
-@pytest.mark.parametrize(("name", "millions"), [("hmr", 26.98), ("hmr2", 670.4), ("prohmr", 51.60)])
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("hmr", 26.98), pytest.param("hmr2", 670.4, marks=pytest.mark.slow), ("prohmr", 51.60)],
+)
 def test_default_sizes_are_the_published_ones(name, millions):
     blank = regressors.blank_weights(name, regressors.ARCHITECTURES[name].options())
     leaves = regressors.named_weights(blank)

@@ -288,6 +288,7 @@ def test_reports_are_json_without_nan_and_equal_on_a_second_run(tmp_path, test_s
     assert "synth_hard: all" in texts[0][1]
 
 
+@pytest.mark.slow
 def test_fits_are_scored_twice_alike(folder, body, protocol):
     found = evaluate.load_set(folder, "test", limit=4)
     method = evaluate.MethodOptions(name="default")

@@ -57,6 +57,7 @@ def test_labels_are_planted_in_the_named_joints_only(body, people, pool):
         np.testing.assert_array_equal(moved[:, joint], expected)
 
 
+@pytest.mark.slow
 def test_planted_errors_are_found_and_repaired(body, people, pool, figure):
     blind = PartScorer(
         networks={kind: PartNetwork(mean=np.zeros(F), spread=np.ones(F), members=(_ZERO,)) for kind in KINDS}

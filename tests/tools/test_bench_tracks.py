@@ -1,5 +1,7 @@
 """A short clip of what `tools.bench --suite=tracks` measures: rendered people, the real detector, their numbers."""
 
+import pytest
+
 from hardmo_jax.metrics.identity import identity_score
 from tools.benchmarks import tracks
 
@@ -9,6 +11,7 @@ SEED, FRAMES, HIDDEN = 14, 45, 15
 LEAST_IDF1 = 0.85
 
 
+@pytest.mark.slow
 def test_people_who_cross_keep_their_numbers_from_file_to_track(perception_models, tmp_path, figure):
     found = tracks.follow_crossing(2, SEED, FRAMES, tmp_path, shrink=2)
     score = identity_score(found.matches, found.num_true, found.num_told)

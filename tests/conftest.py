@@ -54,6 +54,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: min(places.get(folder, len(_LONG)) for folder in item.path.parents))
 
 
+def pytest_collection_finish():
+    """Modules and tests live as long as the run: garbage is not looked for among them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def data_folder() -> pathlib.Path:
     """Reference data beside the repository; `HARDMO_DATA` says where else."""
     return pathlib.Path(os.environ.get("HARDMO_DATA", ROOT.parent / "shared" / "data"))

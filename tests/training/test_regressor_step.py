@@ -174,7 +174,7 @@ def test_the_discriminator_learns_to_tell_bodies_apart(body, rng):
     assert first["adversarial"] > 0
 
 
-@pytest.mark.parametrize("name", ["hmr", "prohmr", "cliff"])
+@pytest.mark.parametrize("name", ["hmr", "prohmr", pytest.param("cliff", marks=pytest.mark.slow)])
 def test_every_kind_of_loss_falls_on_a_batch(name, body):
     regressor = network(name, TINY.get(name, SMALL[name]))
     objective = ObjectiveOptions()

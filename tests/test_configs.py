@@ -18,6 +18,7 @@ from hardmo_jax.pipelines import (
     evaluate,
     prepare,
     refine,
+    render_training,
     train_lifter,
     train_motion,
     train_part_scorer,
@@ -44,6 +45,7 @@ VARIANTS = {
     "train_part_scorer": ("full", "smoke"),
     "train_hmr": ("full", "smoke"),
     "train_hmr2": ("full", "smoke"),
+    "render": ("full", "smoke"),
 }
 OPTIONS = {
     "collect": collect.CollectOptions,
@@ -59,6 +61,7 @@ OPTIONS = {
     "train_part_scorer": train_part_scorer.TrainPartScorerOptions,
     "train_hmr": train_regressor.TrainRegressorOptions,
     "train_hmr2": train_regressor.TrainRegressorOptions,
+    "render": render_training.RenderTrainingOptions,
 }
 
 

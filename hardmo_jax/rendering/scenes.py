@@ -137,30 +137,34 @@ def paint_person(
 
 def clothes_of(look: Look, body: DressableBody) -> Int[np.ndarray, "V"]:
     """What covers each vertex, as places in `CLOTHES`."""
-    return np.array(
-        [
-            CLOTHES.index(_cloth(look, joint, float(along), float(height), float(front)))
-            for joint, along, height, front in zip(body.joint_of, body.along, body.height, body.front, strict=True)
-        ]
-    )
+    covered, names = np.zeros(len(body.along), int), np.array(body.joint_of)
+    is_striped = np.zeros(len(covered), bool)
+    if look.stripe:
+        is_striped = (body.height / look.stripe).astype(int) % 2 == 1
+    for joint in np.unique(names):
+        own = names == joint
+        ends, inside, outside = _end_of_cloth(look, str(joint), body.front[own])
+        cloth = np.where(body.along[own] < ends, CLOTHES.index(inside), CLOTHES.index(outside))
+        covered[own] = np.where((cloth == CLOTHES.index("shirt")) & is_striped[own], CLOTHES.index("stripes"), cloth)
+    return covered
 
 
-def _cloth(look: Look, joint: str, along: float, height: float, front: float) -> str:
+def _end_of_cloth(look: Look, joint: str, front: Float[np.ndarray, "N"]) -> tuple[np.ndarray | float, str, str]:
+    """Where along a limb a cloth ends, what is before and what is behind."""
     name = joint.removeprefix("left_").removeprefix("right_")
-    shirt = "stripes" if look.stripe and int(height / look.stripe) % 2 else "shirt"
     if name in ("head", "jaw"):
-        return "hair" if along > 0.75 or (front < 0 and along > 0.1) else "skin"
+        return np.where(front < 0, 0.1, 0.75), "skin", "hair"
     if name in ("ankle", "foot"):
-        return "shoes" if look.has_shoes else "skin"
+        return np.inf, "shoes" if look.has_shoes else "skin", "skin"
     if name in ("hip", "knee"):
-        return "trousers" if along + (name == "knee") < look.legs else "skin"
+        return look.legs - (name == "knee"), "trousers", "skin"
     if name in ("shoulder", "elbow"):
-        return shirt if along + (name == "elbow") < look.sleeves else "skin"
+        return look.sleeves - (name == "elbow"), "shirt", "skin"
     if name == "pelvis":
-        return "trousers"
+        return np.inf, "trousers", "skin"
     if name.startswith("spine") or name == "collar":
-        return shirt
-    return "skin" if name == "neck" or not look.has_gloves else "gloves"
+        return np.inf, "shirt", "skin"
+    return np.inf, "skin" if name == "neck" or not look.has_gloves else "gloves", "skin"
 
 
 def _dressed(look: Look, body: DressableBody, vertices: Float[np.ndarray, "V 3"]) -> list[Mesh]:

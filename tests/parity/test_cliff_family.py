@@ -195,7 +195,13 @@ def test_training_remembers_what_pytorch_remembers(name, tmp_path, monkeypatch):
     assert after_training_step(case) > NOTICED
 
 
-@pytest.mark.parametrize("name", ["cliff res50", pytest.param("hardmo", marks=EITHER_HRNET)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cliff res50",
+        *(pytest.param(name, marks=EITHER_HRNET) for name in ("cliff hr48", "bedlam smpl", "bedlam smplx", "hardmo")),
+    ],
+)
 def test_wrong_layout_of_six_numbers_is_noticed(name, tmp_path):
     case = made(name, tmp_path)
     other = dataclasses.replace(case.imported.options, rot6d_layout="hmr2")

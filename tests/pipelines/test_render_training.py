@@ -29,7 +29,7 @@ def made(tmp_path_factory):
 
 
 def test_labels_lie_on_the_people_who_are_drawn(made):
-    found, folder = made
+    found, _ = made
     rows = store.read_labels(found.labels).rows
     assert len(rows) == OPTIONS.people
     body = open_body(view="smplh")

@@ -9,7 +9,7 @@ def test_people_are_rendered_and_what_to_do_with_them_is_said(tmp_path, referenc
     done, missing = run_each(
         "render",
         [
-            [config, *some, f"--output_dir={tmp_path / 'out'}"],
+            [config, *some, f"--output_dir={tmp_path / 'made'}"],
             [config, "--config.poses=mocap", "--mocap=nowhere", f"--output_dir={tmp_path / 'other'}"],
         ],
         cwd=tmp_path,
@@ -18,7 +18,7 @@ def test_people_are_rendered_and_what_to_do_with_them_is_said(tmp_path, referenc
     assert done.returncode == 0, done.stderr
     assert "3 people in poses of motion capture" in done.stdout
     assert "python -m tools.train" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
         "labels.parquet", "photos", "rendered.json", "sheet.jpg",
     ]  # fmt: skip
     assert missing.returncode == 2

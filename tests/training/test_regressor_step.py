@@ -133,7 +133,7 @@ def test_a_network_of_fewer_joints_learns_those(body):
     regressor = network("bedlam_cliff", TINY.get("bedlam_cliff", SMALL["bedlam_cliff"]))
     options = dataclasses.replace(regressor.options, head=dataclasses.replace(regressor.options.head, joints=22))
     wide = network("bedlam_cliff", options)
-    _, told = stepped(wide, body, made_samples(2, wide.crop_shape))
+    _, (told,) = stepped(wide, body, made_samples(2, wide.crop_shape))
     assert told["is_finite"]
 
 
@@ -146,7 +146,7 @@ def test_the_network_that_was_given_stays(body):
 
 def test_a_judge_that_is_no_number_changes_nothing(body):
     real = RealBodies(body_pose=np.full((4, 23, 3, 3), np.nan), betas=np.zeros((4, 10)))
-    state, told = stepped(network(), body, made_samples(2, (256, 256)), real=real)
+    state, (told,) = stepped(network(), body, made_samples(2, (256, 256)), real=real)
     assert not told["is_finite"]
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(state.judge))
 

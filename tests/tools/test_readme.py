@@ -33,11 +33,12 @@ def test_every_make_target_that_is_named_exists():
 
 @pytest.mark.parametrize("document", ["README.md", "docs/perception.md", "docs/networks.md", "docs/training.md"])
 def test_config_flags_that_are_named_exist(document):
-    from configs import collect, normal, train_hmr
+    from configs import collect, normal, render, train_hmr
 
-    training = ("network.", "run.", "step.", "objective.")
+    homes = {("fetch.", "sites."): collect, ("network.", "run.", "step.", "objective."): train_hmr}
+    homes[("people", "side", "poses")] = render
     for key in re.findall(r"--config\.([\w.]+)=", (ROOT / document).read_text()):
-        config = collect if key.startswith(("fetch.", "sites.")) else train_hmr if key.startswith(training) else normal
+        config = next((home for starts, home in homes.items() if key.startswith(starts)), normal)
         section = config.get_config()
         for name in key.split("."):
             assert name in section, key

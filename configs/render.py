@@ -1,7 +1,7 @@
 """Rendered people with true labels, for training and tests without any licence.
 
 Command:  python -m tools.render --config=configs/render.py
-Hardware: a laptop; 2 cores render some 25 pictures a second.
+Hardware: a laptop; 2 cores render some 13 pictures a second.
 Expected: `photos/`, `labels.parquet` and `sheet.jpg` in out/rendered; the same pictures for the same seed and renderer.
 Variants: `full`; `smoke`, a few people.
 """

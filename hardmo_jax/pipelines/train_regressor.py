@@ -184,9 +184,8 @@ def train_regressor(
     done = regressor_run.steps_done(folder)
     if done >= options.run.steps:
         on_note(f"{folder} holds {done} steps, {options.run.steps} are asked for: nothing is learnt")
-    elif done:
-        on_note(f"going on after step {done}")
-    on_note("the first step is compiled, which takes a minute")
+    else:
+        on_note(f"going on after step {done}" if done else "the first step is compiled, which takes a minute")
     held = [SomeOf(source, max(options.validation_people // len(opened.validation), 1)) for source in opened.validation]
     book = Book(folder, f"{options.network.network}, {sum(map(len, opened.training))} people")
     last: dict[str, float] = {}
@@ -362,7 +361,7 @@ def _for_body(objective: ObjectiveOptions, compared: ComparedBody) -> ObjectiveO
 
 def _remember(folder: pathlib.Path, identity: str) -> None:
     """Write down whose checkpoints those of a folder will be; where there are some, they must be of the same run."""
-    has_checkpoints = any(path.name.isdigit() for path in (folder / regressor_run.CHECKPOINTS).glob("*"))
+    has_checkpoints = regressor_run.steps_done(folder) > 0
     if not has_checkpoints and jax.process_index() == 0:
         (folder / _IDENTITY).unlink(missing_ok=True)
     if has_checkpoints or jax.process_index() == 0:
@@ -413,10 +412,14 @@ def _validate(
                 _draw(picture, sample, found)
             report("validate", before + done, total)
 
-        predicted = regress_records(
-            regressor, body, source, reader, batch_size=batch_size, broken=BrokenCount(1.0), name="network",
-            on_batch=looked,
-        )  # fmt: skip
+        try:
+            predicted = regress_records(
+                regressor, body, source, reader, batch_size=batch_size, broken=BrokenCount(1.0), name="network",
+                on_batch=looked,
+            )  # fmt: skip
+        except TrainingDataError:
+            # Pictures of those who are held out may all be damaged: nothing is said of them, and training goes on.
+            continue
         before += len(source)
         for name, value in _told(points_of_records(source), predicted).items():
             if np.isfinite(value):

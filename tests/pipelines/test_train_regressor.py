@@ -26,8 +26,15 @@ from hardmo_jax.pipelines.network_sizes import SMALL
 from hardmo_jax.pipelines.record_points import samples_of
 from hardmo_jax.pipelines.train_regressor import TrainedNetworkOptions, TrainRegressorOptions
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
-from hardmo_jax.pipelines.training_sources import ComparedPeople, TrainingSourceOptions, body_of_labels, open_sources
+from hardmo_jax.pipelines.training_sources import (
+    ComparedPeople,
+    SomeOf,
+    TrainingSourceOptions,
+    body_of_labels,
+    open_sources,
+)
 from hardmo_jax.skeleton import layouts
+from hardmo_jax.training import regressor_objective
 from hardmo_jax.training.loop import TrainingError
 from hardmo_jax.training.regressor_run import RunOptions
 from hardmo_jax.training.regressor_step import StepOptions
@@ -281,6 +288,19 @@ def test_a_corrupt_photo_is_counted_and_many_stop_the_run(written, tmp_path):
     other = small_run(written, step=StepOptions(average_decay=0.5))
     with pytest.raises(TrainingDataError, match="cannot be used"):
         train_regressor.train_regressor(other, tmp_path / "run")
+
+
+def test_damaged_pictures_of_people_held_out_are_no_end_of_training(written, tmp_path):
+    opened = open_sources([written], open_body(), labels=LabelRecordOptions(), validation_share=0.4)
+    held = SomeOf(opened.validation[0], 4)
+    for row in range(len(held)):
+        path = pathlib.Path(held.record(row).pixels.path)
+        path.write_bytes(path.read_bytes()[:200])
+    found = train_regressor._validate(
+        regressors.untrained("hmr", SMALL["hmr"]), regressor_objective.compared_body(open_body(view="smpl")), [held],
+        PixelReader(frames=tmp_path), 2, tmp_path / "held_out.png", lambda stage, done, total: None,
+    )  # fmt: skip
+    assert found == {}
 
 
 def test_people_of_real_photos_are_trained_on(reference_data, perception_models, tmp_path):

@@ -21,16 +21,14 @@ from hardmo_jax.metrics import protocols
 from hardmo_jax.networks import regressor_file
 from hardmo_jax.pipelines.label_records import LabelRecordOptions
 from hardmo_jax.pipelines.record_points import (
-    JOINTS,
     LAYOUT,
     RecordPoints,
     points_of_records,
     regress_records,
-    world_rotations,
 )
 from hardmo_jax.pipelines.score_records import score_records
 from hardmo_jax.pipelines.scoring import params_of
-from hardmo_jax.pipelines.set_scores import ScoreError, SetScore
+from hardmo_jax.pipelines.set_scores import JOINTS, ScoreError, SetScore, world_rotations
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
 from hardmo_jax.pipelines.training_sources import (
     SOURCE_KINDS,

@@ -9,20 +9,18 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.body.families import BODY_PARENTS
 from hardmo_jax.data import training_batches
 from hardmo_jax.data.training_batches import BrokenCount, SampleOptions
 from hardmo_jax.data.training_records import PixelReference, TrainingDataError, TrainingRecord, TrainingSource
 from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.perception import crop_rules
+from hardmo_jax.pipelines.set_scores import JOINTS, world_rotations
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training import regressor_objective
 from hardmo_jax.training.regressor_objective import ComparedBody, TrainingBatch
 
 #: Order of all points here.
 LAYOUT = layouts.get_layout("hardmo_54")
-#: Joints whose rotations are compared: those that SMPL and SMPL-H share.
-JOINTS = layouts.SMPL_JOINTS[:22]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,14 +83,6 @@ def _rotations_of(record: TrainingRecord) -> Float[np.ndarray, "22 3 3"]:
         return np.full((len(JOINTS), 3, 3), np.nan)
     turns = np.concatenate([record.person.global_orient[None], record.person.body_pose[: len(JOINTS) - 1]])
     return world_rotations(Rotation.from_rotvec(turns).as_matrix()[None])[0]
-
-
-def world_rotations(local: Float[np.ndarray, "N J 3 3"]) -> Float[np.ndarray, "N 22 3 3"]:
-    """Rotations of `JOINTS` in the axes of the camera, from those relative to each joint's parent."""
-    turned = np.array(local[:, : len(JOINTS)], np.float64)
-    for joint, parent in enumerate(BODY_PARENTS[1:], start=1):
-        turned[:, joint] = turned[:, parent] @ turned[:, joint]
-    return turned
 
 
 def samples_of(regressor: Regressor, options: SampleOptions | None = None) -> SampleOptions:

@@ -14,8 +14,8 @@ import numpy as np
 from hardmo_jax.array_types import Bool, Int
 from hardmo_jax.metrics import keypoints, protocols, scores
 from hardmo_jax.metrics.protocols import Protocol
-from hardmo_jax.pipelines.record_points import JOINTS, LAYOUT, RecordPoints
-from hardmo_jax.pipelines.set_scores import CURVE, ScoreError, SetScore, joint_errors, mean_error, pck_curves
+from hardmo_jax.pipelines.record_points import LAYOUT, RecordPoints
+from hardmo_jax.pipelines.set_scores import CURVE, JOINTS, ScoreError, SetScore, joint_errors, mean_error, pck_curves
 
 #: Stands for a pelvis that labels or a body do not have: OpenPose's middle of the hips.
 _OTHER_ROOT = "mid_hip"
@@ -140,9 +140,11 @@ def _rows_by_place(truth: RecordPoints, predicted: RecordPoints) -> Int[np.ndarr
 
 def _few(protocol: Protocol | None, is_known: Bool[np.ndarray, "N K"]) -> list[str]:
     """Sets of so few points that their numbers say little."""
+    if protocol is None:
+        return []
     notes = []
-    for points in protocol.point_sets if protocol is not None else ():
-        count = int(np.sum(is_known[:, list(protocol.layout.indices(points.points))])) if protocol is not None else 0
+    for points in protocol.point_sets:
+        count = int(np.sum(is_known[:, list(protocol.layout.indices(points.points))]))
         if points.name in ("body", "hand", "foot", "all") and count < _FEW_POINTS:
             notes.append(f"{points.label}: only {count} points of all people are known")
     return notes

@@ -23,11 +23,18 @@ from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.metrics import clips, keypoints, pose, protocols, scores
 from hardmo_jax.metrics.protocols import Protocol
 from hardmo_jax.metrics.sample_errors import SampleErrors
-from hardmo_jax.pipelines.set_scores import CURVE, ScoreError, SetScore, joint_errors, mean_error, pck_curves
+from hardmo_jax.pipelines.set_scores import (
+    CURVE,
+    JOINTS,
+    ScoreError,
+    SetScore,
+    joint_errors,
+    mean_error,
+    pck_curves,
+    world_rotations,
+)
 from hardmo_jax.skeleton import layouts, mapping, regressors
 
-#: Joints whose rotations are compared: those that SMPL and SMPL-H share.
-_JOINTS = layouts.SMPL_JOINTS[:22]
 _MESHES_AT_ONCE = 256
 #: Heading errors beyond this count as a person who was turned round.
 _TURNED_ROUND_DEGREES = 90.0
@@ -101,7 +108,7 @@ def score(
         box_sides=_box_sides(truth.pixels, covered) if has_pixels else None,
         predicted_rotations=ours.rotations,
         true_rotations=truth.rotations if ours.rotations is not None else None,
-        rotation_joints=_JOINTS,
+        rotation_joints=JOINTS,
     )
     errors = {name: error.values for name, error in result.errors.items()}
     if ours.params is not None:
@@ -111,7 +118,7 @@ def score(
         errors["orientation_degrees/pelvis"] = angles[:, 0]
         local = [_relative(body, posed.rotations) for posed in (ours, truth)]
         angles = pose.joint_angle_error(*local).values
-        errors |= {f"joint_angle_degrees/{joint}": angles[:, column] for column, joint in enumerate(_JOINTS) if column}
+        errors |= {f"joint_angle_degrees/{joint}": angles[:, column] for column, joint in enumerate(JOINTS) if column}
     shares, left_out = {}, {}
     if found.windows.max(initial=-1) >= 0:
         of_clips, shares, left_out = _over_time(found, covered, ours, truth)
@@ -165,7 +172,7 @@ def _posed(body: BodyModel, protocol: Protocol, params: BodyParams, camera: Came
         pixels=pixels,
         has_point=is_supported,
         params=params,
-        rotations=_world_rotations(body, params)[:, :22],
+        rotations=world_rotations(np.asarray(jax.jit(rotations.axis_angle_to_matrix)(params.full_pose()), np.float64)),
     )
 
 
@@ -262,19 +269,12 @@ def params_of(body: BodyModel, arrays: dict[str, np.ndarray], source: str) -> Bo
     return BodyParams(**given)
 
 
-def _world_rotations(body: BodyModel, params: BodyParams) -> Float[np.ndarray, "N J 3 3"]:
-    turned = np.asarray(jax.jit(rotations.axis_angle_to_matrix)(params.full_pose()), np.float64)
-    for joint, parent in enumerate(body.parents[1:], start=1):
-        turned[:, joint] = turned[:, parent] @ turned[:, joint]
-    return turned
-
-
 def _relative(body: BodyModel, turned: Float[np.ndarray, "N J 3 3"] | None) -> Float[np.ndarray, "N J 3 3"]:
     """Rotation of each joint relative to its parent, from world rotations."""
     if turned is None:
         raise ScoreError("rotations are missing")
     local = turned.copy()
-    for joint, parent in enumerate(body.parents[1 : len(_JOINTS)], start=1):
+    for joint, parent in enumerate(body.parents[1 : len(JOINTS)], start=1):
         local[:, joint] = np.swapaxes(turned[:, parent], -1, -2) @ turned[:, joint]
     return local
 

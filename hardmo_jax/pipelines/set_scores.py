@@ -5,11 +5,15 @@ import dataclasses
 import numpy as np
 
 from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.body.families import BODY_PARENTS
 from hardmo_jax.metrics import bootstrap, keypoints
 from hardmo_jax.metrics.protocols import Protocol
+from hardmo_jax.skeleton import layouts
 
 #: Thresholds of PCK curves and of the area under them, shares of the box side.
 CURVE = tuple(np.linspace(0.0, 0.1, 41).tolist())
+#: Joints whose rotations are compared: those that SMPL and SMPL-H share.
+JOINTS = layouts.SMPL_JOINTS[:22]
 
 
 class ScoreError(ValueError):
@@ -134,3 +138,11 @@ def joint_errors(
         for column, point in enumerate(protocol.layout.points)
         if is_valid[:, column].any() and point in wanted
     }
+
+
+def world_rotations(local: Float[np.ndarray, "N J 3 3"]) -> Float[np.ndarray, "N 22 3 3"]:
+    """Rotations of `JOINTS` in the axes of the camera, from those relative to each joint's parent."""
+    turned = np.array(local[:, : len(JOINTS)], np.float64)
+    for joint, parent in enumerate(BODY_PARENTS[1:], start=1):
+        turned[:, joint] = turned[:, parent] @ turned[:, joint]
+    return turned

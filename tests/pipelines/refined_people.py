@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import cv2
 import numpy as np
 
 from hardmo_jax.body import load
@@ -149,3 +150,12 @@ def mirrored(row):
             for name in ("error_by_part", "score_by_part")
         },
     )
+
+
+def write_photos(rows, folder):
+    """Pictures of noise where labels say that there are pictures."""
+    for row in rows:
+        path = folder / row.source_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = np.random.default_rng(0).integers(0, 255, (row.image_height, row.image_width, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), picture)

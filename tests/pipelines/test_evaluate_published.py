@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import cv2
 import numpy as np
 import pytest
 
@@ -153,11 +152,7 @@ def people():
 
 def test_a_network_is_scored_on_labels_with_their_photos(scored, people, tmp_path, figure):
     _, rows = people
-    for row in rows:
-        path = tmp_path / "in" / row.source_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture = np.random.default_rng(0).integers(0, 255, (row.image_height, row.image_width, 3), dtype=np.uint8)
-        cv2.imwrite(str(path), picture)
+    refined_people.write_photos(rows, tmp_path / "in")
     store.write_labels(tmp_path / "labels" / "labels.parquet", rows)
     network = regressor_objective.with_usual_start(regressors.untrained("hmr", SMALL["hmr"], seed=0))
     weights = regressors.named_weights(network.weights)

@@ -54,11 +54,7 @@ def people():
 def written(people, tmp_path):
     """Folder of labels, and their made photos."""
     _, rows = people
-    for row in rows:
-        path = tmp_path / "in" / row.source_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture = np.random.default_rng(0).integers(0, 255, (row.image_height, row.image_width, 3), dtype=np.uint8)
-        cv2.imwrite(str(path), picture)
+    refined_people.write_photos(rows, tmp_path / "in")
     store.write_labels(tmp_path / "labels" / "labels.parquet", rows)
     return TrainingSourceOptions(path=str(tmp_path / "labels"), images=str(tmp_path / "in"))
 

@@ -75,7 +75,7 @@ class LabelRecords:
         check_body_of_labels(rows, body, source=name)
         kept, why = [], {}
         for row in rows:
-            reason = _reason_against(row, options)
+            reason = why_left_out(row, options)
             if reason is None:
                 kept.append(row)
             else:
@@ -155,7 +155,8 @@ class LabelRecords:
         return 1.0 if wrong is None or not self._believes_scores else 1.0 - wrong
 
 
-def _reason_against(row: LabelRow, options: LabelRecordOptions) -> str | None:
+def why_left_out(row: LabelRow, options: LabelRecordOptions) -> str | None:
+    """Why a label is not trained on; None if it is."""
     if not row.is_usable:
         return "without a fit"
     if row.review == "rejected":

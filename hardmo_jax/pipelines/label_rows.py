@@ -66,6 +66,19 @@ def check_body_of_labels(rows: Sequence[LabelRow], body: BodyModel, *, source: s
         )
 
 
+def split_by_body(rows: Sequence[LabelRow], body: BodyModel) -> tuple[list[LabelRow], list[LabelRow]]:
+    """Labels of a body, and those of others, each in order.
+
+    Args:
+        rows: Labels.
+        body: By name and checksum.
+    """
+    name = name_of_body(body)
+    is_own = [(row.body_model, row.body_model_sha256) == (name, body.checksum) for row in rows]
+    own = [row for row, mine in zip(rows, is_own, strict=True) if mine]
+    return own, [row for row, mine in zip(rows, is_own, strict=True) if not mine]
+
+
 def params_of_labels(rows: Sequence[LabelRow], body: BodyModel) -> BodyParams:
     """Parameters of labels of one body, one row a label.
 

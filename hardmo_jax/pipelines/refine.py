@@ -24,7 +24,7 @@ from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception.fuse import FusionOptions
 from hardmo_jax.pipelines import annotate
 from hardmo_jax.pipelines.annotate import BodyOptions
-from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns
+from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns, split_by_body
 from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.pipelines.refine_drawing import CloseUpOptions, CloseUps
 from hardmo_jax.pipelines.refine_labels import (
@@ -126,6 +126,7 @@ def refine(
     options: RefineOptions,
     pictures: str | os.PathLike[str] | None = None,
     second_source: str | os.PathLike[str] | None = None,
+    leaves_other_bodies: bool = False,
     dry_run: bool = False,
     command: tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -141,6 +142,7 @@ def refine(
             labels says.
         second_source: Labels of the same pictures by another detector, a folder or a file: what it saw of the hands or
             feet takes the place of what the labels have of them.
+        leaves_other_bodies: Leave labels of other bodies in the store as they are, rather than refuse all of it.
         dry_run: Write nothing but a sheet, `dry_run.png`.
         command: Command line, for `run.json`.
         progress: Called as work goes on.
@@ -151,7 +153,7 @@ def refine(
     Raises:
         FileNotFoundError: If there are no labels.
         hardmo_jax.labels.schema.LabelError: If they are damaged or of a newer version.
-        hardmo_jax.pipelines.label_rows.LabelBodyError: If they are of another body.
+        hardmo_jax.pipelines.label_rows.LabelBodyError: If they are of another body, and are not to be left.
         RefineError: If the output folder holds anything else than an earlier run, or somebody else changed the labels
             meanwhile.
         hardmo_jax.pipelines.second_source.SecondSourceError: If the second source is of other pictures.
@@ -172,6 +174,10 @@ def refine(
     sha256_as_read = provenance.file_sha256(path) if path.is_file() else ""
     labels = store.read_labels(path)
     body = annotate.load_body_option(options.body)
+    others: list[LabelRow] = []
+    if leaves_other_bodies:
+        own, others = split_by_body(labels.rows, body)
+        labels = dataclasses.replace(labels, rows=tuple(own))
     check_body_of_labels(labels.rows, body, source=str(path))
     warnings = []
     if labels.absent_columns:
@@ -218,7 +224,7 @@ def refine(
                     raise RefineError(
                         f"{path}: somebody else wrote to it during this run, so that this one did not; run it again"
                     )
-                store.write_labels(path, found.rows, extra=labels.extra)
+                store.write_labels(path, [*found.rows, *others], extra=labels.extra)
             _write_record(record, folder, found, labels, body, path, config_sha256)
             replace_outputs(folder, output, OWN_OUTPUTS)
     return RefineSummary(

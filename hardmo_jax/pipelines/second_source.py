@@ -75,7 +75,7 @@ def with_second_source(
     fused: dict[str, list[LabelRow]] = {}
     num_matched = 0
     for key in shared:
-        for row, other in _same_people(by_picture[key], others[key], options):
+        for row, other in same_people_of_labels(by_picture[key], others[key], options.most_apart):
             num_matched += 1
             made = _fused(row, other, subset, options)
             if made is not None:
@@ -90,17 +90,23 @@ def with_second_source(
     return FusedLabels(rows=tuple(history), num_matched=num_matched, num_changed=len(made))
 
 
-def _same_people(
-    rows: Sequence[LabelRow], others: Sequence[LabelRow], options: FusionOptions
+def same_people_of_labels(
+    rows: Sequence[LabelRow], others: Sequence[LabelRow], most_apart: float
 ) -> list[tuple[LabelRow, LabelRow]]:
-    """Who is who in one picture."""
+    """Who is who in two sets of labels of one picture, by the body points that both saw.
+
+    Args:
+        rows: Labels of different people, one at least.
+        others: Those of the other set.
+        most_apart: Mean distance of body points of one person, box sides.
+    """
     layout = layouts.get_layout(rows[0].keypoint_layout)
     pairs = fuse.same_people(
         [_in_layout(row, layout) for row in rows],
         [_in_layout(row, layout) for row in others],
         [fuse.box_side(row.bbox) for row in rows],
         layout,
-        options.most_apart,
+        most_apart,
     )
     return [(rows[a], others[b]) for a, b in pairs]
 

@@ -14,6 +14,8 @@ from hardmo_jax.skeleton import layouts
 CURVE = tuple(np.linspace(0.0, 0.1, 41).tolist())
 #: Joints whose rotations are compared: those that SMPL and SMPL-H share.
 JOINTS = layouts.SMPL_JOINTS[:22]
+#: Sets of HardMo's protocol whose errors are told by themselves.
+_PARTS = ("body", "hand", "foot")
 
 
 class ScoreError(ValueError):
@@ -88,6 +90,21 @@ def compare(first: SetScore, second: SetScore, *, num_resamples: int = 10_000) -
     if not differences:
         raise ScoreError(f"{first.method} and {second.method} have no error in common on two groups of samples")
     return differences
+
+
+def part_scalars(scored: SetScore) -> dict[str, float]:
+    """Numbers of the poster's tables: errors in millimetres and PCK of body, hand and foot, such as `pa_mpjpe_foot_mm`
+    and `pck05_hand`; NaN where nobody has one.
+    """
+    scalars = {}
+    for part in _PARTS:
+        for metric in ("mpjpe", "pa_mpjpe"):
+            values = [value for name, value in scored.means.items() if name.startswith(f"{metric}/{part}_")]
+            scalars |= {f"{metric}_{part}_mm": 1000 * value for value in values}
+        for hits in (hits for name, hits in scored.pck.items() if name.startswith(f"{part}_")):
+            thresholds = zip(scored.protocol.pck_thresholds, hits, strict=True)
+            scalars |= {f"pck{100 * at:02.0f}_{part}": hit for at, hit in thresholds}
+    return scalars
 
 
 def mean_error(values: Float[np.ndarray, "N"]) -> float:

@@ -37,7 +37,7 @@ from hardmo_jax.pipelines.record_points import (
     samples_of,
 )
 from hardmo_jax.pipelines.score_records import score_records
-from hardmo_jax.pipelines.set_scores import ScoreError
+from hardmo_jax.pipelines.set_scores import ScoreError, part_scalars
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
 from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, labels_file, open_sources
 from hardmo_jax.skeleton import layouts
@@ -54,8 +54,6 @@ Progress = Callable[[str, int, int | None], None]
 _SCALARS, _IDENTITY, _RESULT = "scalars.jsonl", "run_identity.json", "network"
 #: Crops of a picture of what the network says.
 _SHOWN = 16
-#: Sets of HardMo's protocol whose errors are told.
-_PARTS = ("body", "hand", "foot")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -435,18 +433,7 @@ def _told(truth: RecordPoints, predicted: RecordPoints) -> dict[str, float]:
         scored = score_records(truth, predicted, protocol, method="network")
     except ScoreError:
         return {}
-    scalars = {}
-    for part in _PARTS:
-        for metric in ("mpjpe", "pa_mpjpe"):
-            values = [value for name, value in scored.means.items() if name.startswith(f"{metric}/{part}_")]
-            scalars |= {f"held_out_{metric}_{part}_mm": 1000 * value for value in values}
-        hits = [value for name, value in scored.pck.items() if name.startswith(f"{part}_")]
-        for value in hits:
-            scalars |= {
-                f"held_out_pck{100 * at:02.0f}_{part}": hit
-                for at, hit in zip(protocol.pck_thresholds, value, strict=True)
-            }
-    return scalars
+    return {f"held_out_{name}": value for name, value in part_scalars(scored).items()}
 
 
 def _write(path: pathlib.Path, regressor: Regressor, options: TrainRegressorOptions, source_name: str) -> None:

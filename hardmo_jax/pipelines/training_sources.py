@@ -206,7 +206,7 @@ def _open_labels(
         )
     name = chosen.name or path.stem
     pixels_of = photos_of_labels(images if images.is_dir() else images.parent)
-    chosen_files = _held_files(rows, validation_share)
+    chosen_files = held_out_files(rows, validation_share)
     held = [row for row in rows if row.source_sha256 in chosen_files]
     kept = [row for row in rows if row.source_sha256 not in chosen_files]
     source = LabelRecords(kept or rows, own, pixels_of, name=name, options=options)
@@ -227,8 +227,16 @@ def _open_labels(
     opened.notes.extend(f"{name}: {count} labels left out, {reason}" for reason, count in left_out.items())
 
 
-def _held_files(rows: Sequence[LabelRow], share: float) -> set[str]:
-    """Pictures and videos for validation, the same in every run; at least one of several, and never all."""
+def held_out_files(rows: Sequence[LabelRow], share: float) -> set[str]:
+    """Pictures and videos for validation, the same in every run; at least one of several, and never all.
+
+    Args:
+        rows: Labels.
+        share: Of the files.
+
+    Returns:
+        SHA-256 of their content.
+    """
 
     def place(name: str) -> float:
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32

@@ -105,7 +105,7 @@ def test_another_person_of_the_picture_is_not_mixed_up(rows, second):
 
     ours = [in_one_picture(rows[place], place) for place in (0, 1)]
     theirs = [in_one_picture(second[place], 9 - place) for place in (2, 1, 0)]
-    pairs = second_source._same_people(ours, theirs, FusionOptions())
+    pairs = second_source.same_people_of_labels(ours, theirs, FusionOptions().most_apart)
     assert {(a.track_id, 9 - b.track_id) for a, b in pairs} == {(0, 0), (1, 1)}
 
 

@@ -16,6 +16,7 @@ from hardmo_jax.pipelines import (
     annotate,
     collect,
     evaluate,
+    loop_options,
     prepare,
     refine,
     render_training,
@@ -46,6 +47,7 @@ VARIANTS = {
     "train_hmr": ("full", "smoke"),
     "train_hmr2": ("full", "smoke"),
     "render": ("full", "smoke"),
+    "loop": ("full", "smoke"),
 }
 OPTIONS = {
     "collect": collect.CollectOptions,
@@ -62,6 +64,7 @@ OPTIONS = {
     "train_hmr": train_regressor.TrainRegressorOptions,
     "train_hmr2": train_regressor.TrainRegressorOptions,
     "render": render_training.RenderTrainingOptions,
+    "loop": loop_options.LoopOptions,
 }
 
 
@@ -82,6 +85,46 @@ def test_config_becomes_options_and_survives_json(name, variant):
     again = options_module.from_mapping(OPTIONS[name], json.loads(json.dumps(options_module.to_mapping(options))))
     assert again == options
     hash(options)
+
+
+def test_sections_of_the_loop_are_the_configs_of_its_stages_and_agree_on_the_body():
+    parsed = flags.FlagValues()
+    arguments = [
+        "tool", f"--config={ROOT}/configs/loop.py", "--config.annotate.body.model=own.npz", "--config.people=7",
+        "--config.train.run.steps=5", "--config.hand.mine.min_probability=0.8",
+    ]  # fmt: skip
+    config_flags.DEFINE_config_file("config", lock_config=True, flag_values=parsed, sys_argv=arguments)
+    parsed(arguments)
+    found = _cli.build_options(loop_options.LoopOptions, parsed.config)
+    own = annotate.BodyOptions(model="own.npz")
+    assert (found.hand.body, found.foot.body, found.train.body_model) == (own, own, "own.npz")
+    assert (found.people, found.render.people, found.train.run.steps) == (7, 7, 5)
+    usual = _cli.build_options(loop_options.LoopOptions, config_of("loop", "full"))
+    for name in ("annotate", "hand", "foot"):
+        config = "normal" if name == "annotate" else name
+        assert getattr(usual, name) == _cli.build_options(OPTIONS[config], config_of(config, "full"))
+    assert usual.train == _cli.build_options(OPTIONS["train_hmr2"], config_of("train_hmr2", "full"))
+
+
+def test_options_of_the_loop_that_do_not_go_together_are_told():
+    for changes, words in (
+        ({"hand.body.view": "smpl"}, None),  # told to all
+        ({"rounds": 0}, "`rounds` must be at least 1"),
+        ({"hand.subset": "foot"}, r"`hand\.subset` must be hand"),
+        ({"annotate.initialise.network": "prohmr", "annotate.initialise.checkpoint": "x",
+          "annotate.initialise.num_samples": 4}, "needs a network with a density"),
+    ):  # fmt: skip
+        config = config_of("loop", "smoke")
+        config.update_from_flattened_dict(changes)
+        if words is None:
+            assert _cli.build_options(loop_options.LoopOptions, config).annotate.body.view == "smpl"
+        else:
+            with pytest.raises(options_module.OptionsError, match=words):
+                _cli.build_options(loop_options.LoopOptions, config)
+    with pytest.raises(ValueError, match="must be `annotate.body`"):
+        loop_options.LoopOptions(hand=refine.RefineOptions(body=annotate.BodyOptions(view="smpl")))
+    with pytest.raises(ValueError, match="must be `annotate.body.model`"):
+        loop_options.LoopOptions(train=train_regressor.TrainRegressorOptions(body_model="own.npz"))
 
 
 def test_calling_get_config_twice_gives_independent_configs():

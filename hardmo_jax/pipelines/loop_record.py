@@ -1,0 +1,161 @@
+"""`loop.json`: which stages of a loop are finished, what they counted, and by which options."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from hardmo_jax.options import to_mapping
+from hardmo_jax.pipelines.loop_options import LoopError, LoopOptions
+from hardmo_jax.whole_files import replacing
+
+#: Version of the keys of the file.
+_FORMAT_VERSION = 1
+#: What may be another in a later run of the same loop.
+_FREE = ("rounds", "least_labels", "train.loader_threads")
+_TOLD = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopStage:
+    """One stage of one round."""
+
+    number: int
+    """Of the round, from 1; 0 for what is done once at the beginning."""
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Name in the record."""
+        return f"round_{self.number}/{self.name}"
+
+
+class LoopRecord:
+    """The record of a folder; every change is on disk, whole, before the call returns.
+
+    Args:
+        path: Of the file.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self._content: dict[str, Any] = {"format_version": _FORMAT_VERSION, "options": {}, "stages": {}}
+        if path.exists():
+            self._content = _read(path)
+
+    def check(self, made_of: Mapping[str, Any], options: LoopOptions) -> None:
+        """Refuse to go on with the loop of other options, and write down those of a new one.
+
+        Args:
+            made_of: What the loop works on, by the flags that name it.
+            options: Of the loop.
+
+        Raises:
+            LoopError: If the folder holds another loop, or one of more rounds.
+        """
+        given = {**{f"--{name}": value for name, value in made_of.items()}, **_flat(to_mapping(options))}
+        del given["--config.render.people"]  # `people` stands for it
+        if made_of.get("input") is not None:
+            given = {name: value for name, value in given.items() if not name.startswith("--config.render.")}
+            del given["--config.people"]
+        given = json.loads(json.dumps(given))
+        is_begun = any("counted" in entry for entry in self._content["stages"].values())
+        if not is_begun:  # nothing depends on other options yet
+            self._content |= {"options": given, "stages": {}}
+            self._write()
+            return
+        held, absent = self._content["options"], object()
+        free = {f"--config.{name}" for name in _FREE}
+        other = [
+            f"{name} was {_told(held, name)}, and is {_told(given, name)}"
+            for name in sorted(set(held) | set(given))
+            if name not in free and held.get(name, absent) != given.get(name, absent)
+        ]
+        if other:
+            more = f" (and {len(other) - _TOLD} more)" if len(other) > _TOLD else ""
+            raise LoopError(
+                f"{self.path.parent} holds a loop with other options: {'; '.join(other[:_TOLD])}{more}; give them as "
+                "they were, or another --output_dir"
+            )
+        finished = self.finished_rounds()
+        if options.rounds < finished:
+            raise LoopError(
+                f"{self.path.parent} holds {finished} finished rounds, and {options.rounds} are asked for; give "
+                f"--config.rounds={finished} or more, or another --output_dir"
+            )
+        if held["--config.rounds"] != options.rounds:
+            self._content["options"] = {**held, "--config.rounds": options.rounds}
+            self._write()
+
+    def finished_rounds(self) -> int:
+        """Rounds whose network is trained."""
+        number = 0
+        while self.done(LoopStage(number=number + 1, name="train")) is not None:
+            number += 1
+        return number
+
+    def done(self, stage: LoopStage) -> dict[str, Any] | None:
+        """What a finished stage counted; None if it is not finished."""
+        return self._content["stages"].get(stage.key, {}).get("counted")
+
+    def notes(self, stage: LoopStage) -> list[str]:
+        """What was said of a finished stage."""
+        return self._content["stages"].get(stage.key, {}).get("notes", [])
+
+    def seconds(self, number: int | None = None) -> dict[str, float]:
+        """That finished stages took, by name, in one round or in all."""
+        found: dict[str, float] = {}
+        for key, entry in self._content["stages"].items():
+            own, _, name = key.partition("/")
+            if "seconds" in entry and number in (None, int(own.removeprefix("round_"))):
+                found[name] = found.get(name, 0.0) + entry["seconds"]
+        return found
+
+    def begin(self, stage: LoopStage, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Write down what there was before a stage, and that it has begun.
+
+        Returns:
+            What there was before its first try: one that was cut off may have changed the store already.
+        """
+        entry = self._content["stages"].setdefault(stage.key, {})
+        if "before" not in entry:
+            entry["before"] = dict(before)
+            self._write()
+        return entry["before"]
+
+    def finish(self, stage: LoopStage, counted: Mapping[str, Any], notes: list[str], seconds: float) -> None:
+        """Write down that a stage is finished."""
+        entry = self._content["stages"].setdefault(stage.key, {})
+        entry |= {"counted": dict(counted), "notes": notes, "seconds": round(seconds, 3)}
+        self._write()
+
+    def _write(self) -> None:
+        with replacing(self.path) as scratch:
+            scratch.write_text(json.dumps(self._content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, stages, options = content["format_version"], content["stages"], content["options"]
+        is_whole = isinstance(stages, dict) and isinstance(options, dict) and isinstance(version, int)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        is_whole, version = False, 0
+        content = {}
+    if not is_whole or not all(isinstance(entry, dict) for entry in content["stages"].values()):
+        raise LoopError(f"{path}: no record of a loop, or damaged; give another --output_dir")
+    if version > _FORMAT_VERSION:
+        raise LoopError(f"{path}: written by a newer hardmo_jax (format {version}); update hardmo_jax to go on")
+    return content
+
+
+def _flat(options: Any, above: str = "--config") -> dict[str, Any]:
+    """Options by their flags."""
+    if not isinstance(options, dict):
+        return {above: options}
+    return {name: value for key, own in options.items() for name, value in _flat(own, f"{above}.{key}").items()}
+
+
+def _told(options: Mapping[str, Any], name: str) -> str:
+    return json.dumps(options[name], ensure_ascii=False) if name in options else "not given"

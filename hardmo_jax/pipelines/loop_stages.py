@@ -1,0 +1,282 @@
+"""The stages of a loop: each calls one job of the package, and counts what it did for the record."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from hardmo_jax.body import load
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.labels import store
+from hardmo_jax.pipelines import annotate, evaluate_published, refine, render_training, train_regressor
+from hardmo_jax.pipelines.label_records import why_left_out
+from hardmo_jax.pipelines.loop_options import LoopError, LoopOptions
+from hardmo_jax.pipelines.loop_record import LoopStage
+from hardmo_jax.pipelines.loop_store import StoreState, begin_store, look_at_store, merge_into_store, take_out
+from hardmo_jax.pipelines.set_scores import part_scalars
+from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, held_out_files
+
+Progress = Callable[[str, int, int | None], None]
+_NOUNS = {"hand": "hands", "foot": "feet"}
+#: Labels of a round as they were when people were annotated, and when they were refined: what is scored and trained on.
+_ANNOTATED, _REFINED = "labels_annotated", "labels_refined"
+_PROTOCOL = "hardmo"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopJobs:
+    """The jobs that do the work; tests give others."""
+
+    render: Callable[..., Any] = render_training.render_training
+    annotate: Callable[..., Any] = annotate.annotate
+    refine: Callable[..., Any] = refine.refine
+    train: Callable[..., Any] = train_regressor.train_regressor
+    score: Callable[..., Any] = evaluate_published.evaluate_published
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopWork:
+    """What all stages of a loop work on."""
+
+    options: LoopOptions
+    folder: pathlib.Path
+    """Of the loop."""
+    source: pathlib.Path | None
+    """Photos or video; None: people are rendered."""
+    images: pathlib.Path | None
+    """What pictures of labels are named below; None: the source."""
+    begins_from: str | None
+    """Labels to begin from."""
+    model_folder: pathlib.Path
+    mocap: pathlib.Path
+    cache: pathlib.Path
+    """Where poses of motion capture are kept."""
+    command: tuple[str, ...]
+    body: BodyModel
+    jobs: LoopJobs
+    progress: Progress
+    on_note: Callable[[str], None]
+
+    @property
+    def pictures(self) -> pathlib.Path:
+        """What is annotated."""
+        return self.source or self.folder / "rendered" / render_training.PHOTOS
+
+    @property
+    def pictures_of_labels(self) -> pathlib.Path:
+        """What pictures of labels are named below."""
+        return self.images or self.pictures
+
+    @property
+    def store(self) -> pathlib.Path:
+        """File of the labels."""
+        return store_of_loop(self.folder)
+
+    @property
+    def truth(self) -> pathlib.Path | None:
+        """Labels that are true; None where nobody knows them."""
+        return None if self.source is not None else self.folder / "rendered"
+
+    def of_round(self, number: int) -> pathlib.Path:
+        """Folder of a round."""
+        return self.folder / f"round_{number}"
+
+    def network(self, number: int) -> pathlib.Path | None:
+        """What the round trained; None before the first."""
+        return self.of_round(number) / "train" / "network" if number else None
+
+
+def store_of_loop(folder: pathlib.Path) -> pathlib.Path:
+    """File of the labels of a loop's folder."""
+    return folder / "store" / "labels.parquet"
+
+
+def stages_of_loop(rounds: int, *, is_rendered: bool, begins: bool) -> list[LoopStage]:
+    """All stages in order; behind the last round people are annotated once more.
+
+    Args:
+        rounds: How many.
+        is_rendered: Whether people are rendered, so that the truth is known.
+        begins: Whether there is a store to begin from.
+    """
+    stages = [(0, "render")] * is_rendered + [(0, "begin")] * begins
+    annotated = ["annotate", "merge", *["score_annotated"] * is_rendered]
+    trained = ["hand", "foot", *["score_refined"] * is_rendered, "train", *["score_network"] * is_rendered]
+    for number in range(1, rounds + 1):
+        stages += [(number, name) for name in (*annotated, *trained)]
+    stages += [(rounds + 1, name) for name in annotated]
+    return [LoopStage(number=number, name=name) for number, name in stages]
+
+
+def run_stage(work: LoopWork, stage: LoopStage, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Do a stage; doing it again after it was cut off gives the same.
+
+    Args:
+        work: What on.
+        stage: Which.
+        before: What the store held before its first try (`StoreState`).
+
+    Returns:
+        What it counted, fit for JSON, and what is to be said of it.
+
+    Raises:
+        LoopError: If it leaves nothing to go on with. Whatever the jobs raise passes.
+    """
+    return _STAGES[stage.name](work, stage.number, before)
+
+
+def _render(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    options = dataclasses.replace(work.options.render, people=work.options.people)
+    made = work.jobs.render(
+        options, work.folder / "rendered", mocap=work.mocap, cache=work.cache, progress=work.progress
+    )
+    poses = "motion capture" if made.poses == "mocap" else "written tables"
+    return {"people": options.people}, [f"{options.people} people are rendered, in poses of {poses}"]
+
+
+def _begin(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    count = begin_store(str(work.begins_from), work.store)
+    return {"labels": count}, [f"the store begins with {count} labels of {work.begins_from}"]
+
+
+def _annotate(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    network = work.network(number - 1)
+    options = work.options.annotate_from(None if network is None else str(network))
+    summary = work.jobs.annotate(
+        work.pictures, work.of_round(number) / "annotate", options=options, model_folder=work.model_folder,
+        command=work.command, progress=work.progress,
+    )  # fmt: skip
+    if not summary.num_people:
+        raise LoopError(
+            f"{work.pictures}: nobody was found in {summary.num_pictures} pictures, so there is nothing to refine or "
+            f"to train on; {summary.advice or 'give pictures of people'}"
+        )
+    notes = [*summary.warnings]
+    if summary.num_unusable:
+        notes.append(f"{summary.num_unusable} pictures could not be used")
+    return {
+        "pictures": summary.num_pictures, "people": summary.num_people, "unusable": summary.num_unusable,
+    }, notes  # fmt: skip
+
+
+def _merge(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    candidates = store.read_labels(work.of_round(number) / "annotate" / "labels.parquet").rows
+    left = merge_into_store(work.store, candidates, work.body)
+    state = look_at_store(work.store, work.body)
+    added = state.people - before["people"]
+    notes = []
+    if left:
+        notes.append(f"{left} labels that a person made or reviewed, or of another body, stay as they are")
+    return {
+        "labels": state.people, "new": added, "replaced": state.versions - before["versions"] - added,
+        "left": left, "errors": state.errors, "others": sum(state.others.values()),
+    }, notes  # fmt: skip
+
+
+def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) -> tuple[dict[str, Any], list[str]]:
+    options = work.options.hand if subset == "hand" else work.options.foot
+    summary = work.jobs.refine(
+        work.store.parent, work.of_round(number) / subset, options=options, pictures=work.pictures_of_labels,
+        leaves_other_bodies=True, command=work.command, progress=work.progress,
+    )  # fmt: skip
+    state, everything = look_at_store(work.store, work.body), summary.counts[0]
+    # Those that earlier rounds repaired are looked at as they were before, and counted by the job again and again.
+    wrong = max(everything.wrong - before["refined"][subset], 0)
+    notes = [*summary.warnings]
+    if not wrong:
+        notes.append(f"no wrong {_NOUNS[subset]} among {summary.num_labels} labels: refine skipped")
+    return {
+        "labels": summary.num_labels, "wrong": wrong,
+        "mined": max(everything.mined - before["refined"][subset], 0),
+        "refined": state.refined[subset] - before["refined"][subset],
+        "new_versions": state.versions - before["versions"], "errors": state.errors,
+    }, notes  # fmt: skip
+
+
+def _train(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    goal = work.of_round(number) / _REFINED / "labels.parquet"
+    rows = take_out(work.store, goal, work.body)
+    reasons = [why_left_out(row, work.options.train.labels) for row in rows]
+    count = reasons.count(None)
+    if count < work.options.least_labels:
+        told = ", ".join(sorted({reason for reason in reasons if reason is not None}))
+        raise LoopError(
+            f"round {number}: {count} of {len(rows)} labels can be trained on"
+            + (f" (others are {told})" if told else "")
+            + f", and fewer than {work.options.least_labels} teach nothing; give more pictures and another "
+            f"--output_dir, or --config.least_labels={max(count, 1)} to go on all the same"
+        )
+    previous = work.network(number - 1)
+    options = work.options.train_from(None if previous is None else str(previous), number)
+    own = TrainingSourceOptions(path=str(goal.parent), images=str(work.pictures_of_labels), name="store")
+    options = dataclasses.replace(options, sources=(*options.sources, own))
+    folder = work.of_round(number) / "train"
+    done = work.jobs.train(options, folder, progress=work.progress, on_note=work.on_note)
+    # One that was stopped behind its last step learns nothing any more, and tells nothing.
+    scalars = {**_last_scalars(folder / "scalars.jsonl"), **done.scalars}
+    kept = {name: value for name, value in scalars.items() if name == "loss" or name.startswith("held_out_")}
+    return {
+        "labels": count, "people": done.num_people, "held_out": done.num_validation,
+        "scalars": {name: _finite(value) for name, value in kept.items()},
+    }, list(done.notes)  # fmt: skip
+
+
+def _last_scalars(path: pathlib.Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return {name: value for line in lines for name, value in line.items() if name != "step" and value is not None}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _score_labels(work: LoopWork, number: int, before: dict[str, Any], when: str) -> tuple[dict[str, Any], list[str]]:
+    goal = work.of_round(number) / when
+    take_out(work.store, goal / "labels.parquet", work.body)
+    return _against_truth(work, str(work.truth), f"labels:{goal}", number), []
+
+
+def _score_network(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Of people who were not trained on, where there are some."""
+    rows = store.read_labels(work.of_round(number) / _REFINED / "labels.parquet").rows
+    held = held_out_files(rows, work.options.train.validation_share)
+    truth = store.read_labels(str(work.truth) + "/labels.parquet").rows
+    goal = work.of_round(number) / "truth_held_out"
+    chosen = [row for row in truth if row.source_sha256 in held] or list(truth)
+    store.write_labels(goal / "labels.parquet", chosen)
+    return _against_truth(work, str(goal), str(work.network(number)), number), []
+
+
+def _against_truth(work: LoopWork, truth: str, predicted: str, number: int) -> dict[str, Any]:
+    """Errors of labels or of a network against true labels."""
+    model = work.options.train.body_model
+    body = load.open_body(view="smpl") if model == "open_body" else load.load_body(model)
+    scored = work.jobs.score(
+        [f"labels:{truth}"], [predicted], body, images=str(work.pictures), protocol_name=_PROTOCOL,
+        frames=work.of_round(number) / "frames", progress=work.progress,
+    )[0]  # fmt: skip
+    scalars = {name: _finite(value) for name, value in part_scalars(scored).items()}
+    return {"people": scored.num_samples, "missing": scored.num_missing, "scalars": scalars}
+
+
+_STAGES: dict[str, Callable[[LoopWork, int, dict[str, Any]], tuple[dict[str, Any], list[str]]]] = {
+    "render": _render,
+    "begin": _begin,
+    "annotate": _annotate,
+    "merge": _merge,
+    "score_annotated": lambda work, number, before: _score_labels(work, number, before, _ANNOTATED),
+    "hand": lambda work, number, before: _refine(work, number, before, "hand"),
+    "foot": lambda work, number, before: _refine(work, number, before, "foot"),
+    "score_refined": lambda work, number, before: _score_labels(work, number, before, _REFINED),
+    "train": _train,
+    "score_network": _score_network,
+}
+
+
+def counted_before(state: StoreState) -> dict[str, Any]:
+    """What the record keeps of a store before a stage."""
+    return {"people": state.people, "versions": state.versions, "refined": state.refined}

@@ -1,0 +1,141 @@
+"""The one label store of a loop: begun from an earlier one, better labels merged in, what is trained on taken out."""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.labels import store
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.annotate_summary import note_of, summarise
+from hardmo_jax.pipelines.label_identities import with_known_people
+from hardmo_jax.pipelines.label_rows import name_of_body, split_by_body
+from hardmo_jax.pipelines.loop_options import LoopError
+from hardmo_jax.pipelines.training_sources import labels_file
+from hardmo_jax.skeleton import layouts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoreState:
+    """What a store holds of the loop's body."""
+
+    people: int
+    """Labels, each counted once."""
+    versions: int
+    """And with all that they replaced."""
+    refined: dict[str, int]
+    """Parts that were repaired and not replaced since, by `hand` and `foot`."""
+    errors: dict[str, float | None]
+    """Median distance of `body`, `hand` and `foot` from their keypoints, box sides; as `tools.annotate` tells it."""
+    others: dict[str, int]
+    """Labels of other bodies by name and beginning of the checksum."""
+
+
+def begin_store(source: str, path: pathlib.Path) -> int:
+    """Copy the labels that a loop begins from.
+
+    Args:
+        source: Folder of `tools.annotate`, or a Parquet file; only read.
+        path: Of the loop's store.
+
+    Returns:
+        Labels, all versions counted.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        hardmo_jax.labels.schema.LabelError: If they are damaged.
+    """
+    file = labels_file(source)
+    labels = store.read_labels(file if file.is_file() else source)
+    store.write_labels(path, labels.rows, extra=labels.extra)
+    return len(labels)
+
+
+def look_at_store(path: pathlib.Path, body: BodyModel) -> StoreState:
+    """What a store holds; one that is not there yet holds nothing."""
+    rows = store.read_labels(path).rows if path.is_file() else ()
+    own, others = split_by_body(rows, body)
+    newest = store.latest_labels(own)
+    medians = summarise([], [note_of(row) for row in newest]).median_error_by_part
+    errors = {"body": medians["body"]}
+    refined = {}
+    for subset in ("hand", "foot"):
+        parts = [f"{side}_{subset}" for side in layouts.SIDES]
+        told = [error for part in parts if (error := medians[part]) is not None]
+        errors[subset] = sum(told) / len(told) if told else None
+        refined[subset] = sum(row.outcome_by_part[part] == "refined" for row in newest for part in parts)
+    names = collections.Counter(
+        f"{row.body_model} ({row.body_model_sha256[:12]})" for row in store.latest_labels(others)
+    )
+    return StoreState(people=len(newest), versions=len(own), refined=refined, errors=errors, others=dict(names))
+
+
+def check_bodies(state: StoreState, body: BodyModel, *, source: str) -> list[str]:
+    """What is said of labels of other bodies.
+
+    Args:
+        state: Of the store.
+        body: Of the loop.
+        source: Where the store is from, for messages.
+
+    Raises:
+        LoopError: If there are no others.
+    """
+    if not state.others:
+        return []
+    told = ", ".join(f"{count} of the body {name}" for name, count in state.others.items())
+    if not state.people:
+        raise LoopError(
+            f"{source}: no label is of the body of this loop, {name_of_body(body)} ({body.checksum[:12]}), but {told}; "
+            "give the file that they were made with as --config.annotate.body.model (of the open body its view as "
+            "--config.annotate.body.view), or another --store"
+        )
+    return [
+        f"{source}: {told}, and the loop's is {name_of_body(body)}: these labels stay as they are, are neither refined "
+        "nor trained on, and their people get no others"
+    ]
+
+
+def merge_into_store(path: pathlib.Path, candidates: Sequence[LabelRow], body: BodyModel) -> int:
+    """Offer new labels to a store: people who are not there are added, worse labels are replaced, and kept as history.
+
+    What a person made or reviewed, rejected too, and labels of other bodies are left. Merging twice changes nothing.
+
+    Args:
+        path: Of the store; need not be there.
+        candidates: Labels of this body.
+        body: Of the loop.
+
+    Returns:
+        New labels that were not offered for what is there in their place.
+
+    Raises:
+        hardmo_jax.labels.schema.LabelError: If the store is damaged.
+    """
+    labels = store.read_labels(path) if path.is_file() else store.LabelSet(rows=())
+    own, others = split_by_body(labels.rows, body)
+    newest, left = store.latest_labels(own), store.latest_labels(others)
+    known = with_known_people(candidates, [*newest, *left])
+    closed = {row.label_id for row in left} | {row.label_id for row in newest if row.has_a_persons_word}
+    offered = [row for row in known if row.label_id not in closed]
+    merged = store.merge_labels(own, offered, keep_history=True)
+    if len(merged) != len(own) or not path.is_file():
+        store.write_labels(path, [*merged, *others], extra=labels.extra)
+    return len(known) - len(offered)
+
+
+def take_out(path: pathlib.Path, goal: pathlib.Path, body: BodyModel) -> list[LabelRow]:
+    """Newest labels of a body as a file that no later stage changes; one that is there stays.
+
+    Args:
+        path: Of the store.
+        goal: File to write.
+        body: Of the loop.
+
+    Returns:
+        The labels.
+    """
+    if not goal.is_file():
+        store.write_labels(goal, store.latest_labels(split_by_body(store.read_labels(path).rows, body)[0]))
+    return list(store.read_labels(goal).rows)

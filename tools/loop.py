@@ -1,0 +1,132 @@
+"""Annotate, repair hands and feet, train a network on that, and annotate from it again, round by round.
+
+python -m tools.loop --config=configs/loop.py:smoke                        people are rendered: the truth is known
+python -m tools.loop --config=configs/loop.py --input=photos               yours; photos or a video
+python -m tools.loop --config=configs/loop.py --input=photos --store=out/photos    begins from labels that you have
+
+A loop that was stopped goes on by the same command; with a larger --config.rounds, by more rounds.
+"""
+
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+from absl import flags
+from ml_collections import config_flags
+
+from hardmo_jax.perception import model_files
+from hardmo_jax.pipelines import loop, loop_table
+from hardmo_jax.pipelines.loop_options import LoopOptions
+from hardmo_jax.pipelines.loop_record import LoopStage
+from tools import _cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
+_INPUT = flags.DEFINE_string("input", None, "Photos or video of people; default: people are rendered.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of the labelled pictures, where it is not --input.")
+_STORE = flags.DEFINE_string("store", None, "Labels to begin from, a folder or a file; they are copied.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/loop", "Folder for the store, the rounds and the table.")
+_MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
+_MOCAP = flags.DEFINE_string("mocap", None, "Folder of the motion capture; default: `mocap` below HARDMO_DATA.")
+
+_UNITS = {"render": "pictures", "hand": "parts", "foot": "parts", "train": "steps"}
+_WORDS = {
+    "render": "people are rendered", "begin": "the store is begun", "annotate": "people are annotated",
+    "merge": "better labels go into the store", "hand": "hands are refined", "foot": "feet are refined",
+    "train": "the network is trained", "score_annotated": "labels against the truth",
+    "score_refined": "refined labels against the truth", "score_network": "the network against the truth",
+}  # fmt: skip
+
+
+class _Bars:
+    """Progress of one stage after the other, each in its own units."""
+
+    def __init__(self, console: rich.console.Console, rounds: int) -> None:
+        self._console, self._rounds = console, rounds
+        self._bar: _cli.ProgressBar | None = None
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Stop the bar of the present stage."""
+        if self._bar is not None:
+            self._bar.__exit__()
+            self._bar = None
+
+    def begin(self, stage: LoopStage) -> None:
+        """Tell of the next stage."""
+        self.end()
+        place = f"round {stage.number} of {self._rounds}" if stage.number <= self._rounds else "after the last round"
+        self._console.print(f"{place if stage.number else 'at first'}: {_WORDS[stage.name]}", highlight=False)
+        self._bar = _cli.ProgressBar(self._console, units=_UNITS.get(stage.name, "frames")).__enter__()
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """Report `done` of `total` units of a stage of the present job."""
+        if self._bar is not None:
+            self._bar(stage, done, total)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Go round and print the table after every round."""
+    del argv
+    options = _cli.build_options(LoopOptions, _CONFIG.value)
+    told, console = rich.console.Console(stderr=True), rich.console.Console(highlight=False, markup=False)
+
+    def tell(table: loop_table.LoopTable) -> None:
+        bars.end()
+        print_table(table, console)
+
+    with _Bars(told, options.rounds) as bars:
+        done = loop.run_loop(
+            options,
+            pathlib.Path(_OUTPUT_DIR.value),
+            source=_INPUT.value,
+            images=_IMAGES.value,
+            begins_from=_STORE.value,
+            model_folder=pathlib.Path(_MODELS.value or model_files.default_model_folder()),
+            mocap=_cli.mocap_folder(_MOCAP.value),
+            cache=pathlib.Path("out/planted"),
+            command=tuple(sys.argv),
+            progress=bars,
+            begun=bars.begin,
+            on_note=_noting(told),
+            on_table=tell,
+        )
+    if done.is_nothing_to_do:
+        print_table(done.table, console)
+        console.print(f"nothing to do: all {options.rounds} rounds are done", soft_wrap=True)
+    network = options.train.network.network
+    console.print(f"labels are in {done.store}, the table in {_OUTPUT_DIR.value}/table.txt", soft_wrap=True)
+    console.print(
+        f"label with the network: python -m tools.annotate --config=configs/normal.py --input=PHOTOS "
+        f"--config.initialise.network={network} --config.initialise.checkpoint={done.network}",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _noting(console: rich.console.Console) -> Callable[[str], None]:
+    return lambda note: console.print(note, soft_wrap=True, markup=False, highlight=False)
+
+
+def print_table(table: loop_table.LoopTable, console: rich.console.Console) -> None:
+    """A column for each round."""
+    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    shown.add_column("", no_wrap=True)
+    for name in table.columns:
+        shown.add_column(name, justify="right")
+    for label, cells in table.rows:
+        shown.add_row(label, *cells)
+    console.print(shown)
+    console.print(loop_table.THREE_NUMBERS, soft_wrap=True)
+    console.print(loop_table.seconds_of_table(table), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    _cli.run(main, default_config="configs/loop.py")

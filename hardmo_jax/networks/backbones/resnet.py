@@ -5,14 +5,13 @@ is in its 3 x 3 convolution, not in the first one ("ResNet v1.5").
 """
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 
 from hardmo_jax.array_types import AnyArray, Array, Float
 from hardmo_jax.networks.backbones.batch_norm import BatchNorm
-from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, Bottleneck, convolution, rectified
+from hardmo_jax.networks.backbones.residual_blocks import EXPANSION, Bottleneck, convolution, pooled, rectified
 from hardmo_jax.networks.compute_policy import ComputePolicy
 
 
@@ -62,8 +61,7 @@ class Resnet(nnx.Module):
             is_training: Whether batches are normalised by themselves, see `BatchNorm`.
         """
         values = rectified(self.bn1(self.conv1(images), is_training=is_training))
-        border: Any = ((1, 1), (1, 1))
-        values = nnx.max_pool(values, (3, 3), strides=(2, 2), padding=border)
+        values = pooled(values)
         for stage in range(self.stages):
             for block in getattr(self, f"layer{stage + 1}"):
                 values = block(values, is_training=is_training)

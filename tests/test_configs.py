@@ -121,9 +121,9 @@ def test_options_of_the_loop_that_do_not_go_together_are_told():
         else:
             with pytest.raises(options_module.OptionsError, match=words):
                 _cli.build_options(loop_options.LoopOptions, config)
-    with pytest.raises(ValueError, match="must be `annotate.body`"):
+    with pytest.raises(ValueError, match=r"must be `annotate\.body`"):
         loop_options.LoopOptions(hand=refine.RefineOptions(body=annotate.BodyOptions(view="smpl")))
-    with pytest.raises(ValueError, match="must be `annotate.body.model`"):
+    with pytest.raises(ValueError, match=r"must be `annotate\.body\.model`"):
         loop_options.LoopOptions(train=train_regressor.TrainRegressorOptions(body_model="own.npz"))
 
 

@@ -23,7 +23,7 @@ from hardmo_jax.pipelines.label_rows import check_body_of_labels, observations_o
 from hardmo_jax.skeleton import layouts, regressors
 
 #: Boxes of labels are about trusted keypoints; crops are this much larger, as in 4DHumans.
-_GROWTH = 1.2
+BOX_GROWTH = 1.2
 #: Keypoints below this are not there, and people with no more than this many are left out, as in 4DHumans.
 _CONFIDENT, _LEAST_POINTS = 0.3, 5
 _PLACES = frozenset(regressors.place_of(point) for point in layouts.get_layout(LAYOUT).points)
@@ -116,8 +116,8 @@ class LabelRecords:
             name=f"{self.name}:{row.source_path}#{row.frame_index}/{row.track_id}",
             pixels=self._pixels_of(row),
             center=0.5 * (corners[:2] + corners[2:]),
-            size=float(_GROWTH * (corners[2:] - corners[:2]).max()),
-            extent=_GROWTH * (corners[2:] - corners[:2]),
+            size=float(BOX_GROWTH * (corners[2:] - corners[:2]).max()),
+            extent=BOX_GROWTH * (corners[2:] - corners[:2]),
             person=TrainingPerson(
                 keypoints_2d=keypoints,
                 confidence=confidence,

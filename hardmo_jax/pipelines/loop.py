@@ -15,6 +15,7 @@ from hardmo_jax.pipelines.annotate_options import load_body_option
 from hardmo_jax.pipelines.loop_options import LoopError, LoopOptions
 from hardmo_jax.pipelines.loop_record import LoopRecord, LoopStage
 from hardmo_jax.pipelines.loop_stages import (
+    CHANGES_STORE,
     LoopJobs,
     LoopWork,
     Progress,
@@ -161,7 +162,8 @@ def _go_on(
                 work.on_note(note)
             is_told = True
         begun(stage)
-        before = record.begin(stage, counted_before(look_at_store(work.store, work.body)))
+        counts = counted_before(work.store, work.body) if stage.name in CHANGES_STORE else {}
+        before = record.begin(stage, counts)
         start = time.perf_counter()
         counted, notes = run_stage(work, stage, before)
         record.finish(stage, counted, notes, time.perf_counter() - start)

@@ -69,7 +69,7 @@ class LoopRecord:
         free = {f"--config.{name}" for name in _FREE}
         other = [
             f"{name} was {_told(held, name)}, and is {_told(given, name)}"
-            for name in sorted(set(held) | set(given))
+            for name in sorted(set(held) | set(given), key=lambda name: (name.startswith("--config"), name))
             if name not in free and held.get(name, absent) != given.get(name, absent)
         ]
         if other:

@@ -10,19 +10,19 @@ from typing import Any
 from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.labels import store
-from hardmo_jax.pipelines import annotate, evaluate_published, refine, render_training, train_regressor
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines import annotate, evaluate_published, loop_truth, refine, render_training, train_regressor
 from hardmo_jax.pipelines.label_records import why_left_out
 from hardmo_jax.pipelines.loop_options import LoopError, LoopOptions
 from hardmo_jax.pipelines.loop_record import LoopStage
-from hardmo_jax.pipelines.loop_store import StoreState, begin_store, look_at_store, merge_into_store, take_out
-from hardmo_jax.pipelines.set_scores import part_scalars
+from hardmo_jax.pipelines.loop_store import begin_store, look_at_store, merge_into_store, take_out
+from hardmo_jax.pipelines.set_scores import SetScore, part_scalars
 from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, held_out_files
 
 Progress = Callable[[str, int, int | None], None]
 _NOUNS = {"hand": "hands", "foot": "feet"}
 #: Labels of a round as they were when people were annotated, and when they were refined: what is scored and trained on.
 _ANNOTATED, _REFINED = "labels_annotated", "labels_refined"
-_PROTOCOL = "hardmo"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,8 @@ class LoopJobs:
     annotate: Callable[..., Any] = annotate.annotate
     refine: Callable[..., Any] = refine.refine
     train: Callable[..., Any] = train_regressor.train_regressor
-    score: Callable[..., Any] = evaluate_published.evaluate_published
+    score_labels: Callable[..., Any] = loop_truth.score_labels_on_truth
+    score_network: Callable[..., Any] = evaluate_published.evaluate_published
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,11 +75,6 @@ class LoopWork:
         """File of the labels."""
         return store_of_loop(self.folder)
 
-    @property
-    def truth(self) -> pathlib.Path | None:
-        """Labels that are true; None where nobody knows them."""
-        return None if self.source is not None else self.folder / "rendered"
-
     def of_round(self, number: int) -> pathlib.Path:
         """Folder of a round."""
         return self.folder / f"round_{number}"
@@ -116,7 +112,7 @@ def run_stage(work: LoopWork, stage: LoopStage, before: dict[str, Any]) -> tuple
     Args:
         work: What on.
         stage: Which.
-        before: What the store held before its first try (`StoreState`).
+        before: What the store held before its first try (`counted_before`), of stages that change it.
 
     Returns:
         What it counted, fit for JSON, and what is to be said of it.
@@ -128,7 +124,8 @@ def run_stage(work: LoopWork, stage: LoopStage, before: dict[str, Any]) -> tuple
 
 
 def _render(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    options = dataclasses.replace(work.options.render, people=work.options.people)
+    # The labels are the truth here, so that what a detector would have seen is not asked for.
+    options = dataclasses.replace(work.options.render, people=work.options.people, keypoints="true")
     made = work.jobs.render(
         options, work.folder / "rendered", mocap=work.mocap, cache=work.cache, progress=work.progress
     )
@@ -235,30 +232,30 @@ def _finite(value: float) -> float | None:
 
 
 def _score_labels(work: LoopWork, number: int, before: dict[str, Any], when: str) -> tuple[dict[str, Any], list[str]]:
-    goal = work.of_round(number) / when
-    take_out(work.store, goal / "labels.parquet", work.body)
-    return _against_truth(work, str(work.truth), f"labels:{goal}", number), []
+    rows = take_out(work.store, work.of_round(number) / when / "labels.parquet", work.body)
+    return _of_score(work.jobs.score_labels(rows, work.body, _true_labels(work))), []
 
 
 def _score_network(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Of people who were not trained on, where there are some."""
     rows = store.read_labels(work.of_round(number) / _REFINED / "labels.parquet").rows
     held = held_out_files(rows, work.options.train.validation_share)
-    truth = store.read_labels(str(work.truth) + "/labels.parquet").rows
-    goal = work.of_round(number) / "truth_held_out"
-    chosen = [row for row in truth if row.source_sha256 in held] or list(truth)
-    store.write_labels(goal / "labels.parquet", chosen)
-    return _against_truth(work, str(goal), str(work.network(number)), number), []
-
-
-def _against_truth(work: LoopWork, truth: str, predicted: str, number: int) -> dict[str, Any]:
-    """Errors of labels or of a network against true labels."""
+    truth, goal = _true_labels(work), work.of_round(number) / "truth_held_out"
+    store.write_labels(goal / "labels.parquet", [row for row in truth if row.source_sha256 in held] or truth)
     model = work.options.train.body_model
-    body = load.open_body(view="smpl") if model == "open_body" else load.load_body(model)
-    scored = work.jobs.score(
-        [f"labels:{truth}"], [predicted], body, images=str(work.pictures), protocol_name=_PROTOCOL,
-        frames=work.of_round(number) / "frames", progress=work.progress,
-    )[0]  # fmt: skip
+    scored = work.jobs.score_network(
+        [f"labels:{goal}"], [str(work.network(number))],
+        load.open_body(view="smpl") if model == "open_body" else load.load_body(model), images=str(work.pictures),
+        protocol_name=loop_truth.PROTOCOL, frames=work.of_round(number) / "frames", progress=work.progress,
+    )  # fmt: skip
+    return _of_score(scored[0]), []
+
+
+def _true_labels(work: LoopWork) -> list[LabelRow]:
+    return list(store.read_labels(work.folder / "rendered" / render_training.LABELS).rows)
+
+
+def _of_score(scored: SetScore) -> dict[str, Any]:
     scalars = {name: _finite(value) for name, value in part_scalars(scored).items()}
     return {"people": scored.num_samples, "missing": scored.num_missing, "scalars": scalars}
 
@@ -277,6 +274,16 @@ _STAGES: dict[str, Callable[[LoopWork, int, dict[str, Any]], tuple[dict[str, Any
 }
 
 
-def counted_before(state: StoreState) -> dict[str, Any]:
-    """What the record keeps of a store before a stage."""
+#: Stages that are told what the store held before.
+CHANGES_STORE = ("merge", "hand", "foot")
+
+
+def counted_before(path: pathlib.Path, body: BodyModel) -> dict[str, Any]:
+    """What the record keeps of a store before a stage that changes it.
+
+    Args:
+        path: Of the store.
+        body: Of the loop.
+    """
+    state = look_at_store(path, body)
     return {"people": state.people, "versions": state.versions, "refined": state.refined}

@@ -19,5 +19,9 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.people = 24 if variant == "smoke" else 2_000
     config.seed = 0
     config.side = 320  # pixels
+    config.takes = (0.0, 1.0)  # of motion capture; people of (0.0, 0.8) and (0.8, 1.0) share none
+    config.clothes = "varied"  # or suits, by whose colours small networks learn in minutes
+    config.sampled_feet = 0.0  # share of people whose feet are of written dance and martial poses
+    config.keypoints = "true"  # or detected, as a made-up detector sees them
     config.poses = "auto"  # mocap, written; auto takes motion capture where there is some
     return config

@@ -11,7 +11,7 @@ import numpy as np
 from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.data import hand_poses, staging
+from hardmo_jax.data import hand_poses, staging, synthetic
 from hardmo_jax.data.detector_noise import DetectorNoise
 from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.planted_errors import PlantOptions, plant, plant_stretches
@@ -142,13 +142,17 @@ def people_of_pool(body: BodyModel, pool: PosePool, count: int, *, seed: int) ->
     return staging.stage(body, motion_of_pool(pool, rows, rng), staging.StagingOptions(), seed=seed, name="scorer")
 
 
-def motion_of_pool(pool: PosePool, rows: Int[np.ndarray, "N"], rng: np.random.Generator) -> staging.Motion:
+def motion_of_pool(
+    pool: PosePool, rows: Int[np.ndarray, "N"], rng: np.random.Generator, *, sampled_feet: float = 0.0
+) -> staging.Motion:
     """Poses of a pool as single frames, with hands from their prior.
 
     Args:
         pool: Of bodies.
         rows: Which of them.
-        rng: Of the hands.
+        rng: Of the hands and feet.
+        sampled_feet: Share of people whose ankles and toes are those of written dance and martial poses instead of
+            their own: on tiptoe, bent, turned in. Each foot is of another pose.
     """
     count = len(rows)
     joints = layouts.SMPLH_JOINTS
@@ -157,6 +161,13 @@ def motion_of_pool(pool: PosePool, rows: Int[np.ndarray, "N"], rng: np.random.Ge
     full_pose[:, 0, : len(JOINTS)] = pool.body_pose[rows]
     full_pose[:, 0, [joints.index(f"{side}_wrist") for side in layouts.SIDES]] = hands.wrists
     full_pose[:, 0, len(JOINTS) :] = hands.fingers.reshape(count, -1, 3)
+    if sampled_feet:
+        is_sampled = rng.random(count) < sampled_feet
+        for side in layouts.SIDES:
+            written = synthetic.sample_hard_poses(int(rng.integers(1 << 31)), count).full_pose
+            for joint in (f"{side}_ankle", f"{side}_foot"):
+                place = joints.index(joint)
+                full_pose[is_sampled, 0, place] = written[is_sampled, place]
     styles = tuple(pool.styles[take] for take in pool.take_of[rows])
     takes = tuple(pool.takes[take] for take in pool.take_of[rows])
     return staging.Motion(

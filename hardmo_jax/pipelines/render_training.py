@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
-from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body import landmarks, load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.pieces import in_pieces
@@ -34,6 +34,8 @@ from hardmo_jax.whole_files import replacing
 
 Progress = Callable[[str, int, int | None], None]
 PoseSource = Literal["auto", "mocap", "written"]
+KeypointSource = Literal["true", "detected"]
+Clothes = Literal["varied", "suits"]
 
 PHOTOS, LABELS, SHEET, _IDENTITY = "photos", "labels.parquet", "sheet.jpg", "rendered.json"
 _AT_ONCE = 64
@@ -58,14 +60,33 @@ class RenderTrainingOptions:
     """Of the square pictures, pixels."""
     poses: PoseSource = "auto"
     """`mocap`; `written`: between key poses; `auto`: motion capture where there is some."""
+    takes: tuple[float, float] = (0.0, 1.0)
+    """Which takes of motion capture: places in [0, 1) that their names have by chance, so that people of (0, 0.8) and
+    of (0.8, 1) have no take in common."""
+    sampled_feet: float = 0.0
+    """Share of people of motion capture whose ankles and toes are those of written dance and martial poses; hands are
+    sampled always."""
+    keypoints: KeypointSource = "true"
+    """What labels hold as seen: `true` points, or those of a made-up detector (`scene.noise`)."""
+    clothes: Clothes = "varied"
+    """`varied`: skins, clothes, backgrounds and lights by chance; `suits`: every part of the body has its own colour
+    always, before grey, for networks that have minutes to learn in."""
     scene: staging.StagingOptions = staging.StagingOptions()
-    """Shapes and cameras."""
+    """Shapes, cameras and the detector."""
 
     def __post_init__(self) -> None:
         if self.people < 1 or not 32 <= self.side <= 4096:
             raise ValueError(f"`people` must be at least 1 and `side` from 32 to 4096, got {self.people}, {self.side}")
         if self.poses not in get_args(PoseSource):
             raise ValueError(f"unknown `poses` {self.poses!r}; known: {', '.join(get_args(PoseSource))}")
+        if self.keypoints not in get_args(KeypointSource):
+            raise ValueError(f"unknown `keypoints` {self.keypoints!r}; known: {', '.join(get_args(KeypointSource))}")
+        if self.clothes not in get_args(Clothes):
+            raise ValueError(f"unknown `clothes` {self.clothes!r}; known: {', '.join(get_args(Clothes))}")
+        if not 0 <= self.sampled_feet <= 1:
+            raise ValueError(f"`sampled_feet` is a share and must be in [0, 1], got {self.sampled_feet}")
+        if not 0 <= self.takes[0] < self.takes[1] <= 1:
+            raise ValueError(f"`takes` must be two places in order within [0, 1], got {self.takes}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +121,7 @@ def render_training(
         progress: Told the stage, what is done, and of how much.
 
     Raises:
-        RenderError: If motion capture is asked for and not there.
+        RenderError: If motion capture is asked for and not there, or there is none of the takes.
         hardmo_jax.training.loop.TrainingError: If the folder holds other pictures.
     """
     report: Progress = progress or (lambda stage, done, total: None)
@@ -109,6 +130,7 @@ def render_training(
     if options.poses == "mocap" and not has_mocap:
         raise RenderError(f"{mocap} holds no motion capture; name its folder with --mocap, or take `poses` written")
     pool = training_poses.collect_poses(mocap, cache, progress=progress)[0] if has_mocap else None
+    chosen = None if pool is None else _rows_of_takes(pool, options.takes)
     kind = "written" if pool is None else "mocap"
     (folder / PHOTOS).mkdir(parents=True, exist_ok=True)
     told = {**dataclasses.asdict(options), "poses": kind, "body": body.checksum}
@@ -117,7 +139,7 @@ def render_training(
     model, is_there = landmarks.point_model(body, layouts.get_layout(LAYOUT))
     rows: list[LabelRow] = []
     report("render", 0, options.people)
-    for people, up in _people(options, body, pool):
+    for people, up in _people(options, body, pool, chosen):
         vertices = np.asarray(in_pieces(body, people.params).vertices, np.float64)
         points = np.asarray(in_pieces(model, people.params), np.float64)
         for number in range(len(people)):
@@ -126,24 +148,28 @@ def render_training(
             look, view = scenes.draw_look(rng), _view(people, number, options.side, rng)
             path = folder / PHOTOS / f"{index:06d}.jpg"
             if not path.is_file():
-                picture = scenes.paint_person(renderer, look, surface, vertices[number], view, up=up[number])
+                if options.clothes == "suits":
+                    picture = scenes.paint_suit(renderer, rng, surface, vertices[number], view)
+                else:
+                    picture = scenes.paint_person(renderer, look, surface, vertices[number], view, up=up[number])
                 with replacing(path) as scratch:
                     scratch.write_bytes(photos.encode_jpeg(picture))
             pixels = view.focal_length * points[number, :, :2] / points[number, :, 2:] + view.principal_point
-            rows.append(_label(body, people, number, view, path, pixels, is_there))
+            seen = _detected(people, number, view) if options.keypoints == "detected" else _true(pixels, is_there, view)
+            rows.append(_label(body, people, number, view, path, pixels[is_there], seen))
             report("render", len(rows), options.people)
     store.write_labels(folder / LABELS, label_rows.measured_again(rows, body))
     return Rendered(photos=folder / PHOTOS, labels=folder / LABELS, sheet=_sheet(folder, options.people), poses=kind)
 
 
 def _people(
-    options: RenderTrainingOptions, body: BodyModel, pool: PosePool | None
+    options: RenderTrainingOptions, body: BodyModel, pool: PosePool | None, chosen: Int[np.ndarray, "M"] | None
 ) -> Iterator[tuple[HardSet, Float[np.ndarray, "N 3"]]]:
     """Staged people, some at a time, and which way is up before their cameras."""
     for first in range(0, options.people, _AT_ONCE):
         count, name = min(_AT_ONCE, options.people - first), f"rendered{first}"
         rng = staging.generator(options.seed, name)
-        if pool is None:
+        if pool is None or chosen is None:
             made = synthetic.sample_hard_poses(int(rng.integers(1 << 31)), count)
             motion = staging.Motion(
                 full_pose=made.full_pose[:, None], pelvis=np.zeros((count, 1, 3)), styles=made.styles,
@@ -151,8 +177,23 @@ def _people(
                 frames=np.arange(first, first + count)[:, None], frames_per_second=30.0,
             )  # fmt: skip
         else:
-            motion = planted_labels.motion_of_pool(pool, rng.choice(len(pool), count, replace=len(pool) < count), rng)
+            picked = rng.choice(chosen, count, replace=len(chosen) < count)
+            motion = planted_labels.motion_of_pool(pool, picked, rng, sampled_feet=options.sampled_feet)
         yield staging.stage_upright(body, motion, options.scene, seed=options.seed, name=name)
+
+
+def _rows_of_takes(pool: PosePool, takes: tuple[float, float]) -> Int[np.ndarray, "M"]:
+    """Poses of the takes whose names lie between two places."""
+
+    def place(take: int) -> float:
+        name = f"{pool.styles[take]}/{pool.takes[take]}"
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+
+    is_chosen = np.array([takes[0] <= place(take) < takes[1] for take in range(len(pool.takes))])
+    found = np.flatnonzero(is_chosen[pool.take_of])
+    if not len(found):
+        raise RenderError(f"no take of the motion capture lies between {takes[0]:g} and {takes[1]:g}; widen `takes`")
+    return found
 
 
 def _view(people: HardSet, number: int, side: int, rng: np.random.Generator) -> View:
@@ -170,19 +211,37 @@ def _view(people: HardSet, number: int, side: int, rng: np.random.Generator) -> 
     )
 
 
+def _true(
+    pixels: Float[np.ndarray, "K 2"], is_there: Bool[np.ndarray, "K"], view: View
+) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
+    """Keypoints of a label that are true; those that the body does not have are not there."""
+    is_seen = is_there & np.all((pixels >= 0) & (pixels <= view.width - 1), axis=-1)
+    return np.where(is_seen[:, None], pixels, 0.0), is_seen.astype(np.float32)
+
+
+def _detected(people: HardSet, number: int, view: View) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
+    """Keypoints of a label as a detector had them, in the view."""
+    camera, theirs = people.camera, layouts.get_layout(people.layout).points
+    places = np.array([theirs.index(point) if point in theirs else -1 for point in layouts.get_layout(LAYOUT).points])
+    seen = np.asarray(people.keypoints_2d[number], np.float64)[places]
+    rays = (seen - np.asarray(camera.principal_point[number])) / np.asarray(camera.focal_length[number])
+    pixels = view.focal_length * rays + view.principal_point
+    is_seen = (places >= 0) & np.all((pixels >= 0) & (pixels <= view.width - 1), axis=-1)
+    confidence = np.where(is_seen, np.clip(np.asarray(people.confidence[number])[places], 0, 1), 0.0)
+    return np.where(confidence[:, None] > 0, pixels, 0.0), confidence.astype(np.float32)
+
+
 def _label(
     body: BodyModel,
     people: HardSet,
     number: int,
     view: View,
     path: pathlib.Path,
-    pixels: Float[np.ndarray, "K 2"],
-    is_there: Bool[np.ndarray, "K"],
+    corners: Float[np.ndarray, "M 2"],
+    seen: tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"]],
 ) -> LabelRow:
-    """The label of a person whose keypoints are at these pixels; those that the body does not have are not there."""
+    """The label of a person whose true points are at `corners`, with the keypoints that were seen."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[number], people.params)
-    is_seen = is_there & np.all((pixels >= 0) & (pixels <= view.width - 1), axis=-1)
-    corners = pixels[is_there]
     return LabelRow(
         source_path=path.name,
         source_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -193,8 +252,8 @@ def _label(
         track_id=0,
         category=people.styles[number],
         keypoint_source="rendered",
-        keypoints_2d=np.where(is_seen[:, None], pixels, 0.0),
-        keypoint_confidence=is_seen.astype(np.float32),
+        keypoints_2d=seen[0],
+        keypoint_confidence=seen[1],
         body_model=label_rows.name_of_body(body),
         body_model_sha256=body.checksum,
         **label_rows.pose_columns(params),

@@ -5,14 +5,19 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from beartype.roar import BeartypeCallHintViolation
+from jaxtyping import TypeCheckError
 
 from hardmo_jax.body.load import open_body
+from hardmo_jax.data import synthetic
+from hardmo_jax.data.pose_pool import PosePool
 from hardmo_jax.labels import store
-from hardmo_jax.pipelines import render_training
+from hardmo_jax.pipelines import planted_labels, render_training
 from hardmo_jax.pipelines.label_records import LabelRecordOptions
 from hardmo_jax.pipelines.label_rows import params_of_labels
 from hardmo_jax.pipelines.render_training import RenderError, RenderTrainingOptions
 from hardmo_jax.pipelines.training_sources import TrainingSourceOptions, open_sources
+from hardmo_jax.skeleton import layouts
 from hardmo_jax.training.loop import TrainingError
 
 OPTIONS = RenderTrainingOptions(people=6, side=96, poses="written", seed=3)
@@ -80,3 +85,58 @@ def test_what_cannot_be_rendered_is_told(tmp_path):
     for changes in ({"people": 0}, {"side": 8}):
         with pytest.raises(ValueError, match="must be"):
             dataclasses.replace(OPTIONS, **changes)
+    for changes in ({"takes": (0.5, 0.5)}, {"sampled_feet": 2.0}, {"keypoints": "seen"}, {"clothes": "uniform"}):
+        with pytest.raises((ValueError, BeartypeCallHintViolation, TypeCheckError)):
+            dataclasses.replace(OPTIONS, **changes)
+
+
+def test_a_detector_errs_about_the_same_people(made, tmp_path):
+    found, _ = made
+    seen = rendered(tmp_path, dataclasses.replace(OPTIONS, keypoints="detected"))
+    apart, confidences = [], []
+    for true, row in zip(store.read_labels(found.labels).rows, store.read_labels(seen.labels).rows, strict=True):
+        np.testing.assert_array_equal(true.body_pose, row.body_pose)
+        np.testing.assert_array_equal(true.bbox, row.bbox)
+        both = (true.keypoint_confidence > 0) & (row.keypoint_confidence > 0)
+        side = (row.bbox[2:] - row.bbox[:2]).max()
+        apart.append(np.linalg.norm(true.keypoints_2d - row.keypoints_2d, axis=-1)[both] / side)
+        confidences.append(row.keypoint_confidence[both])
+    apart = np.concatenate(apart)
+    assert 0.005 < np.median(apart) < 0.03
+    assert len(np.unique(np.concatenate(confidences))) > 50
+
+
+def pool_of(takes=40, poses=5):
+    rng = np.random.default_rng(0)
+    return PosePool(
+        body_pose=0.1 * rng.normal(size=(takes * poses, 22, 3)),
+        styles=("written",) * takes,
+        takes=tuple(map(str, range(takes))),
+        take_of=np.repeat(np.arange(takes), poses),
+    )
+
+
+def test_shares_of_takes_have_none_in_common_and_leave_none_out():
+    pool = pool_of()
+    first, second = (render_training._rows_of_takes(pool, takes) for takes in ((0.0, 0.7), (0.7, 1.0)))
+    assert 0.5 < len(first) / len(pool) < 0.9
+    assert not set(pool.take_of[first]) & set(pool.take_of[second])
+    assert len(first) + len(second) == len(pool)
+    with pytest.raises(RenderError, match="widen `takes`"):
+        render_training._rows_of_takes(pool_of(takes=1), (0.0, 1e-9))
+
+
+def test_sampled_feet_are_those_of_written_poses_and_all_else_stays():
+    pool, rows = pool_of(), np.arange(60)
+    own, sampled = (
+        planted_labels.motion_of_pool(pool, rows, np.random.default_rng(1), sampled_feet=share).full_pose[:, 0]
+        for share in (0.0, 0.5)
+    )
+    feet = [layouts.SMPLH_JOINTS.index(f"{side}_{joint}") for side in layouts.SIDES for joint in ("ankle", "foot")]
+    changed = np.abs(own - sampled).max((1, 2)) > 0
+    assert 0.3 < changed.mean() < 0.7
+    rest = np.setdiff1d(np.arange(52), feet)
+    np.testing.assert_array_equal(own[:, rest], sampled[:, rest])
+    written = np.linalg.norm(synthetic.sample_hard_poses(0, 500).full_pose[:, feet[0]], axis=-1)
+    turned = np.linalg.norm(sampled[changed][:, feet[0]], axis=-1)
+    assert np.quantile(written, 0.2) < np.median(turned) < np.quantile(written, 0.8)

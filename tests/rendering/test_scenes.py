@@ -97,3 +97,28 @@ def test_clothes_end_where_they_end():
     )
     found = [scenes.CLOTHES[one] for one in scenes.clothes_of(look, body)]
     assert found == ["shirt", "skin", "skin", "trousers", "skin", "shoes", "shirt"]
+
+
+def test_a_suit_has_one_colour_for_every_part_and_tells_sides_apart():
+    joints = ["left_wrist", "right_wrist", "left_thumb2", "left_index1", "right_ankle", "spine2", "spine2", "head"]
+    body = DressableBody(
+        faces=np.zeros((0, 3), int), joint_of=tuple(joints), along=np.zeros(8), height=np.zeros(8),
+        front=np.array([0, 0, 0, 0, 0, 0.1, -0.1, 0.1]),
+    )  # fmt: skip
+    parts = scenes.suit_parts(body)
+    assert parts == [
+        "left palm", "right palm", "left thumb", "left fingers", "right foot", "front trunk", "back trunk",
+        "front head",
+    ]  # fmt: skip
+    colours = [scenes._suit_colour(part) for part in parts]
+    assert len(set(colours)) == len(parts)
+
+
+@pytest.mark.parametrize("renderer", RENDERERS, ids=lambda one: one.name)
+def test_a_suit_is_painted_before_grey(renderer):
+    vertices, body = sphere()
+    picture = scenes.paint_suit(renderer, np.random.default_rng(0), body, vertices, VIEW)
+    corner, middle = picture[0, 0].astype(int), picture[48, 48].astype(int)
+    assert np.ptp(corner) <= 1
+    # The palm of the left is warm.
+    assert middle[0] > middle[2] + 50

@@ -25,6 +25,7 @@ from tools.benchmarks import (
     collect,
     compilation,
     contestants,
+    effect,
     fit,
     machine,
     networks,
@@ -41,7 +42,7 @@ from tools.benchmarks import (
 
 SUITES = (
     *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video", "memory"),
-    *("networks", "train"),
+    *("networks", "train", "effect"),
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -86,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "collect": collect.plan,
                 "networks": networks.plan,
                 "train": training.plan,
+                "effect": effect.plan,
                 "video": video.plan,
                 "memory": video.plan_memory,
             }[suite]()
@@ -143,6 +145,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "collect": collect.run,
             "networks": networks.run,
             "train": training.run,
+            "effect": effect.run,
             "video": video.run,
             "memory": video.run,
         }

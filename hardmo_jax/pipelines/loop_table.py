@@ -101,7 +101,8 @@ _ENDINGS = {".0f": "_mm", ".1f": "_mm", ".2f": ""}
 
 
 def _three(values: Sequence[float | None], form: str) -> str:
-    return "/".join("-" if value is None else format(value, form) for value in values)
+    """Numbers side by side; those of three digits without decimals."""
+    return "/".join("-" if value is None else format(value, ".0f" if abs(value) >= 100 else form) for value in values)
 
 
 #: What cells with three numbers are.

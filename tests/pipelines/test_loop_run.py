@@ -1,4 +1,8 @@
-"""The loop with its real jobs: a few rendered people go once round, and the truth is the truth."""
+"""The loop with its real jobs but one: a few rendered people go once round, and the truth is the truth.
+
+Hands and feet are refined by a job that does nothing, as scoring them takes as long as all the rest; the real one is in
+`tests/tools/test_refine.py`, and in the smoke run of `tests/tools/test_loop.py`.
+"""
 
 import json
 import pathlib
@@ -11,7 +15,8 @@ from hardmo_jax.labels import store
 from hardmo_jax.networks import regressor_file
 from hardmo_jax.pipelines import loop, loop_truth
 from hardmo_jax.pipelines.loop_options import LoopOptions
-from tests.pipelines.loop_of_fakes import body
+from hardmo_jax.pipelines.loop_stages import LoopJobs
+from tests.pipelines.loop_of_fakes import Fakes, body
 from tools import _cli
 
 #: As short as a round can be.
@@ -33,8 +38,10 @@ def gone_round(perception_models, tmp_path_factory):
     """Folder of a loop, and what it and a second one say."""
     folder = tmp_path_factory.mktemp("loop")
     nowhere = pathlib.Path("nowhere")
+    jobs = LoopJobs(refine=Fakes([]).refine)
+    cache = folder / "cache"
     done, again = (
-        loop.run_loop(options(), folder / "loop", model_folder=perception_models, mocap=nowhere, cache=folder / "cache")
+        loop.run_loop(options(), folder / "loop", model_folder=perception_models, mocap=nowhere, cache=cache, jobs=jobs)
         for _ in range(2)
     )
     return folder / "loop", done, again

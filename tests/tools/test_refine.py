@@ -289,6 +289,27 @@ def test_labels_of_another_body_are_refused_and_stay(tmp_path):
     assert files_of(tmp_path) == before
 
 
+def test_labels_of_another_body_can_be_left_among_others(finished):
+    path = finished / "labels" / "labels.parquet"
+    rows = store.read_labels(path).rows
+    name = rows[0].label_id
+    others = [dataclasses.replace(row, body_model="another_body") for row in rows if row.label_id == name]
+    own = [row for row in rows if row.label_id != name]
+    store.write_labels(path, [*others, *own])
+    with pytest.raises(LabelBodyError, match="another_body"):
+        refine.refine(path, finished / "out", options=options())
+    first = own[0]
+    unscored = [dataclasses.replace(row, outcome_by_part={}) if row is first else row for row in own]
+    store.write_labels(path, [*others, *unscored])
+    summary = refine.refine(path, finished / "out", options=options(), leaves_other_bodies=True)
+    assert summary.num_labels == PEOPLE - 1
+    kept = store.read_labels(path).rows
+    assert {row.label_id for row in kept} == {row.label_id for row in rows}
+    left = [row for row in kept if row.body_model == "another_body"]
+    assert len(left) == len(others)
+    assert all(ours.same_as(theirs) for ours, theirs in zip(left, others, strict=True))
+
+
 def test_folders_that_hold_other_things_are_refused(tmp_path):
     make_store(tmp_path)
     with pytest.raises(refine.RefineError, match="lie in the output folder"):

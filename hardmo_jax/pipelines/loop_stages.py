@@ -186,7 +186,8 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
         notes.append(f"no wrong {_NOUNS[subset]} among {summary.num_labels} labels: refine skipped")
     return {
         "labels": summary.num_labels, "wrong": wrong,
-        "mined": max(everything.mined - before["refined"][subset], 0),
+        # In the folder of the round: those of earlier rounds too, and of frames close together one.
+        "mined": everything.mined,
         "refined": state.refined[subset] - before["refined"][subset],
         "new_versions": state.versions - before["versions"], "errors": state.errors,
     }, notes  # fmt: skip

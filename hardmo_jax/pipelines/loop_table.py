@@ -73,7 +73,7 @@ def _rows() -> list[tuple[str, Callable[[Mapping[str, Any]], str]]]:
         return _three([None if (one := last["errors"][part]) is None else 100 * one for part in _PARTS], ".2f")
 
     def mined(subset: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda found: f"{found[subset]['mined']} / {found[subset]['refined']}"
+        return lambda found: f"{found[subset]['wrong']} / {found[subset]['refined']}"
 
     rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
         ("labels", lambda found: str(found["merge"]["labels"])),

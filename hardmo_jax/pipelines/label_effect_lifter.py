@@ -39,7 +39,7 @@ class EffectLifterOptions:
     network: LifterOptions = LifterOptions()
     loss: LossOptions = LossOptions()
     loop: LoopOptions = LoopOptions(
-        steps=2_000, batch=256, learning_rate=1e-3, warmup_steps=100, average_decay=0.995, checkpoint_every=2_000
+        steps=800, batch=256, learning_rate=1e-3, warmup_steps=80, average_decay=0.99, checkpoint_every=800
     )
     jitter: float = 0.006
     """Spread by which keypoints are moved anew in every step, longest sides of the box."""

@@ -43,7 +43,7 @@ _POINTS = 54
 #: Distances are rounded off below this, sides of the crop.
 _NEAR = 0.01
 _REPORT_EVERY = 100
-_RESNET = ResnetOptions(blocks=(1, 1, 1, 1), width=24)
+_RESNET = ResnetOptions(blocks=(1, 1, 1, 1), width=16)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class EffectNetworkOptions:
     """The network, and how long it learns."""
 
     network: HmrOptions = HmrOptions(
-        backbone=_RESNET, head=IterativeOptions(features=_RESNET.features, hidden=512), image_size=112
+        backbone=_RESNET, head=IterativeOptions(features=_RESNET.features, hidden=512), image_size=96
     )
     sample: SampleOptions = SampleOptions(
         augmentation=Hmr2AugmentationOptions(
@@ -62,10 +62,10 @@ class EffectNetworkOptions:
     step: StepOptions = StepOptions(
         learning_rate=1e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0, average_decay=0.99
     )
-    steps: int = 300
-    pretraining_step: StepOptions = StepOptions(learning_rate=2e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0)
+    steps: int = 250
+    pretraining_step: StepOptions = StepOptions(learning_rate=3e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0)
     """Of `pretrained_on_keypoints`; no average is taken."""
-    pretraining_steps: int = 2_000
+    pretraining_steps: int = 1_200
     batch_size: int = 64
 
 
@@ -160,13 +160,21 @@ def pretrained_on_keypoints(
     return dataclasses.replace(regressor, weights=nnx.merge_state(learnt["params"], remembered))
 
 
+def _with_backbone(regressor: Regressor, pretrained: Regressor) -> Regressor:
+    """A network with the backbone of another of the same size."""
+    arrays = {path: np.asarray(leaf) for path, leaf in regressors.named_weights(pretrained.weights).items()}
+    own = {path: np.asarray(leaf) for path, leaf in regressors.named_weights(regressor.weights).items()}
+    chosen = {path: arrays[path] if path.startswith("backbone.") else leaf for path, leaf in own.items()}
+    return regressors.with_arrays(regressor.name, regressor.options, chosen, dtype=jnp.float32)
+
+
 def train_on_labels(
     source: TrainingSource,
     read_pixels: Callable[[PixelReference], np.ndarray],
     options: EffectNetworkOptions,
     *,
     seed: int,
-    start: Regressor | None = None,
+    pretrained: Regressor | None = None,
     on_report: Callable[[regressor_run.Report], None] = lambda report: None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Regressor:
@@ -177,11 +185,13 @@ def train_on_labels(
         read_pixels: RGB of a picture.
         options: The network.
         seed: Of its first weights, of the order of people, and of what is drawn.
-        start: Weights to begin with instead.
+        pretrained: Network whose backbone it begins with; None begins with random weights.
         on_report: Told of steps.
         progress: Told the stage, what is done, and of how much.
     """
-    regressor = start or regressor_objective.with_usual_start(regressors.untrained("hmr", options.network, seed=seed))
+    regressor = regressor_objective.with_usual_start(regressors.untrained("hmr", options.network, seed=seed))
+    if pretrained is not None:
+        regressor = _with_backbone(regressor, pretrained)
     loader = training_batches.batches(
         [source], {}, read_pixels, samples_of(regressor, options.sample),
         batch_size=options.batch_size, seed=seed, broken=BrokenCount(0.0),

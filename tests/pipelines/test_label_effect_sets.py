@@ -77,8 +77,8 @@ def test_networks_learn_from_a_set_and_are_scored(made):
     )  # fmt: skip
     source = label_effect_network.records_of(sets.refined, body, photos)
     read = label_effect_network.pictures_of(photos)
-    start = label_effect_network.pretrained_on_keypoints(source, read, options, seed=0)
-    network = label_effect_network.train_on_labels(source, read, options, seed=0, start=start)
+    pretrained = label_effect_network.pretrained_on_keypoints(source, read, options, seed=0)
+    network = label_effect_network.train_on_labels(source, read, options, seed=0, pretrained=pretrained)
     truth = label_effect_network.records_of(sets.true, body, photos)
     scored = label_effect_network.score_network(network, truth, read, method="refined")
     assert scored.num_samples == PEOPLE

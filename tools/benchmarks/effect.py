@@ -5,6 +5,7 @@ in `out/effect`; what is rendered and labelled is not made again.
 """
 
 import dataclasses
+import json
 import pathlib
 import sys
 import time
@@ -52,27 +53,32 @@ class _Effect:
             part: store.read_labels(self._rendered(part) / "labels.parquet").rows for part in ("training", "test")
         }
         self.truth = label_effect_sets.with_own_points(self.seen["test"], self.body)
-        self.sets, self.outcomes = self._labelled(self.seen["training"], round_number=1)
+        self.sets, self.outcomes = self._labelled(round_number=1)
 
     def rows(self, measure: str) -> list[dict[str, object]]:
         """Rows of a kind of network, the repair of labels, and of the second round for lifters."""
         named: dict[str, Any] = {"measure": measure, "bodies": self.bodies}
-        rows: list[dict[str, object]] = [
-            {**named, "round": 1, "labels": name, **self._label_errors(self.sets[name])}
-            for name in ("normal", "refined")
-        ]
-        rows += [{**named, "round": 1, "part": part, **counts} for part, counts in self.outcomes.items()]
+        rows = self._told_of_labels(named | {"round": 1}, self.sets, self.outcomes)
         if measure == "image":
             return rows + self._effect(named | {"round": 1}, self._image_scores())
         scores, lifters = self._lifter_scores(self.sets)
         rows += self._effect(named | {"round": 1}, scores)
-        sets, outcomes = self._labelled(self.seen["training"], round_number=2, trained=lifters["refined"])
-        rows += [
-            {**named, "round": 2, "labels": name, **self._label_errors(sets[name])} for name in ("normal", "refined")
-        ]
-        rows += [{**named, "round": 2, "part": part, **counts} for part, counts in outcomes.items()]
+        if self.bodies == "fitted":
+            return rows
+        # The lifter that has learnt from repaired labels is where the fits of the next round begin.
+        sets, outcomes = self._labelled(round_number=2, trained=lifters["refined"])
+        rows += self._told_of_labels(named | {"round": 2}, sets, outcomes)
         again, _ = self._lifter_scores({"refined": sets["refined"]})
         return rows + self._effect(named | {"round": 2}, scores | again)
+
+    def _told_of_labels(
+        self, named: dict[str, Any], sets: dict[str, Any], outcomes: dict[str, dict[str, int]]
+    ) -> list[dict[str, object]]:
+        """Errors of labels, and what became of hands and feet."""
+        rows: list[dict[str, object]] = [
+            {**named, "labels": name, **self._label_errors(sets[name])} for name in ("normal", "refined")
+        ]
+        return rows + [{**named, "part": part, **counts} for part, counts in outcomes.items()]
 
     def _rendered(self, part: str) -> pathlib.Path:
         """Folder of people that are rendered, once."""
@@ -91,18 +97,31 @@ class _Effect:
             )
         return folder
 
-    def _labelled(self, seen: Sequence[Any], *, round_number: int, trained: Any = None) -> tuple[dict[str, Any], Any]:
-        """Sets of labels by name, made once."""
+    def _labelled(self, *, round_number: int, trained: Any = None) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+        """Sets of labels by name, made once, and what became of hands and feet."""
         from hardmo_jax.hardcase.mine import MineOptions
+        from hardmo_jax.labels import store
         from hardmo_jax.pipelines import label_effect_sets
         from hardmo_jax.pipelines.refine_labels import LabelRefineOptions
 
-        mine = MineOptions(min_probability=_MIN_PROBABILITY)
-        made = label_effect_sets.label_sets(
-            seen, self.body, normal_body=self.bodies, trained=trained, progress=_told,  # pyright: ignore[reportArgumentType]
-            refine=[LabelRefineOptions(subset="hand", mine=mine), LabelRefineOptions(subset="foot", mine=mine)],
-        )  # fmt: skip
-        return {name: getattr(made, name) for name in _SETS}, made.outcomes
+        folder = _FOLDER / f"{self.bodies}_round_{round_number}"
+        told = folder / "outcomes.json"
+        if not told.is_file():
+            mine = MineOptions(min_probability=_MIN_PROBABILITY)
+            made = label_effect_sets.label_sets(
+                self.seen["training"], self.body, normal_body=self.bodies, trained=trained, progress=_told,  # pyright: ignore[reportArgumentType]
+                refine=[LabelRefineOptions(subset="hand", mine=mine), LabelRefineOptions(subset="foot", mine=mine)],
+            )  # fmt: skip
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in _SETS:
+                store.write_labels(folder / f"{name}.parquet", getattr(made, name))
+            told.write_text(json.dumps(made.outcomes))
+        order = [row.label_id for row in self.seen["training"]]
+        sets = {}
+        for name in _SETS:
+            by_label = {row.label_id: row for row in store.read_labels(folder / f"{name}.parquet").rows}
+            sets[name] = [by_label[label] for label in order]
+        return sets, json.loads(told.read_text())
 
     def _label_errors(self, labels: Sequence[Any]) -> dict[str, object]:
         """Errors of labels themselves."""
@@ -128,12 +147,12 @@ class _Effect:
         truth = images.records_of(self.truth, self.body, self.photos["test"])
         seen = images.records_of(self.sets["refined"], self.body, self.photos["training"])
         scores: dict[str, list[Any]] = {name: [] for name in _SETS}
+        pretrained = images.pretrained_on_keypoints(seen, read["training"], options, seed=0, progress=_told)
         for seed in _SEEDS:
-            start = images.pretrained_on_keypoints(seen, read["training"], options, seed=seed, progress=_told)
             for name in _SETS:
                 source = images.records_of(self.sets[name], self.body, self.photos["training"])
                 network = images.train_on_labels(
-                    source, read["training"], options, seed=seed, start=start, progress=_told
+                    source, read["training"], options, seed=seed, pretrained=pretrained, progress=_told
                 )
                 scores[name].append(images.score_network(network, truth, read["test"], method=name))
         return scores

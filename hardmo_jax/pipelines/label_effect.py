@@ -50,8 +50,8 @@ class Recovered:
     """Errors with normal labels minus those with true ones."""
     gains_mm: dict[str, Interval]
     """Errors with normal labels minus those with refined ones."""
-    shares: dict[str, Interval]
-    """Gain by gap. Where the gap is not surely above zero, a share means nothing, and its interval is wide."""
+    shares: dict[str, Interval | None]
+    """Gain by gap; None where the gap is not surely above zero, as a share of it then means nothing."""
 
 
 def effect_row(labels: str, scores: Sequence[SetScore]) -> EffectRow:
@@ -64,6 +64,7 @@ def effect_row(labels: str, scores: Sequence[SetScore]) -> EffectRow:
     Raises:
         ScoreError: If they are of different people, or an error is missing.
     """
+    _check_people(scores)
     drawn = _drawn(len(scores[0].ids))
     errors = {name: _of_people(scores, name) for name in _names()}
     told = [part_scalars(one) for one in scores]
@@ -92,8 +93,7 @@ def recovered(normal: Sequence[SetScore], refined: Sequence[SetScore], true: Seq
     Raises:
         ScoreError: If they are of different people, or an error is missing.
     """
-    if len({one.ids for scores in (normal, refined, true) for one in scores}) != 1:
-        raise ScoreError("networks were scored on different people; score all on one set")
+    _check_people([*normal, *refined, *true])
     drawn = _drawn(len(normal[0].ids))
     gaps, gains, shares = {}, {}, {}
     for name in _names():
@@ -101,9 +101,17 @@ def recovered(normal: Sequence[SetScore], refined: Sequence[SetScore], true: Seq
         gap, gain = first - best, first - second
         gaps[name] = _interval(gap.mean(), gap[drawn].mean(-1))
         gains[name] = _interval(gain.mean(), gain[drawn].mean(-1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shares[name] = _interval(gain.mean() / gap.mean(), gain[drawn].mean(-1) / gap[drawn].mean(-1))
+        shares[name] = None
+        if gaps[name].low > 0:
+            # A draw without a gap has no share; of gaps that are surely there hardly any is.
+            each = gap[drawn].mean(-1)
+            shares[name] = _interval(gain.mean() / gap.mean(), (gain[drawn].mean(-1) / each)[each > 0])
     return Recovered(gaps_mm=gaps, gains_mm=gains, shares=shares)
+
+
+def _check_people(scores: Sequence[SetScore]) -> None:
+    if len({one.ids for one in scores}) != 1:
+        raise ScoreError("networks were scored on different people; score all on one set")
 
 
 def _names() -> list[str]:

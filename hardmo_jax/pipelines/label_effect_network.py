@@ -47,6 +47,23 @@ _RESNET = ResnetOptions(blocks=(1, 1, 1, 1), width=16)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EffectStage:
+    """How long and how fast a network learns; the rate rises over fifty steps and falls as a cosine."""
+
+    steps: int
+    learning_rate: float
+    average_decay: float = 0.99
+
+    @property
+    def step(self) -> StepOptions:
+        """The optimiser."""
+        return StepOptions(
+            learning_rate=self.learning_rate, schedule="cosine", warmup_steps=50, clip_norm=1.0,
+            average_decay=self.average_decay,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EffectNetworkOptions:
     """The network, and how long it learns."""
 
@@ -59,13 +76,12 @@ class EffectNetworkOptions:
         )
     )
     objective: ObjectiveOptions = ObjectiveOptions(spin=SpinLossOptions(openpose=1.0))
-    step: StepOptions = StepOptions(
-        learning_rate=1e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0, average_decay=0.99
-    )
-    steps: int = 250
-    pretraining_step: StepOptions = StepOptions(learning_rate=3e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0)
-    """Of `pretrained_on_keypoints`; no average is taken."""
-    pretraining_steps: int = 1_200
+    keypoints: EffectStage = EffectStage(steps=1_000, learning_rate=3e-3, average_decay=0.0)
+    """The backbone alone, on what was seen (`pretrained_on_keypoints`)."""
+    first: EffectStage = EffectStage(steps=600, learning_rate=1e-3)
+    """The network that all others begin as: on normal labels, as somebody has it who has no other ones."""
+    then: EffectStage = EffectStage(steps=300, learning_rate=5e-4)
+    """Each network on its own labels."""
     batch_size: int = 64
 
 
@@ -124,7 +140,7 @@ def pretrained_on_keypoints(
         [source], {}, read_pixels, samples_of(regressor, options.sample),
         batch_size=options.batch_size, seed=seed, broken=BrokenCount(0.0),
     )  # fmt: skip
-    optimizer = regressor_optimizer(options.pretraining_step, options.pretraining_steps)
+    optimizer = regressor_optimizer(options.keypoints.step, options.keypoints.steps)
     params, remembered = jax.tree.map(jnp.copy, nnx.split_state(regressor.weights, nnx.Param, ...))
     width = options.network.backbone.features
     learnt = {"params": params, "places": jnp.zeros((width, _POINTS, 2)), "middles": jnp.zeros((_POINTS, 2))}
@@ -147,63 +163,54 @@ def pretrained_on_keypoints(
         return optax.apply_updates(learnt, updates), remembered, state, loss
 
     state, losses = optimizer.init(learnt), []
-    for step in range(options.pretraining_steps):
+    for step in range(options.keypoints.steps):
         sample = next(loader)
         points = np.concatenate([sample["keypoints_2d"], sample["fingertips_2d"]], 1)
         confidence = np.concatenate([sample["confidence_2d"], sample["fingertips_confidence_2d"]], 1)
         learnt, remembered, state, loss = step_once(learnt, remembered, state, sample["image"], points, confidence)
         losses.append(float(loss))
-        progress("keypoints", step + 1, options.pretraining_steps)
+        progress("keypoints", step + 1, options.keypoints.steps)
         if (step + 1) % _REPORT_EVERY == 0:
             on_report(step + 1, float(np.mean(losses)))
             losses = []
     return dataclasses.replace(regressor, weights=nnx.merge_state(learnt["params"], remembered))
 
 
-def _with_backbone(regressor: Regressor, pretrained: Regressor) -> Regressor:
-    """A network with the backbone of another of the same size."""
-    arrays = {path: np.asarray(leaf) for path, leaf in regressors.named_weights(pretrained.weights).items()}
-    own = {path: np.asarray(leaf) for path, leaf in regressors.named_weights(regressor.weights).items()}
-    chosen = {path: arrays[path] if path.startswith("backbone.") else leaf for path, leaf in own.items()}
-    return regressors.with_arrays(regressor.name, regressor.options, chosen, dtype=jnp.float32)
-
-
 def train_on_labels(
     source: TrainingSource,
     read_pixels: Callable[[PixelReference], np.ndarray],
+    start: Regressor,
     options: EffectNetworkOptions,
+    stage: EffectStage,
     *,
     seed: int,
-    pretrained: Regressor | None = None,
     on_report: Callable[[regressor_run.Report], None] = lambda report: None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Regressor:
-    """Train HMR of a small size on labels.
+    """Train a network on labels.
 
     Args:
         source: Of the people.
         read_pixels: RGB of a picture.
-        options: The network.
-        seed: Of its first weights, of the order of people, and of what is drawn.
-        pretrained: Network whose backbone it begins with; None begins with random weights.
+        start: Where it begins; all of its weights learn.
+        options: What is done to samples, and the loss.
+        stage: How long and how fast.
+        seed: Of the order of people, and of what is drawn.
         on_report: Told of steps.
         progress: Told the stage, what is done, and of how much.
     """
-    regressor = regressor_objective.with_usual_start(regressors.untrained("hmr", options.network, seed=seed))
-    if pretrained is not None:
-        regressor = _with_backbone(regressor, pretrained)
     loader = training_batches.batches(
-        [source], {}, read_pixels, samples_of(regressor, options.sample),
+        [source], {}, read_pixels, samples_of(start, options.sample),
         batch_size=options.batch_size, seed=seed, broken=BrokenCount(0.0),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         return regressor_run.run_training(
-            regressor, regressor_objective.compared_body(load.open_body(view="smpl")), loader, pathlib.Path(folder),
+            start, regressor_objective.compared_body(load.open_body(view="smpl")), loader, pathlib.Path(folder),
             options=RunOptions(
-                steps=options.steps, batch_size=options.batch_size, report_every=100, validate_every=0,
-                checkpoint_every=options.steps, keep=1, seed=seed,
+                steps=stage.steps, batch_size=options.batch_size, report_every=_REPORT_EVERY, validate_every=0,
+                checkpoint_every=stage.steps, keep=1, seed=seed,
             ),
-            step_options=options.step, objective=options.objective, on_report=on_report, progress=progress,
+            step_options=stage.step, objective=options.objective, on_report=on_report, progress=progress,
         )  # fmt: skip
 
 

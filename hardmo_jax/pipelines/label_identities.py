@@ -71,7 +71,11 @@ def _numbers(rows: Sequence[LabelRow], known: Sequence[LabelRow]) -> dict[int, i
         if by_frame.get(frame):
             pairs = same_people_of_labels(people, by_frame[frame], _MOST_APART)
             votes.update((new.track_id, old.track_id) for new, old in pairs)
-            votes.update(_by_boxes(people, by_frame[frame]))
+            # A box says something of those alone of whom their bodies do not: two who hold each other share one.
+            paired = {(id(new), id(old)) for new, old in pairs}
+            new_ids, old_ids = ({pair[side] for pair in paired} for side in (0, 1))
+            left = [row for row in people if id(row) not in new_ids]
+            votes.update(_by_boxes(left, [row for row in by_frame[frame] if id(row) not in old_ids]))
     numbers: dict[int, int] = {}
     # Of equally many votes a number that stays wins.
     for new, old in sorted(votes, key=lambda pair: (-votes[pair], pair[0] != pair[1], pair)):

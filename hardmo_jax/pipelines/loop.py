@@ -90,8 +90,8 @@ def run_loop(
     folder = folder.resolve()
     _check_folders(folder, source, images, begins_from)
     record = LoopRecord(folder / _RECORD)
-    has_begun = (folder / _RECORD).exists()
-    if begins_from is not None and not has_begun and store_of_loop(folder).is_file():
+    # What the record does not know to be this loop's own beginning may be anybody's work.
+    if begins_from is not None and not record.has_begun_store() and store_of_loop(folder).is_file():
         raise LoopError(
             f"{folder} holds a store already, and --store={begins_from} would replace it; leave --store out to begin "
             "from the one that is there, or give another --output_dir"

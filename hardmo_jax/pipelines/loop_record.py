@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,8 @@ _FORMAT_VERSION = 1
 #: What may be another in a later run of the same loop.
 _FREE = ("rounds", "least_labels", "train.loader_threads")
 _TOLD = 4
+_MOST_BYTES = 1 << 24
+_KEY = re.compile(r"round_[0-9]{1,6}/[a-z_]+")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class LoopRecord:
             del given["--config.people"]
         given = json.loads(json.dumps(given))
         is_begun = any("counted" in entry for entry in self._content["stages"].values())
-        if not is_begun:  # nothing depends on other options yet
+        if not is_begun and not self.has_begun_store():  # nothing depends on other options yet
             self._content |= {"options": given, "stages": {}}
             self._write()
             return
@@ -87,6 +91,10 @@ class LoopRecord:
         if held["--config.rounds"] != options.rounds:
             self._content["options"] = {**held, "--config.rounds": options.rounds}
             self._write()
+
+    def has_begun_store(self) -> bool:
+        """Whether the copy of the labels that the loop begins from was begun, finished or not."""
+        return LoopStage(number=0, name="begin").key in self._content["stages"]
 
     def finished_rounds(self) -> int:
         """Rounds whose network is trained."""
@@ -137,17 +145,32 @@ class LoopRecord:
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("too large")
         content = json.loads(path.read_text(encoding="utf-8"))
         version, stages, options = content["format_version"], content["stages"], content["options"]
         is_whole = isinstance(stages, dict) and isinstance(options, dict) and isinstance(version, int)
+        is_whole = is_whole and all(_is_entry(key, entry) for key, entry in stages.items())
+        is_whole = is_whole and (not stages or "--config.rounds" in options)
     except (ValueError, KeyError, TypeError, RecursionError):
         is_whole, version = False, 0
         content = {}
-    if not is_whole or not all(isinstance(entry, dict) for entry in content["stages"].values()):
+    if not is_whole:
         raise LoopError(f"{path}: no record of a loop, or damaged; give another --output_dir")
     if version > _FORMAT_VERSION:
         raise LoopError(f"{path}: written by a newer hardmo_jax (format {version}); update hardmo_jax to go on")
     return content
+
+
+def _is_entry(key: str, entry: Any) -> bool:
+    """Whether a stage of a file is written as `LoopRecord` does it."""
+    if not _KEY.fullmatch(key) or not isinstance(entry, dict):
+        return False
+    seconds, notes = entry.get("seconds", 0.0), entry.get("notes", [])
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    are_texts = isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+    are_counts = all(isinstance(entry.get(name, {}), dict) for name in ("before", "counted"))
+    return is_number and are_texts and are_counts
 
 
 def _flat(options: Any, above: str = "--config") -> dict[str, Any]:

@@ -183,7 +183,7 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
     wrong = max(everything.wrong - before["refined"][subset], 0)
     notes = [*summary.warnings]
     if not wrong:
-        notes.append(f"no wrong {_NOUNS[subset]} among {summary.num_labels} labels: refine skipped")
+        notes.append(f"no wrong {_NOUNS[subset]} among {summary.num_labels} labels: nothing to refine, skipped")
     return {
         "labels": summary.num_labels, "wrong": wrong,
         # In the folder of the round: those of earlier rounds too, and of frames close together one.

@@ -69,7 +69,7 @@ def _rows() -> list[tuple[str, Callable[[Mapping[str, Any]], str]]]:
         return tell
 
     def errors(found: Mapping[str, Any]) -> str:
-        last = next(found[name] for name in ("foot", "hand", "merge") if name in found)
+        last = found[next((name for name in ("foot", "hand") if name in found), "merge")]
         return _three([None if (one := last["errors"][part]) is None else 100 * one for part in _PARTS], ".2f")
 
     def mined(subset: str) -> Callable[[Mapping[str, Any]], str]:

@@ -129,11 +129,25 @@ def render_training(
     has_mocap = mocap.is_dir() and options.poses != "written"
     if options.poses == "mocap" and not has_mocap:
         raise RenderError(f"{mocap} holds no motion capture; name its folder with --mocap, or take `poses` written")
+    if not has_mocap and (options.takes != (0.0, 1.0) or options.sampled_feet):
+        raise RenderError(
+            "`takes` and `sampled_feet` are of motion capture, and poses are written ones"
+            + (
+                ""
+                if options.poses == "written"
+                else f", as {mocap} holds no motion capture; name its folder with --mocap"
+            )
+        )
     pool = training_poses.collect_poses(mocap, cache, progress=progress)[0] if has_mocap else None
     chosen = None if pool is None else _rows_of_takes(pool, options.takes)
     kind = "written" if pool is None else "mocap"
     (folder / PHOTOS).mkdir(parents=True, exist_ok=True)
     told = {**dataclasses.asdict(options), "poses": kind, "body": body.checksum}
+    # Folders of before these options are of their defaults.
+    usual = dataclasses.asdict(RenderTrainingOptions())
+    for name in ("takes", "sampled_feet", "keypoints", "clothes"):
+        if told[name] == usual[name]:
+            del told[name]
     check_same_run(folder / _IDENTITY, json.dumps(told, sort_keys=True))
     renderer, surface = raster.choose_renderer(), scenery.dressable_body(body)
     model, is_there = landmarks.point_model(body, layouts.get_layout(LAYOUT))

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from hardmo_jax.array_types import Array, Float
+from hardmo_jax.whole_files import replacing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,10 @@ def check_same_run(path: pathlib.Path, identity: str) -> None:
         raise TrainingError(
             f"{path.parent} holds a run with other options or other poses; give another --output_dir, or delete it"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(identity, encoding="utf-8")
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as scratch:
+            scratch.write_text(identity, encoding="utf-8")
 
 
 def make_optimizer(options: LoopOptions) -> optax.GradientTransformation:

@@ -37,6 +37,7 @@ def test_share_of_the_gap_is_found_with_its_interval():
     normal, refined, true = ([scored(foot, seed=seed) for seed in (0, 1)] for foot in (0.08, 0.06, 0.055))
     found = label_effect.recovered(normal, refined, true)
     share = found.shares["pa_mpjpe_foot"]
+    assert share is not None
     assert share.low <= share.value <= share.high
     assert share.value == pytest.approx(20 / 25, abs=1e-9)
     assert found.gaps_mm["mpjpe_foot"].value == pytest.approx(25)
@@ -47,11 +48,18 @@ def test_interval_widens_with_the_chance_of_people_and_holds_the_truth():
     normal, refined, true = [scored(0.08, seed=1)], [scored(0.06, seed=2)], [scored(0.055, seed=3)]
     found = label_effect.recovered(normal, refined, true)
     share = found.shares["pa_mpjpe_foot"]
+    assert share is not None
     assert share.low < 0.8 < share.high
     assert share.high - share.low < 0.3
-    # There is no gap at the hands: a share of it says nothing, and its interval says so.
+    # There is no gap at the hands, of which a share would say nothing.
     assert found.gaps_mm["pa_mpjpe_hand"].low < 0 < found.gaps_mm["pa_mpjpe_hand"].high
-    assert found.shares["pa_mpjpe_hand"].high - found.shares["pa_mpjpe_hand"].low > 1
+    assert found.shares["pa_mpjpe_hand"] is None
+
+
+def test_what_became_worse_is_not_told_as_recovered():
+    found = label_effect.recovered([scored(0.050)], [scored(0.054)], [scored(0.055)])
+    assert found.gaps_mm["mpjpe_foot"].high < 0
+    assert found.shares["mpjpe_foot"] is None
 
 
 def test_row_averages_seeds_and_says_how_far_they_lie_apart():
@@ -66,6 +74,8 @@ def test_row_averages_seeds_and_says_how_far_they_lie_apart():
 
 def test_scores_of_other_people_or_without_somebody_are_refused():
     one, other = scored(0.08), scored(0.06)
+    with pytest.raises(ScoreError, match="different people"):
+        label_effect.effect_row("true", [one, dataclasses.replace(other, ids=("0",) * PEOPLE)])
     with pytest.raises(ScoreError, match="different people"):
         label_effect.recovered([one], [other], [dataclasses.replace(other, ids=("0",) * PEOPLE)])
     errors = {name: values.copy() for name, values in one.errors.items()}

@@ -73,12 +73,13 @@ def test_networks_learn_from_a_set_and_are_scored(made):
         network=HmrOptions(
             backbone=backbone, head=IterativeOptions(features=backbone.features, hidden=16), image_size=32
         ),
-        steps=3, pretraining_steps=3, batch_size=4,
+        keypoints=label_effect_network.EffectStage(steps=3, learning_rate=1e-3),
+        then=label_effect_network.EffectStage(steps=3, learning_rate=1e-3), batch_size=4,
     )  # fmt: skip
     source = label_effect_network.records_of(sets.refined, body, photos)
     read = label_effect_network.pictures_of(photos)
-    pretrained = label_effect_network.pretrained_on_keypoints(source, read, options, seed=0)
-    network = label_effect_network.train_on_labels(source, read, options, seed=0, pretrained=pretrained)
+    start = label_effect_network.pretrained_on_keypoints(source, read, options, seed=0)
+    network = label_effect_network.train_on_labels(source, read, start, options, options.then, seed=0)
     truth = label_effect_network.records_of(sets.true, body, photos)
     scored = label_effect_network.score_network(network, truth, read, method="refined")
     assert scored.num_samples == PEOPLE

@@ -35,6 +35,15 @@ def test_tracks_of_a_video_are_put_together_over_all_frames():
     assert found[3].label_id != known[3].label_id
 
 
+def test_two_who_hold_each_other_are_told_apart_by_their_bodies_and_not_by_their_boxes():
+    points = [np.random.default_rng(seed).uniform(20, 80, (67, 2)) for seed in (1, 2)]
+    known = [label(0, track=track, keypoints_2d=points[track]) for track in (0, 1)]
+    new = [label(0, track=track, keypoints_2d=points[1 - track]) for track in (0, 1)]
+    found = with_known_people(new, known)
+    assert [row.track_id for row in found] == [1, 0]
+    assert [row.label_id for row in found] == [known[1].label_id, known[0].label_id]
+
+
 def test_people_of_whom_no_body_was_seen_keep_their_number_by_the_box():
     unseen = label(0, keypoint_confidence=np.zeros(67))
     assert with_known_people([unseen], [unseen])[0] is unseen

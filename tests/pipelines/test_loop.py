@@ -66,8 +66,8 @@ def test_rounds_go_from_network_to_network_on_one_store(tmp_path, photos):
     merged = [counted[f"round_{number}/merge"][0] for number in (1, 2, 3)]
     assert [(one["new"], one["replaced"]) for one in merged] == [(PEOPLE, 0), (0, PEOPLE), (0, 0)]
     assert [counted[f"round_{number}/hand"][0]["refined"] for number in (1, 2)] == [PEOPLE, PEOPLE]
-    assert "round 1: no wrong feet among 4 labels: refine skipped" in told
-    assert "round 2: no wrong feet among 4 labels: refine skipped" in told
+    assert "round 1: no wrong feet among 4 labels: nothing to refine, skipped" in told
+    assert "round 2: no wrong feet among 4 labels: nothing to refine, skipped" in told
     assert [table.columns for table in tables] == [
         ("round 1",), ("round 1", "round 2"), ("round 1", "round 2", "after"),
     ]  # fmt: skip
@@ -247,9 +247,20 @@ def test_folders_and_inputs_that_cannot_be_used_are_told(tmp_path, photos, earli
     store.write_labels(folder / "store" / "labels.parquet", [label(0)])
     with pytest.raises(LoopError, match="holds a store already"):
         go(folder, Fakes([]), source=photos, begins_from=earlier)
-    (folder / "loop.json").write_text("{")
-    with pytest.raises(LoopError, match="damaged"):
-        go(folder, Fakes([]), source=photos)
+    # A loop that ended before it began the store does not make it its own.
+    (folder / "loop.json").write_text('{"format_version": 1, "options": {}, "stages": {}}')
+    with pytest.raises(LoopError, match="holds a store already"):
+        go(folder, Fakes([]), source=photos, begins_from=earlier)
+    entry = '{"format_version": 1, "options": {"--config.rounds": 1}, "stages": {%s}}'
+    for damaged in (
+        "{", '{"format_version": 1, "options": {}, "stages": {"round_1/merge": {}}}', entry % '"x/y": {}',
+        entry % '"round_1/merge": []', entry % '"round_1/merge": {"seconds": "a"}',
+        entry % '"round_1/merge": {"seconds": NaN}', entry % '"round_1/merge": {"counted": 3}',
+        entry % '"round_1/merge": {"notes": [3]}',
+    ):  # fmt: skip
+        (folder / "loop.json").write_text(damaged)
+        with pytest.raises(LoopError, match="damaged"):
+            go(folder, Fakes([]), source=photos)
     (folder / "loop.json").write_text('{"format_version": 9, "options": {}, "stages": {}}')
     with pytest.raises(LoopError, match="newer"):
         go(folder, Fakes([]), source=photos)

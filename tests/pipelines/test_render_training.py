@@ -1,6 +1,7 @@
 """Rendered people: labels that are true, pictures that show them, and folders that are gone on with."""
 
 import dataclasses
+import json
 
 import cv2
 import numpy as np
@@ -104,6 +105,20 @@ def test_a_detector_errs_about_the_same_people(made, tmp_path):
     apart = np.concatenate(apart)
     assert 0.005 < np.median(apart) < 0.03
     assert len(np.unique(np.concatenate(confidences))) > 50
+
+
+def test_written_poses_have_no_takes_and_no_feet_to_replace(tmp_path):
+    for changes in ({"takes": (0.0, 0.8)}, {"sampled_feet": 0.5}):
+        with pytest.raises(RenderError, match="motion capture"):
+            rendered(tmp_path, dataclasses.replace(OPTIONS, **changes))
+        with pytest.raises(RenderError, match="--mocap"):
+            rendered(tmp_path, dataclasses.replace(OPTIONS, poses="auto", **changes))
+
+
+def test_folders_of_before_an_option_are_of_its_default(made):
+    _, folder = made
+    told = json.loads((folder / "rendered.json").read_text())
+    assert not {"takes", "sampled_feet", "keypoints", "clothes"} & set(told)
 
 
 def pool_of(takes=40, poses=5):

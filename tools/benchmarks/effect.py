@@ -147,12 +147,15 @@ class _Effect:
         truth = images.records_of(self.truth, self.body, self.photos["test"])
         seen = images.records_of(self.sets["refined"], self.body, self.photos["training"])
         scores: dict[str, list[Any]] = {name: [] for name in _SETS}
-        pretrained = images.pretrained_on_keypoints(seen, read["training"], options, seed=0, progress=_told)
+        sources = {name: images.records_of(self.sets[name], self.body, self.photos["training"]) for name in _SETS}
+        start = images.pretrained_on_keypoints(seen, read["training"], options, seed=0, progress=_told)
+        first = images.train_on_labels(
+            sources["normal"], read["training"], start, options, options.first, seed=100, progress=_told
+        )
         for seed in _SEEDS:
-            for name in _SETS:
-                source = images.records_of(self.sets[name], self.body, self.photos["training"])
+            for name, source in sources.items():
                 network = images.train_on_labels(
-                    source, read["training"], options, seed=seed, pretrained=pretrained, progress=_told
+                    source, read["training"], first, options, options.then, seed=seed, progress=_told
                 )
                 scores[name].append(images.score_network(network, truth, read["test"], method=name))
         return scores

@@ -36,7 +36,7 @@ def test_config_flags_that_are_named_exist(document):
     from configs import collect, loop, normal, render, train_hmr
 
     homes = {("fetch.", "sites."): collect, ("network.", "run.", "step.", "objective."): train_hmr}
-    homes[("people", "side", "poses")] = render
+    homes[("people", "side", "poses", "takes", "sampled_feet", "keypoints", "clothes")] = render
     homes[("rounds", "annotate.", "hand.", "foot.", "train.", "goes_on_training", "least_labels")] = loop
     for key in re.findall(r"--config\.([\w.]+)=", (ROOT / document).read_text()):
         config = next((home for starts, home in homes.items() if key.startswith(starts)), normal)

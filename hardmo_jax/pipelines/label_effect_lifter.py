@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.body.params import BodyParams
 from hardmo_jax.data.lifter_samples import LifterSamples
 from hardmo_jax.geometry.cameras import Camera
 from hardmo_jax.labels.schema import LabelRow
@@ -72,9 +72,8 @@ def train_lifter_on_labels(
         rows = rng.integers(len(labels), size=options.loop.batch)
         moved = points[rows] + options.jitter * side[rows, None, None] * rng.normal(size=points[rows].shape)
         kept = np.where(confidence[rows, :, None] > 0, moved, 0.0).astype(np.float32)
-        fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
         return LifterSamples(
-            params=BodyParams(**{name: None if value is None else value[rows] for name, value in fields.items()}),
+            params=jax.tree.map(lambda leaf: leaf[rows], params),
             keypoints_2d=kept,
             confidence=confidence[rows].astype(np.float32),
             camera=Camera(focal_length=camera.focal_length[rows], principal_point=camera.principal_point[rows]),
@@ -109,11 +108,11 @@ def score_lifter(
         method: Name for tables.
     """
     lifted, _ = lift.lift(body, label_rows.observations_of_labels(seen), trained=trained)
-    fields = {field.name: getattr(lifted.params, field.name) for field in dataclasses.fields(lifted.params)}
+    params = jax.tree.map(np.asarray, lifted.params)
     answers = []
     for place, row in enumerate(truth):
-        own = {name: None if value is None else np.asarray(value)[place, 0] for name, value in fields.items()}
-        answers.append(dataclasses.replace(row, **label_rows.pose_columns(BodyParams(**own))))
+        own = jax.tree.map(lambda leaf, place=place: leaf[place, 0], params)
+        answers.append(dataclasses.replace(row, **label_rows.pose_columns(own)))
     found = points_of_records(records_of(with_own_points(answers, body), body, _NOWHERE))
     true_points = points_of_records(records_of(truth, body, _NOWHERE))
     return score_records(true_points, found, protocols.PROTOCOLS["hardmo"], method=method)

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import jax
 import numpy as np
 
 from hardmo_jax.body import landmarks
@@ -105,12 +106,11 @@ def _fitted(rows: Sequence[LabelRow], body: BodyModel, trained: TrainedLifter | 
     """Labels with the bodies that are fitted to what was seen."""
     seen = label_rows.observations_of_labels(rows)
     result = lift_and_fit(body, seen, start=StartOptions(), trained=trained).result
-    fields = {field.name: getattr(result.params, field.name) for field in dataclasses.fields(result.params)}
-    arrays = {name: None if value is None else np.asarray(value) for name, value in fields.items()}
+    params = jax.tree.map(np.asarray, result.params)
     status = np.asarray(result.status)
     fitted = []
     for place, row in enumerate(rows):
-        own = type(result.params)(**{name: None if value is None else value[place] for name, value in arrays.items()})
+        own = jax.tree.map(lambda leaf, place=place: leaf[place], params)
         fitted.append(
             dataclasses.replace(row, **label_rows.pose_columns(own), status=FitStatus(int(status[place])).name)
         )

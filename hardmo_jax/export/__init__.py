@@ -1,0 +1,1 @@
+"""Labels as files of other programs: motion, training sets, data sets."""

@@ -10,7 +10,7 @@ from typing import Literal
 import jax
 import numpy as np
 
-from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.array_types import AnyArray, Bool, Float
 from hardmo_jax.body import placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
@@ -129,5 +129,5 @@ def params_y_up(body: BodyModel, params: BodyParams) -> BodyParams:
     return in_pieces(turn, params)
 
 
-def _turned(body: BodyModel, rotation: Float[np.ndarray, "3 3"], params: BodyParams) -> BodyParams:
+def _turned(body: BodyModel, rotation: Float[AnyArray, "3 3"], params: BodyParams) -> BodyParams:
     return placement.moved(body, params, rotation, np.zeros(3, np.float32))

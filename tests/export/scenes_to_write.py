@@ -4,6 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 import hardmo_jax as hm
+from hardmo_jax.body.families import FAMILIES
 from hardmo_jax.body.params import split_pose
 from hardmo_jax.export.scene_motion import SceneCamera, SceneMotion, TrackMotion
 
@@ -64,7 +65,8 @@ def track(body, frames, *, track_id=0, first_frame=0, seed=0, turns=0.2, at=(0.0
     place = np.stack([at[0] + 0.2 * np.sin(3 * time), at[1] + 0.1 * time, 1.0 + 0.05 * np.cos(7 * time)], axis=1)
     labelled = np.ones(frames, bool)
     labelled[slice(*gap)] = False
-    expression = np.zeros((frames, body.num_expression), dtype) if body.num_expression else None
+    has_face = bool(FAMILIES[body.family].expression_start)
+    expression = np.tile(rng.normal(size=body.num_expression), (frames, 1)).astype(dtype) if has_face else None
     params = hm.BodyParams(
         betas=np.tile(rng.normal(size=body.num_betas).clip(-2, 2), (frames, 1)).astype(dtype),
         global_orient=(facing * tilt * _UPRIGHT).as_rotvec().astype(dtype),

@@ -25,7 +25,6 @@ from tools import _cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
 _INPUT = flags.DEFINE_string("input", None, "Photos or video of people; default: people are rendered.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder of the labelled pictures, where it is not --input.")
 _STORE = flags.DEFINE_string("store", None, "Labels to begin from, a folder or a file; they are copied.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/loop", "Folder for the store, the rounds and the table.")
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
@@ -87,7 +86,6 @@ def main(argv: Sequence[str]) -> int:
             options,
             pathlib.Path(_OUTPUT_DIR.value),
             source=_INPUT.value,
-            images=_IMAGES.value,
             begins_from=_STORE.value,
             model_folder=pathlib.Path(_MODELS.value or model_files.default_model_folder()),
             mocap=_cli.mocap_folder(_MOCAP.value),

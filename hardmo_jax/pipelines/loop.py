@@ -26,10 +26,10 @@ from hardmo_jax.pipelines.loop_stages import (
 )
 from hardmo_jax.pipelines.loop_store import check_bodies, look_at_store
 from hardmo_jax.pipelines.loop_table import LoopTable, table_of_loop, write_table
-from hardmo_jax.pipelines.output_folders import check_output_folder
+from hardmo_jax.pipelines.output_folders import LOCK, check_output_folder, held_alone
 
 _RECORD = "loop.json"
-_OWN = (_RECORD, "store", "rendered", "table.txt", "table.json")
+_OWN = (_RECORD, "store", "rendered", "table.txt", "table.json", LOCK)
 _ROUND = re.compile(r"round_[0-9]+")
 
 
@@ -51,7 +51,6 @@ def run_loop(
     folder: pathlib.Path,
     *,
     source: str | os.PathLike[str] | None = None,
-    images: str | os.PathLike[str] | None = None,
     begins_from: str | os.PathLike[str] | None = None,
     model_folder: pathlib.Path,
     mocap: pathlib.Path,
@@ -69,8 +68,8 @@ def run_loop(
         options: How often, and of each stage.
         folder: For `store/labels.parquet`, a folder for each round, `loop.json` and the table.
         source: Photos or a video; None renders people, whose truth is known.
-        images: Folder that pictures of labels are named below, where it is not the source.
-        begins_from: Labels to begin from, a folder or a file; they are copied.
+        begins_from: Labels to begin from, a folder or a file; they are copied. Those of the source's pictures are known
+            by content, whatever folder they were labelled from.
         model_folder: Where the packaged perception models are.
         mocap: Folder of motion capture, for people who are rendered; it may not exist.
         cache: Folder where its poses are kept.
@@ -86,51 +85,50 @@ def run_loop(
         LoopError: If the folder holds another loop or other things, nobody is found, too few labels can be trained on,
             or all labels to begin from are of another body. What stages raise passes.
     """
-    source, images = (None if one is None else pathlib.Path(one).resolve() for one in (source, images))
-    folder = folder.resolve()
-    _check_folders(folder, source, images, begins_from)
-    record = LoopRecord(folder / _RECORD)
-    # What the record does not know to be this loop's own beginning may be anybody's work.
-    if begins_from is not None and not record.has_begun_store() and store_of_loop(folder).is_file():
-        raise LoopError(
-            f"{folder} holds a store already, and --store={begins_from} would replace it; leave --store out to begin "
-            "from the one that is there, or give another --output_dir"
+    source, folder = None if source is None else pathlib.Path(source).resolve(), folder.resolve()
+    _check_folders(folder, source, begins_from)
+    with held_alone(folder, job="loop", error=LoopError):
+        record = LoopRecord(folder / _RECORD)
+        # What the record does not know to be this loop's own beginning may be anybody's work.
+        if begins_from is not None and not record.has_begun_store() and store_of_loop(folder).is_file():
+            raise LoopError(
+                f"{folder} holds a store already, and --store={begins_from} would replace it; leave --store out to "
+                "begin from the one that is there, or give another --output_dir"
+            )
+        made_of = {"input": source, "store": begins_from}
+        names = {name: None if one is None else str(pathlib.Path(one).resolve()) for name, one in made_of.items()}
+        record.check(names, options)
+        stages = stages_of_loop(options.rounds, is_rendered=source is None, begins=begins_from is not None)
+        is_nothing_to_do = all(record.done(stage) is not None for stage in stages)
+        if not is_nothing_to_do:
+            work = LoopWork(
+                options=options, folder=folder, source=source,
+                begins_from=None if begins_from is None else os.fspath(begins_from), model_folder=model_folder,
+                mocap=mocap, cache=cache, command=command, body=load_body_option(options.annotate.body),
+                jobs=jobs or LoopJobs(), progress=progress or (lambda stage, done, total: None), on_note=on_note,
+            )  # fmt: skip
+            _go_on(work, record, stages, begun, on_table)
+        table = table_of_loop(record, options.rounds)
+        write_table(table, folder)
+        return LoopSummary(
+            table=table,
+            store=store_of_loop(folder),
+            network=folder / f"round_{options.rounds}" / "train" / "network",
+            is_nothing_to_do=is_nothing_to_do,
         )
-    made_of = {"input": source, "images": images, "store": begins_from}
-    names = {name: None if one is None else str(pathlib.Path(one).resolve()) for name, one in made_of.items()}
-    record.check(names, options)
-    stages = stages_of_loop(options.rounds, is_rendered=source is None, begins=begins_from is not None)
-    is_nothing_to_do = all(record.done(stage) is not None for stage in stages)
-    if not is_nothing_to_do:
-        work = LoopWork(
-            options=options, folder=folder, source=source, images=images,
-            begins_from=None if begins_from is None else os.fspath(begins_from), model_folder=model_folder,
-            mocap=mocap, cache=cache, command=command, body=load_body_option(options.annotate.body),
-            jobs=jobs or LoopJobs(), progress=progress or (lambda stage, done, total: None), on_note=on_note,
-        )  # fmt: skip
-        _go_on(work, record, stages, begun, on_table)
-    table = table_of_loop(record, options.rounds)
-    write_table(table, folder)
-    return LoopSummary(
-        table=table,
-        store=store_of_loop(folder),
-        network=folder / f"round_{options.rounds}" / "train" / "network",
-        is_nothing_to_do=is_nothing_to_do,
-    )
 
 
 def _check_folders(
     folder: pathlib.Path,
     source: pathlib.Path | None,
-    images: pathlib.Path | None,
     begins_from: str | os.PathLike[str] | None,
 ) -> None:
     """Refuse inputs that are missing, and folders that lie in each other."""
-    for path in (source, images, begins_from):
+    for path in (source, begins_from):
         if path is not None and not pathlib.Path(path).exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
     rounds = [path.name for path in folder.iterdir() if _ROUND.fullmatch(path.name)] if folder.is_dir() else []
-    for name, path in (("input", source), ("images", images), ("store", begins_from)):
+    for name, path in (("input", source), ("store", begins_from)):
         # What nobody gave lies beside the folder.
         read = folder.parent / "nothing" if path is None else pathlib.Path(path)
         check_output_folder(

@@ -46,8 +46,6 @@ class LoopWork:
     """Of the loop."""
     source: pathlib.Path | None
     """Photos or video; None: people are rendered."""
-    images: pathlib.Path | None
-    """What pictures of labels are named below; None: the source."""
     begins_from: str | None
     """Labels to begin from."""
     model_folder: pathlib.Path
@@ -64,11 +62,6 @@ class LoopWork:
     def pictures(self) -> pathlib.Path:
         """What is annotated."""
         return self.source or self.folder / "rendered" / render_training.PHOTOS
-
-    @property
-    def pictures_of_labels(self) -> pathlib.Path:
-        """What pictures of labels are named below."""
-        return self.images or self.pictures
 
     @property
     def store(self) -> pathlib.Path:
@@ -134,8 +127,14 @@ def _render(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[s
 
 
 def _begin(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    count = begin_store(str(work.begins_from), work.store)
-    return {"labels": count}, [f"the store begins with {count} labels of {work.begins_from}"]
+    begun = begin_store(str(work.begins_from), work.store, work.pictures)
+    notes = [f"the store begins with {begun.labels} labels of {work.begins_from}"]
+    if begun.elsewhere:
+        notes.append(
+            f"{begun.elsewhere} of these are of pictures that this loop does not look at: nobody is annotated there, "
+            "or trained on"
+        )
+    return {"labels": begun.labels, "elsewhere": begun.elsewhere}, notes
 
 
 def _annotate(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -175,7 +174,7 @@ def _merge(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[st
 def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) -> tuple[dict[str, Any], list[str]]:
     options = work.options.hand if subset == "hand" else work.options.foot
     summary = work.jobs.refine(
-        work.store.parent, work.of_round(number) / subset, options=options, pictures=work.pictures_of_labels,
+        work.store.parent, work.of_round(number) / subset, options=options, pictures=work.pictures,
         leaves_other_bodies=True, command=work.command, progress=work.progress,
     )  # fmt: skip
     state, everything = look_at_store(work.store, work.body), summary.counts[0]
@@ -195,7 +194,7 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
 
 def _train(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     goal = work.of_round(number) / _REFINED / "labels.parquet"
-    rows = take_out(work.store, goal, work.body)
+    rows = take_out(work.store, goal, work.body, work.pictures)
     reasons = [why_left_out(row, work.options.train.labels) for row in rows]
     count = reasons.count(None)
     if count < work.options.least_labels:
@@ -208,7 +207,7 @@ def _train(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[st
         )
     previous = work.network(number - 1)
     options = work.options.train_from(None if previous is None else str(previous), number)
-    own = TrainingSourceOptions(path=str(goal.parent), images=str(work.pictures_of_labels), name="store")
+    own = TrainingSourceOptions(path=str(goal.parent), images=str(work.pictures), name="store")
     options = dataclasses.replace(options, sources=(*options.sources, own))
     folder = work.of_round(number) / "train"
     done = work.jobs.train(options, folder, progress=work.progress, on_note=work.on_note)
@@ -233,7 +232,8 @@ def _finite(value: float) -> float | None:
 
 
 def _score_labels(work: LoopWork, number: int, before: dict[str, Any], when: str) -> tuple[dict[str, Any], list[str]]:
-    rows = take_out(work.store, work.of_round(number) / when / "labels.parquet", work.body)
+    goal = work.of_round(number) / when / "labels.parquet"
+    rows = take_out(work.store, goal, work.body, work.pictures)
     return _of_score(work.jobs.score_labels(rows, work.body, _true_labels(work))), []
 
 

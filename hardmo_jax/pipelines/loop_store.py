@@ -2,8 +2,9 @@
 
 import collections
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.labels import store
@@ -14,6 +15,7 @@ from hardmo_jax.pipelines.label_rows import name_of_body, split_by_body
 from hardmo_jax.pipelines.loop_options import LoopError
 from hardmo_jax.pipelines.training_sources import labels_file
 from hardmo_jax.skeleton import layouts
+from hardmo_jax.whole_files import file_sha256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,15 +34,26 @@ class StoreState:
     """Labels of other bodies by name and beginning of the checksum."""
 
 
-def begin_store(source: str, path: pathlib.Path) -> int:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BegunStore:
+    """What a loop begins from."""
+
+    labels: int
+    """All versions counted."""
+    elsewhere: int
+    """Those of pictures that the loop does not look at."""
+
+
+def begin_store(source: str, path: pathlib.Path, pictures: pathlib.Path) -> BegunStore:
     """Copy the labels that a loop begins from.
+
+    A picture that was labelled from another folder, above or below, has another relative path in the labels; it is
+    known by its name and content, and its labels get the path that it has here, so that nobody is in the store twice.
 
     Args:
         source: Folder of `tools.annotate`, or a Parquet file; only read.
         path: Of the loop's store.
-
-    Returns:
-        Labels, all versions counted.
+        pictures: Folder of photos or videos, or a video, that the loop annotates.
 
     Raises:
         FileNotFoundError: If there are none.
@@ -48,8 +61,40 @@ def begin_store(source: str, path: pathlib.Path) -> int:
     """
     file = labels_file(source)
     labels = store.read_labels(file if file.is_file() else source)
-    store.write_labels(path, labels.rows, extra=labels.extra)
-    return len(labels)
+    here = _paths_here({(row.source_path, row.source_sha256) for row in labels.rows}, pictures)
+    rows = []
+    for row in labels.rows:
+        place = here.get((row.source_path, row.source_sha256))
+        rows.append(row if place in (None, row.source_path) else dataclasses.replace(row, source_path=place))
+    store.write_labels(path, rows, extra=labels.extra)
+    elsewhere = sum((row.source_path, row.source_sha256) not in here for row in labels.rows)
+    return BegunStore(labels=len(rows), elsewhere=elsewhere)
+
+
+def _paths_here(files: Set[tuple[str, str]], pictures: pathlib.Path) -> dict[tuple[str, str], str]:
+    """Relative paths, among the pictures of a loop, of labelled files by path and checksum; others are left out."""
+    by_name: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
+    wanted = {pathlib.PurePosixPath(path.replace("\\", "/")).name for path, _ in files}
+    for found in sorted(pictures.rglob("*")) if pictures.is_dir() else [pictures]:
+        if found.name in wanted and found.is_file():
+            by_name[found.name].append(found)
+    root = pictures if pictures.is_dir() else pictures.parent
+    checksum = functools.cache(file_sha256)
+    same = {
+        (path, sha256): [
+            found.relative_to(root).as_posix()
+            for found in by_name[pathlib.PurePosixPath(path.replace("\\", "/")).name]
+            if checksum(found) == sha256
+        ]
+        for path, sha256 in sorted(files)
+    }
+    # Those that are where their labels have them first: of copies each is one picture.
+    here = {file: file[0] for file, places in same.items() if file[0] in places}
+    for file, places in same.items():
+        free = [place for place in places if place not in here.values()]
+        if file not in here and free:
+            here[file] = free[0]
+    return here
 
 
 def look_at_store(path: pathlib.Path, body: BodyModel) -> StoreState:
@@ -112,7 +157,9 @@ def merge_into_store(path: pathlib.Path, candidates: Sequence[LabelRow], body: B
 
     Raises:
         hardmo_jax.labels.schema.LabelError: If the store is damaged.
+        LoopError: If somebody else wrote to it meanwhile.
     """
+    sha256_as_read = file_sha256(path) if path.is_file() else ""
     labels = store.read_labels(path) if path.is_file() else store.LabelSet(rows=())
     own, others = split_by_body(labels.rows, body)
     newest, left = store.latest_labels(own), store.latest_labels(others)
@@ -121,21 +168,31 @@ def merge_into_store(path: pathlib.Path, candidates: Sequence[LabelRow], body: B
     offered = [row for row in known if row.label_id not in closed]
     merged = store.merge_labels(own, offered, keep_history=True)
     if len(merged) != len(own) or not path.is_file():
+        if (file_sha256(path) if path.is_file() else "") != sha256_as_read:
+            raise LoopError(
+                f"{path}: somebody else wrote to it during this stage, so that this one did not; run it again"
+            )
         store.write_labels(path, [*merged, *others], extra=labels.extra)
     return len(known) - len(offered)
 
 
-def take_out(path: pathlib.Path, goal: pathlib.Path, body: BodyModel) -> list[LabelRow]:
-    """Newest labels of a body as a file that no later stage changes; one that is there stays.
+def take_out(path: pathlib.Path, goal: pathlib.Path, body: BodyModel, pictures: pathlib.Path) -> list[LabelRow]:
+    """Newest labels of a body and of pictures that are there, as a file that no later stage changes.
+
+    A file that is there stays.
 
     Args:
         path: Of the store.
         goal: File to write.
         body: Of the loop.
+        pictures: Folder of photos or videos, or a video, that the loop annotates.
 
     Returns:
         The labels.
     """
     if not goal.is_file():
-        store.write_labels(goal, store.latest_labels(split_by_body(store.read_labels(path).rows, body)[0]))
+        own = store.latest_labels(split_by_body(store.read_labels(path).rows, body)[0])
+        root = pictures if pictures.is_dir() else pictures.parent
+        is_there = {name: (root / name).is_file() for name in {row.source_path for row in own}}
+        store.write_labels(goal, [row for row in own if is_there[row.source_path]])
     return list(store.read_labels(goal).rows)

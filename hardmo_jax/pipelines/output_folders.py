@@ -1,11 +1,15 @@
 """Folders that a job leaves its results in: nothing foreign is replaced, and a run is there whole or not at all."""
 
+import contextlib
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import IO
 
+#: File that a job which works in its folder for long holds locked; it may lie there afterwards.
+LOCK = ".lock"
 #: Unfinished work that nobody touched for so long is nobody's.
 _ABANDONED_SECONDS = 3600.0
 
@@ -48,6 +52,43 @@ def check_output_folder(
     if foreign:
         raise error(f"{output} holds {foreign[0]!r}, which no {job} run wrote; give an empty folder as --output_dir")
     return present
+
+
+@contextlib.contextmanager
+def held_alone(folder: pathlib.Path, *, job: str, error: type[ValueError] = OutputFolderError) -> Iterator[None]:
+    """Keep a second job of any process out of a folder while the block runs; a job that is killed lets go.
+
+    Args:
+        folder: Made if absent.
+        job: Its name, for the message.
+        error: Raised.
+
+    Raises:
+        ValueError: `error`, if another one is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        if not _locked(file):
+            raise error(f"another {job} is at work in {folder}; wait for it, or give another --output_dir")
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file until it is closed; False if somebody else has. True on disks that know no locks."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def replace_outputs(scratch: pathlib.Path, output: pathlib.Path, own_outputs: Sequence[str]) -> None:

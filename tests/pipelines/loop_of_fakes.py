@@ -40,6 +40,14 @@ def label(place, *, track=0, left=0.0, error=0.02, hand_error=0.05, **changes):
     return schema.LabelRow(**{**values, **changes})
 
 
+def pictures_in(folder):
+    """Files where the labels have their pictures, which nobody opens."""
+    folder.mkdir(exist_ok=True)
+    for place in range(PEOPLE):
+        (folder / f"{place:03d}.jpg").touch()
+    return folder
+
+
 @dataclasses.dataclass
 class Fakes:
     """Jobs, and what they were asked."""
@@ -48,6 +56,8 @@ class Fakes:
     people: int = PEOPLE
     pictures: int = PEOPLE
     wrong_feet: int = 0
+    sha256: list[str] | None = None
+    """Of the pictures; None takes invented ones."""
 
     def jobs(self):
         return LoopJobs(
@@ -58,6 +68,7 @@ class Fakes:
     def render(self, options, folder, *, mocap, cache, progress):
         self.calls.append(("render", options.people))
         store.write_labels(folder / "labels.parquet", [label(place) for place in range(options.people)])
+        pictures_in(folder / "photos")
         return render_training.Rendered(
             photos=folder / "photos", labels=folder / "labels.parquet", sheet=folder / "sheet.jpg", poses="written"
         )
@@ -67,7 +78,8 @@ class Fakes:
         network = options.initialise.checkpoint
         self.calls.append(("annotate", str(source), network))
         error = 0.02 if network is None else 0.015
-        rows = [label(place, error=error) for place in range(self.people)]
+        shas = [{} if self.sha256 is None else {"source_sha256": self.sha256[place]} for place in range(self.people)]
+        rows = [label(place, error=error, **shas[place]) for place in range(self.people)]
         store.write_labels(output / "labels.parquet", rows)
         summary = annotate_summary.summarise(
             [], [annotate_summary.note_of(row) for row in rows], advice="crop closer to the people"

@@ -7,13 +7,14 @@ import json
 import pytest
 
 from hardmo_jax.labels import store
-from hardmo_jax.pipelines import loop
+from hardmo_jax.pipelines import loop, loop_store
 from hardmo_jax.pipelines.annotate_options import BodyOptions
 from hardmo_jax.pipelines.loop_options import LoopError
 from hardmo_jax.pipelines.loop_stages import stages_of_loop
 from hardmo_jax.pipelines.refine import RefineOptions
 from hardmo_jax.pipelines.train_regressor import TrainRegressorOptions
-from tests.pipelines.loop_of_fakes import PEOPLE, Fakes, body, go, label, options_of
+from hardmo_jax.whole_files import file_sha256
+from tests.pipelines.loop_of_fakes import PEOPLE, Fakes, body, go, label, options_of, pictures_in
 
 STAGES = stages_of_loop(1, is_rendered=True, begins=True)
 
@@ -31,8 +32,7 @@ def one_body(monkeypatch):
 @pytest.fixture
 def photos(tmp_path):
     """A user's folder; nobody looks into it."""
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
+    return pictures_in(tmp_path / "in")
 
 
 @pytest.fixture
@@ -215,6 +215,62 @@ def test_labels_to_begin_from_are_copied_and_better_ones_stay(tmp_path, photos, 
     counted, _ = result(tmp_path / "loop")
     first = counted["round_1/merge"][0]
     assert (first["new"], first["replaced"], first["labels"]) == (PEOPLE - 2, 1, PEOPLE)
+
+
+def test_pictures_that_were_labelled_from_a_folder_above_are_not_labelled_twice(tmp_path, photos, earlier):
+    files = sorted(photos.iterdir())
+    for place, path in enumerate(files):
+        path.write_text(str(place))
+    sha256 = [file_sha256(path) for path in files]
+    labelled = [
+        label(0, source_path="day/in/000.jpg", source_sha256=sha256[0], error=0.5),
+        label(1, source_path="001.jpg", source_sha256=sha256[1], error=0.5),
+        label(2, source_path="day/in/002.jpg", source_sha256="f" * 64, error=0.5),
+    ]
+    store.write_labels(earlier / "labels.parquet", labelled)
+    fakes, told = Fakes([]), []
+    fakes.sha256 = sha256
+    go(tmp_path / "loop", fakes, source=photos, begins_from=earlier, told=told)
+    counted, rows = result(tmp_path / "loop")
+    assert counted["round_0/begin"][0] == {"labels": 3, "elsewhere": 1}
+    assert any("1 of these are of pictures that this loop does not" in note for note in told)
+    assert (counted["round_1/merge"][0]["new"], counted["round_1/merge"][0]["replaced"]) == (PEOPLE - 2, 2)
+    assert {row.source_path for row in rows} == {f"{place:03d}.jpg" for place in range(PEOPLE)} | {"day/in/002.jpg"}
+    # The one whose picture is not there is not trained on, and the label's name stays what it was.
+    assert next(call for call in fakes.calls if call[0] == "train")[2] == PEOPLE
+    assert counted["round_1/train"][0]["labels"] == PEOPLE
+    assert labelled[0].label_id in {row.label_id for row in rows}
+
+
+def test_a_second_loop_in_a_folder_is_kept_out_and_a_killed_one_lets_go(tmp_path, photos):
+    tried = []
+
+    def second(stage):
+        if not tried:
+            tried.append(stage)
+            with pytest.raises(LoopError, match="another loop is at work in"):
+                go(tmp_path / "loop", Fakes([]), source=photos)
+
+    go(tmp_path / "loop", Fakes([]), source=photos, begun=second)
+    assert tried
+    go(tmp_path / "loop", Fakes([]), source=photos)
+
+
+def test_a_store_that_somebody_else_wrote_to_during_a_merge_stays_as_they_left_it(tmp_path, photos, monkeypatch):
+    folder = tmp_path / "loop"
+    go(folder, Fakes([]), source=photos)
+    path, merge = folder / "store" / "labels.parquet", store.merge_labels
+    theirs = [label(7, review="accepted")]
+
+    def meanwhile(*given, **named):
+        store.write_labels(path, theirs)
+        return merge(*given, **named)
+
+    monkeypatch.setattr(loop_store.store, "merge_labels", meanwhile)
+    with pytest.raises(LoopError, match="somebody else wrote to it"):
+        loop_store.merge_into_store(path, [label(2, error=0.0001)], body())
+    (kept,) = store.read_labels(path).rows
+    assert kept.same_as(theirs[0])
 
 
 def test_what_a_person_said_stays(tmp_path, photos):

@@ -33,6 +33,8 @@ class PixelReference:
     """First byte of the photo within a tar; None for others."""
     member_bytes: int | None = None
     """Its length."""
+    sha256: str | None = None
+    """Of the photo's or video's content, as it was labelled; None where that is not known."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -194,7 +194,9 @@ def photos_of_labels(folder: pathlib.Path) -> Callable[[LabelRow], PixelReferenc
     def pixels_of(row: LabelRow) -> PixelReference:
         is_video = row.time_seconds is not None
         return PixelReference(
-            path=str(_within(folder, row.source_path)), frame_index=row.frame_index if is_video else None
+            path=str(_within(folder, row.source_path)),
+            frame_index=row.frame_index if is_video else None,
+            sha256=row.source_sha256,
         )
 
     return pixels_of

@@ -1,6 +1,7 @@
 """Pictures of people who are trained on: photos, photos in tars, and frames of videos, which are taken out once."""
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ import numpy as np
 
 from hardmo_jax.data.training_records import PixelReference, TrainingDataError
 from hardmo_jax.perception import photos, video
-from hardmo_jax.whole_files import replacing
+from hardmo_jax.whole_files import file_sha256, replacing
 
 _MAX_MEMBER_BYTES = 1 << 28
 
@@ -27,7 +28,7 @@ class PixelReader:
         """RGB, upright.
 
         Raises:
-            TrainingDataError: If there is no picture, or it is damaged.
+            TrainingDataError: If there is no picture, it is damaged, or another one than was labelled.
         """
         try:
             path = pathlib.Path(reference.path)
@@ -37,6 +38,10 @@ class PixelReader:
                 data = photos.read_photo_file(path)
             else:
                 data = _member(path, reference.member_offset, reference.member_bytes or 0)
+            # Frames were taken out of a video whose checksum was looked at then.
+            is_photo = reference.frame_index is None and reference.member_offset is None
+            if is_photo and reference.sha256 not in (None, hashlib.sha256(data).hexdigest()):
+                raise TrainingDataError(f"{path}: another photo than the one that was labelled, by its checksum")
             return photos.decode_photo(data, path, video.MAX_PIXELS)
         except (OSError, video.MediaError) as error:
             raise TrainingDataError(f"no pixels: {error}") from error
@@ -75,16 +80,24 @@ def take_out_frames(
         Frames that were taken out.
 
     Raises:
-        TrainingDataError: If a video cannot be read, or has no such frame.
+        TrainingDataError: If a video cannot be read, has no such frame, or is another one than was labelled.
     """
     wanted: dict[str, set[int]] = {}
+    checksums: dict[str, str] = {}
     for reference in references:
         if reference.frame_index is not None:
             wanted.setdefault(reference.path, set()).add(reference.frame_index)
+            if reference.sha256 is not None:
+                checksums[reference.path] = reference.sha256
     total, done = sum(map(len, wanted.values())), 0
     for name, indices in wanted.items():
         source = pathlib.Path(name)
         try:
+            if name in checksums and file_sha256(source) != checksums[name]:
+                raise TrainingDataError(
+                    f"{source}: another video than the one that was labelled, by its checksum; put that one there, or "
+                    "label this one"
+                )
             missing = {index for index in indices if not frame_path(folder, source, index).is_file()}
             done += len(indices) - len(missing)
             if not missing:

@@ -13,6 +13,7 @@ from hardmo_jax.fitting import limb_ends
 from hardmo_jax.labels import schema
 from hardmo_jax.pipelines import label_rows
 from hardmo_jax.skeleton import flips, layouts
+from hardmo_jax.whole_files import file_sha256
 
 
 @functools.cache
@@ -153,9 +154,12 @@ def mirrored(row):
 
 
 def write_photos(rows, folder):
-    """Pictures of noise where labels say that there are pictures."""
-    for row in rows:
+    """Pictures of noise where labels say that there are pictures; the labels, of these files."""
+    pictured = []
+    for place, row in enumerate(rows):
         path = folder / row.source_path
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = np.random.default_rng(0).integers(0, 255, (row.image_height, row.image_width, 3), dtype=np.uint8)
+        picture = np.random.default_rng(place).integers(0, 255, (row.image_height, row.image_width, 3), dtype=np.uint8)
         cv2.imwrite(str(path), picture)
+        pictured.append(dataclasses.replace(row, source_sha256=file_sha256(path)))
+    return pictured

@@ -152,7 +152,7 @@ def people():
 
 def test_a_network_is_scored_on_labels_with_their_photos(scored, people, tmp_path, figure):
     _, rows = people
-    refined_people.write_photos(rows, tmp_path / "in")
+    rows = refined_people.write_photos(rows, tmp_path / "in")
     store.write_labels(tmp_path / "labels" / "labels.parquet", rows)
     network = regressor_objective.with_usual_start(regressors.untrained("hmr", SMALL["hmr"], seed=0))
     weights = regressors.named_weights(network.weights)

@@ -54,7 +54,7 @@ def people():
 def written(people, tmp_path):
     """Folder of labels, and their made photos."""
     _, rows = people
-    refined_people.write_photos(rows, tmp_path / "in")
+    rows = refined_people.write_photos(rows, tmp_path / "in")
     store.write_labels(tmp_path / "labels" / "labels.parquet", rows)
     return TrainingSourceOptions(path=str(tmp_path / "labels"), images=str(tmp_path / "in"))
 
@@ -263,6 +263,20 @@ def test_pictures_that_are_missing_or_damaged_are_told(tmp_path):
     ):
         with pytest.raises(TrainingDataError):
             read(reference)
+
+
+def test_another_picture_of_the_same_name_is_not_trained_on(written, reference_data, tmp_path):
+    rows = store.read_labels(tmp_path / "labels").rows
+    other = tmp_path / "in" / rows[0].source_path
+    other.write_bytes((tmp_path / "in" / rows[2].source_path).read_bytes())
+    (source,) = open_sources([written], open_body(), labels=LabelRecordOptions(), validation_share=0.0).training
+    read = PixelReader(frames=tmp_path)
+    with pytest.raises(TrainingDataError, match="another photo than the one that was labelled"):
+        read(source.record(0).pixels)
+    assert read(source.record(1).pixels).ndim == 3
+    clip = str(next((reference_data / "media" / "videos").glob("*single*.mp4")))
+    with pytest.raises(TrainingDataError, match="another video than the one that was labelled"):
+        take_out_frames([PixelReference(path=clip, frame_index=3, sha256="0" * 64)], tmp_path)
 
 
 def small_run(written, **changes):

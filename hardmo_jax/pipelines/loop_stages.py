@@ -178,8 +178,9 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
         leaves_other_bodies=True, command=work.command, progress=work.progress,
     )  # fmt: skip
     state, everything = look_at_store(work.store, work.body), summary.counts[0]
-    # Those that earlier rounds repaired are looked at as they were before, and counted by the job again and again.
-    wrong = max(everything.wrong - before["refined"][subset], 0)
+    # Counted from what is left, so that a stage that was cut off and is done again says the same.
+    refined = state.refined[subset] - before["refined"][subset]
+    wrong = everything.wrong - everything.refined + refined
     notes = [*summary.warnings]
     if not wrong:
         notes.append(f"no wrong {_NOUNS[subset]} among {summary.num_labels} labels: nothing to refine, skipped")
@@ -187,7 +188,7 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
         "labels": summary.num_labels, "wrong": wrong,
         # In the folder of the round: those of earlier rounds too, and of frames close together one.
         "mined": everything.mined,
-        "refined": state.refined[subset] - before["refined"][subset],
+        "refined": refined,
         "new_versions": state.versions - before["versions"], "errors": state.errors,
     }, notes  # fmt: skip
 

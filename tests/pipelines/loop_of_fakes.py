@@ -92,7 +92,8 @@ class Fakes:
         path = source / "labels.parquet"
         labels = store.read_labels(path)
         newest = [row for row in store.latest_labels(labels.rows) if row.body_model == name_of_body(body())]
-        wrong = len(newest) if options.subset == "hand" else self.wrong_feet
+        open_labels = [row for row in newest if not row.has_a_persons_word]
+        wrong = len(open_labels) if options.subset == "hand" else self.wrong_feet
         if options.subset == "hand":
             repaired = [
                 dataclasses.replace(
@@ -100,16 +101,17 @@ class Fakes:
                     outcome_by_part={"left_hand": "refined"},
                     error_by_part={**row.error_by_part, "left_hand": 0.01},
                 )
-                for row in newest
-                if row.outcome_by_part["left_hand"] != "refined" and not row.has_a_persons_word
+                for row in open_labels
+                if row.outcome_by_part["left_hand"] != "refined"
             ]
             merged = store.merge_labels(labels.rows, repaired, keep_history=True)
             if len(merged) > len(labels):
                 store.write_labels(path, merged)
         none = dict.fromkeys(("no_better", "outvoted", "right", "unrepairable", "doubtful"), 0)
         everything = refine.RefineCounts(
-            name="all", wrong=wrong, mined=wrong, refined=wrong, error_before=None, error_after=None, **none
-        )
+            name="all", wrong=wrong, mined=wrong, refined=wrong if options.subset == "hand" else 0, error_before=None,
+            error_after=None, **none,
+        )  # fmt: skip
         return refine.RefineSummary(
             counts=(everything,), num_labels=len(newest), num_scored=0, num_refined=0, num_matched=None, num_fused=0,
             bodies_wrong=0, is_nothing_to_do=False, warnings=(), seconds_by_stage={},

@@ -287,6 +287,14 @@ def test_what_a_person_said_stays(tmp_path, photos):
         assert kept.same_as(row)
 
 
+def test_hands_that_were_repaired_and_accepted_since_are_not_counted_against_those_still_wrong(tmp_path, photos):
+    hand = {"outcome_by_part": {"left_hand": "refined"}, "review": "accepted"}
+    store.write_labels(tmp_path / "loop" / "store" / "labels.parquet", [label(0, **hand), label(1, **hand)])
+    go(tmp_path / "loop", Fakes([]), source=photos)
+    counted = result(tmp_path / "loop")[0]["round_1/hand"][0]
+    assert (counted["wrong"], counted["refined"]) == (PEOPLE - 2, PEOPLE - 2)
+
+
 def test_folders_and_inputs_that_cannot_be_used_are_told(tmp_path, photos, earlier):
     folder = tmp_path / "loop"
     with pytest.raises(FileNotFoundError, match="nothing: no such file or folder"):

@@ -177,8 +177,19 @@ def dataset_shard_paths(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted((folder / DATA_FOLDER).glob("train-*-of-*.parquet"))
 
 
-def rows_of_shard(path: pathlib.Path) -> tuple[list[LabelRow], int, bool]:
-    """Labels of a file, how many hold their picture, and whether there is a column of pictures; none is decoded.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """What a file holds, without the pictures."""
+
+    rows: tuple[LabelRow, ...]
+    have_pictures: tuple[bool, ...]
+    """Whether each row holds its picture."""
+    has_column: bool
+    """Whether there is a column of pictures."""
+
+
+def rows_of_shard(path: pathlib.Path) -> ShardRows:
+    """Labels of a file; no picture is decoded.
 
     Raises:
         hardmo_jax.labels.parquet_files.ParquetFileError: If the file is damaged.
@@ -186,11 +197,11 @@ def rows_of_shard(path: pathlib.Path) -> tuple[list[LabelRow], int, bool]:
     """
     with_pixels = _checked_schema(path)
     rows: list[LabelRow] = []
-    num_pictures = 0
+    have_pictures: list[bool] = []
     for batch, images in _batches(path, with_pixels=with_pixels):
         rows += schema.table_to_labels(pa.Table.from_batches([batch]).combine_chunks())
-        num_pictures += 0 if images is None else len(images) - images.null_count
-    return rows, num_pictures, with_pixels
+        have_pictures += [False] * len(batch) if images is None else images.is_valid().to_pylist()
+    return ShardRows(rows=tuple(rows), have_pictures=tuple(have_pictures), has_column=with_pixels)
 
 
 def rewrite_shard(

@@ -6,15 +6,14 @@ and where they are those that were labelled.
 
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hardmo_jax.export.croissant import CROISSANT_FILE, write_croissant
-from hardmo_jax.export.dataset_card import CARD_FILE, write_dataset_card
+from hardmo_jax.export.croissant import write_croissant
+from hardmo_jax.export.dataset_card import write_dataset_card
 from hardmo_jax.export.dataset_facts import (
     DatasetExportError,
     DatasetFacts,
@@ -23,17 +22,14 @@ from hardmo_jax.export.dataset_facts import (
     has_licence,
     public_label,
 )
-from hardmo_jax.export.dataset_files import DATA_FOLDER, DatasetShard, DatasetWriter, dataset_shard_paths
+from hardmo_jax.export.dataset_files import DatasetShard, DatasetWriter
+from hardmo_jax.export.dataset_folder import DATASET_OUTPUTS, RECORD_FILE, exported_counts, write_checksums
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.dataset_pixels import check_licences, check_pictures, pictures_of_rows
 from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
-from hardmo_jax.whole_files import file_sha256, replacing
+from hardmo_jax.whole_files import file_sha256
 
-CHECKSUM_FILE = "SHA256SUMS"
-RECORD_FILE = "run.json"
-#: What an export leaves, the record last.
-DATASET_OUTPUTS = (DATA_FOLDER, CARD_FILE, CROISSANT_FILE, CHECKSUM_FILE, RECORD_FILE)
 _UNFINISHED = ".dataset-"
 
 Progress = Callable[[str, int, int | None], None]
@@ -130,9 +126,10 @@ def export_dataset(
         record.add("labels", labels.name)
         if labels.is_file():
             record.add("labels_sha256", file_sha256(labels))
-        record.add("exported", _counts(facts))
-        record.add("date", datetime.datetime.now(datetime.UTC).date().isoformat())
-        write_croissant(scratch, facts=facts, words=words, shards=shards, date=_date(record.results))
+        record.add("exported", exported_counts(facts))
+        date = datetime.datetime.now(datetime.UTC).date()
+        record.add("date", date.isoformat())
+        write_croissant(scratch, facts=facts, words=words, shards=shards, date=date)
         write_dataset_card(scratch, facts=facts, words=words, shards=shards)
         record.write(scratch / RECORD_FILE)
         write_checksums(scratch)
@@ -183,16 +180,6 @@ def _write_rows(
     return writer.shards
 
 
-def _counts(facts: DatasetFacts) -> dict[str, int]:
-    return {
-        "labels": facts.num_labels,
-        "sources": facts.num_sources,
-        "pictures": facts.num_pictures,
-        "people": facts.num_people,
-        "with_pixels": facts.num_with_pixels,
-    }
-
-
 def _warnings(rows: Sequence[LabelRow], words: DatasetWords, unknown_columns: Sequence[str]) -> tuple[str, ...]:
     """What whoever publishes the folder should know or add."""
     warnings = []
@@ -207,76 +194,3 @@ def _warnings(rows: Sequence[LabelRow], words: DatasetWords, unknown_columns: Se
     if unknown_columns:
         warnings.append(f"columns that are not known were left out: {', '.join(unknown_columns)}")
     return tuple(warnings)
-
-
-# An export that is there already ---------------------------------------------------------------------------
-
-
-def is_dataset(folder: pathlib.Path) -> bool:
-    """Whether a folder is an export of this job, whole or not."""
-    return bool(dataset_shard_paths(folder)) and (folder / CROISSANT_FILE).is_file()
-
-
-def describe_dataset_again(folder: pathlib.Path, facts: DatasetFacts, shards: Sequence[DatasetShard]) -> None:
-    """Write card, metadata, record and checksums of a data set whose rows became fewer.
-
-    Args:
-        folder: Of the data set.
-        facts: Of its rows.
-        shards: Its files.
-    """
-    record = dataset_record(folder)
-    words = _words(record)
-    results = record.setdefault("results", {})
-    results["exported"] = _counts(facts)
-    write_croissant(folder, facts=facts, words=words, shards=shards, date=_date(results))
-    write_dataset_card(folder, facts=facts, words=words, shards=shards)
-    with replacing(folder / RECORD_FILE) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_checksums(folder)
-
-
-def dataset_record(folder: pathlib.Path) -> dict[str, Any]:
-    """What `run.json` of a data set says; without content where there is none that can be read."""
-    try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _words(record: dict[str, Any]) -> DatasetWords:
-    """Words that an export was given, as far as its record still tells them."""
-    config = record.get("config")
-    told = config.get("words") if isinstance(config, dict) else None
-    known = {field.name for field in dataclasses.fields(DatasetWords)}
-    try:
-        return DatasetWords(**{name: value for name, value in (told or {}).items() if name in known})
-    except (AttributeError, TypeError, DatasetExportError):
-        return DatasetWords()
-
-
-def _date(results: dict[str, Any]) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(str(results.get("date")))
-    except ValueError:
-        return datetime.datetime.now(datetime.UTC).date()
-
-
-def write_checksums(folder: pathlib.Path) -> None:
-    """Write `SHA256SUMS` over all files of a data set, as `sha256sum -c` reads it."""
-    with replacing(folder / CHECKSUM_FILE) as temporary:
-        temporary.write_text("".join(_checksum_lines(folder)), encoding="utf-8", newline="\n")
-
-
-def are_checksums_right(folder: pathlib.Path) -> bool:
-    """Whether `SHA256SUMS` is that of the files that are there."""
-    try:
-        return (folder / CHECKSUM_FILE).read_text(encoding="utf-8") == "".join(_checksum_lines(folder))
-    except (OSError, ValueError):
-        return False
-
-
-def _checksum_lines(folder: pathlib.Path) -> list[str]:
-    paths = [*dataset_shard_paths(folder), *(folder / name for name in (CARD_FILE, CROISSANT_FILE, RECORD_FILE))]
-    return [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths if path.is_file()]

@@ -279,7 +279,7 @@ def _person_extras(track: TrackMotion) -> dict[str, Any]:
 def _material(place: int, name: str) -> dict[str, Any]:
     """A dull colour that no other person has."""
     hue = (_FIRST_HUE + _GOLDEN_RATIO * place) % 1.0
-    colour = np.array(colorsys.hsv_to_rgb(hue, 0.5, 0.8))
+    colour = np.array(colorsys.hsv_to_rgb(hue, 0.55, 0.72))
     # From sRGB to the linear numbers of the format.
     linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     return {

@@ -74,6 +74,9 @@ class _Bars:
 def main(argv: Sequence[str]) -> int:
     """Go round and print the table after every round."""
     del argv
+    rendered = [word for word in sys.argv if word.lstrip("-").startswith(("config.render.", "config.people"))]
+    if _INPUT.value is not None and rendered:
+        return _cli.fail(f"{rendered[0]}: people are rendered without --input only; leave one of both out")
     options = _cli.build_options(LoopOptions, _CONFIG.value)
     told, console = rich.console.Console(stderr=True), rich.console.Console(highlight=False, markup=False)
 

@@ -49,6 +49,11 @@ class LoopOptions:
                     f"`{subset}.body` must be `annotate.body`, as all labels of the store are of one body; got "
                     f"{chosen.body} and {self.annotate.body}"
                 )
+        if self.render.keypoints != "true":
+            raise ValueError(
+                "`render.keypoints` must be true: pictures are looked at in a loop, and the labels of rendered people "
+                f"are the truth that is compared with; got {self.render.keypoints!r}"
+            )
         if self.train.body_model != self.annotate.body.model:
             raise ValueError(
                 f"`train.body_model` must be `annotate.body.model`, whose labels are trained on; got "

@@ -117,8 +117,7 @@ def run_stage(work: LoopWork, stage: LoopStage, before: dict[str, Any]) -> tuple
 
 
 def _render(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    # The labels are the truth here, so that what a detector would have seen is not asked for.
-    options = dataclasses.replace(work.options.render, people=work.options.people, keypoints="true")
+    options = dataclasses.replace(work.options.render, people=work.options.people)
     made = work.jobs.render(
         options, work.folder / "rendered", mocap=work.mocap, cache=work.cache, progress=work.progress
     )
@@ -239,11 +238,16 @@ def _score_labels(work: LoopWork, number: int, before: dict[str, Any], when: str
 
 
 def _score_network(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Of people who were not trained on, where there are some."""
+    """Of people who were not trained on; of others nothing is told."""
     rows = store.read_labels(work.of_round(number) / _REFINED / "labels.parquet").rows
     held = held_out_files(rows, work.options.train.validation_share)
-    truth, goal = _true_labels(work), work.of_round(number) / "truth_held_out"
-    store.write_labels(goal / "labels.parquet", [row for row in truth if row.source_sha256 in held] or truth)
+    goal = work.of_round(number) / "truth_held_out"
+    unseen = [row for row in _true_labels(work) if row.source_sha256 in held]
+    if not unseen:
+        return {"people": 0}, [
+            "nobody was held out of the training, so that the network is not compared with the truth"
+        ]
+    store.write_labels(goal / "labels.parquet", unseen)
     model = work.options.train.body_model
     scored = work.jobs.score_network(
         [f"labels:{goal}"], [str(work.network(number))],

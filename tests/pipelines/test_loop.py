@@ -12,6 +12,7 @@ from hardmo_jax.pipelines.annotate_options import BodyOptions
 from hardmo_jax.pipelines.loop_options import LoopError
 from hardmo_jax.pipelines.loop_stages import stages_of_loop
 from hardmo_jax.pipelines.refine import RefineOptions
+from hardmo_jax.pipelines.render_training import RenderTrainingOptions
 from hardmo_jax.pipelines.train_regressor import TrainRegressorOptions
 from hardmo_jax.whole_files import file_sha256
 from tests.pipelines.loop_of_fakes import PEOPLE, Fakes, body, go, label, options_of, pictures_in
@@ -295,6 +296,16 @@ def test_hands_that_were_repaired_and_accepted_since_are_not_counted_against_tho
     assert (counted["wrong"], counted["refined"]) == (PEOPLE - 2, PEOPLE - 2)
 
 
+def test_a_network_that_saw_everybody_is_not_compared_with_the_truth(tmp_path):
+    fakes, told = Fakes([]), []
+    options = options_of()
+    options = dataclasses.replace(options, train=dataclasses.replace(options.train, validation_share=0.0))
+    done = go(tmp_path / "loop", fakes, options=options, told=told)
+    assert not any(call[0] == "score_network" for call in fakes.calls)
+    assert any("nobody was held out of the training" in note for note in told)
+    assert not any(name.startswith("truth, network") for name, _ in done.table.rows)
+
+
 def test_folders_and_inputs_that_cannot_be_used_are_told(tmp_path, photos, earlier):
     folder = tmp_path / "loop"
     with pytest.raises(FileNotFoundError, match="nothing: no such file or folder"):
@@ -335,3 +346,5 @@ def test_a_body_that_stages_do_not_share_is_told():
         options_of(hand=RefineOptions(subset="hand", body=BodyOptions(view="smpl")))
     with pytest.raises(ValueError, match=r"`train\.body_model` must be"):
         options_of(train=TrainRegressorOptions(body_model="own.npz"))
+    with pytest.raises(ValueError, match=r"`render\.keypoints` must be true"):
+        options_of(render=RenderTrainingOptions(keypoints="detected"))

@@ -10,7 +10,7 @@ import pytest
 
 from configs import loop as config
 from hardmo_jax.pipelines.loop_options import LoopOptions
-from tests.pipelines.loop_of_fakes import Fakes, go
+from tests.pipelines.loop_of_fakes import Fakes, go, pictures_in
 from tests.tools.command_line import ROOT, run_each
 from tools import _cli
 
@@ -19,17 +19,18 @@ SMOKE = f"--config={ROOT}/configs/loop.py:smoke"
 
 def test_a_finished_loop_has_nothing_to_do_and_mistakes_are_one_line(tmp_path):
     """The loop was done by jobs that do nothing."""
-    (tmp_path / "in").mkdir()
+    pictures_in(tmp_path / "in", 16)
     options = _cli.build_options(LoopOptions, config.get_config("smoke"))
     go(tmp_path / "out" / "loop", Fakes([], people=16), options=options, source=tmp_path / "in")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    again, other, misspelt, nothing = run_each(
+    again, other, misspelt, nothing, rendered = run_each(
         "loop",
         [
             [SMOKE, "--input=in"],
             [SMOKE, "--input=in", "--config.annotate.fit.part_weights.hands=1.2"],
             [SMOKE, "--config.hand.body.modle=x"],
             [SMOKE, "--input=nowhere", "--output_dir=other"],
+            [SMOKE, "--input=in", "--config.render.side=64"],
         ],
         cwd=tmp_path,
         environment={"COLUMNS": "120"},
@@ -41,6 +42,7 @@ def test_a_finished_loop_has_nothing_to_do_and_mistakes_are_one_line(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
     for done, words in (
         (other, "--config.annotate.fit.part_weights.hands was 0.0, and is 1.2"),
+        (rendered, "--config.render.side=64: people are rendered without --input only"),
         (misspelt, "did you mean --config.hand.body.model?"), (nothing, "nowhere: no such file or folder"),
     ):  # fmt: skip
         assert done.returncode == 2

@@ -5,6 +5,7 @@ in `out/effect`; what is rendered and labelled is not made again.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import sys
@@ -16,6 +17,8 @@ _FOLDER = pathlib.Path("out/effect")
 _TRAINING, _TEST = 6_000, 1_000
 _SEEDS = (0, 1, 2)
 _SETS = ("normal", "refined", "true")
+#: Code that people and labels are made by.
+_ROOMS = ("body", "data", "fitting", "geometry", "hardcase", "recovery", "rendering", "skeleton")
 #: A part is repaired from this probability of being wrong. Networks forgive a repair that was not needed, and not a
 #: foot that stays wrong; people who look at labels want surer ones (0.9).
 _MIN_PROBABILITY = 0.5
@@ -91,7 +94,7 @@ class _Effect:
             people=_TEST if is_test else _TRAINING, seed=int(is_test), side=112, poses="mocap",
             takes=(0.8, 1.0) if is_test else (0.0, 0.8), sampled_feet=1.0, keypoints="detected", clothes="suits",
         )  # fmt: skip
-        if not (folder / "labels.parquet").is_file():
+        if not _is_kept(folder, dataclasses.asdict(options), folder / "labels.parquet"):
             render_training.render_training(
                 options, folder, mocap=_cli.mocap_folder(None), cache=pathlib.Path("out/planted"), progress=_told
             )
@@ -103,19 +106,24 @@ class _Effect:
         from hardmo_jax.labels import store
         from hardmo_jax.pipelines import label_effect_sets
         from hardmo_jax.pipelines.refine_labels import LabelRefineOptions
+        from hardmo_jax.whole_files import file_sha256, replacing
 
         folder = _FOLDER / f"{self.bodies}_round_{round_number}"
         told = folder / "outcomes.json"
-        if not told.is_file():
-            mine = MineOptions(min_probability=_MIN_PROBABILITY)
+        mine = MineOptions(min_probability=_MIN_PROBABILITY)
+        made_of = {
+            "people": [file_sha256(self._rendered("training") / "labels.parquet"), self.body.checksum],
+            "mine": dataclasses.asdict(mine), "bodies": self.bodies, "starts": trained is not None,
+        }  # fmt: skip
+        if not _is_kept(folder, made_of, told):
             made = label_effect_sets.label_sets(
                 self.seen["training"], self.body, normal_body=self.bodies, trained=trained, progress=_told,  # pyright: ignore[reportArgumentType]
                 refine=[LabelRefineOptions(subset="hand", mine=mine), LabelRefineOptions(subset="foot", mine=mine)],
             )  # fmt: skip
-            folder.mkdir(parents=True, exist_ok=True)
             for name in _SETS:
                 store.write_labels(folder / f"{name}.parquet", getattr(made, name))
-            told.write_text(json.dumps(made.outcomes))
+            with replacing(told) as scratch:
+                scratch.write_text(json.dumps(made.outcomes))
         order = [row.label_id for row in self.seen["training"]]
         sets = {}
         for name in _SETS:
@@ -193,6 +201,26 @@ class _Effect:
 
 
 _last_told = [0.0]
+
+
+def _is_kept(folder: pathlib.Path, made_of: dict[str, Any], last: pathlib.Path) -> bool:
+    """Whether an earlier run has made what is in a folder, by the same options and code; other things are refused."""
+    import hardmo_jax
+
+    package = pathlib.Path(hardmo_jax.__file__).parent
+    code = hashlib.sha256()
+    for room in _ROOMS:
+        for path in sorted((package / room).rglob("*.py")):
+            code.update(path.read_bytes())
+    text = json.dumps({**made_of, "code": code.hexdigest()}, sort_keys=True, default=str)
+    note = folder / "made_of.json"
+    if last.is_file():
+        if not note.is_file() or note.read_text(encoding="utf-8") != text:
+            sys.exit(f"{folder} was made by other options or by other code; remove {_FOLDER} to make it again")
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(text, encoding="utf-8")
+    return False
 
 
 def _told(stage: str, done: int, total: int | None) -> None:

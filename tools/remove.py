@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 def _print_summary(summary: pipeline.RemovalSummary) -> None:
     console = rich.console.Console(highlight=False, markup=False, soft_wrap=True)
     table = rich.table.Table(box=rich.box.SIMPLE)
-    table.add_column("file")
+    table.add_column("file", overflow="fold")
     table.add_column("would go" if summary.is_dry else "removed")
     for step in summary.steps:
         table.add_row(str(step.path), f"{step.what}: deleted" if step.is_deleted else step.what)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from hardmo_jax.export.dataset_files import dataset_shard_paths, rows_of_shard
+from hardmo_jax.export.dataset_files import DATA_FOLDER, dataset_shard_paths, rows_of_shard
 from hardmo_jax.export.dataset_folder import DATASET_OUTPUTS, is_dataset
 from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelRow
@@ -19,7 +19,7 @@ CLOSE_UPS, SHEET, DRY_SHEET = "closeups", "sheet.png", "dry_run.png"
 UNFINISHED = ".writing-"
 
 _DRAWN = (VIDEO_DRAWING, PHOTO_DRAWINGS, CLOSE_UPS, SHEET, DRY_SHEET)
-_KNOWN = (LABELS_FILE, RUN_FILE, TOMBSTONE_FILE, ".lock", *_DRAWN)
+_KNOWN = (LABELS_FILE, RUN_FILE, ".lock", *_DRAWN)
 #: As `refine_drawing` calls close-ups.
 _CLOSE_UP = re.compile(r"\d{4,}_(.*)_frame\d{6,}_person\d+_\w+\.png")
 _LONGEST_STEM = 60
@@ -120,17 +120,32 @@ class RemovalPlace:
         """Files that a job which was killed left unfinished."""
         if self.kind == "file":
             return []
-        folders = [self.folder, *(self.folder / name for name in (PHOTO_DRAWINGS, CLOSE_UPS, "data"))]
+        folders = [self.folder, *(self.folder / name for name in (PHOTO_DRAWINGS, CLOSE_UPS, DATA_FOLDER))]
         return sorted(path for folder in folders for path in _files(folder) if path.name.startswith(UNFINISHED))
 
-    def strange_files(self) -> list[str]:
-        """Names in the folder that no job leaves there, of which nothing is known."""
-        if self.kind == "file":
-            return []
-        known = {*_KNOWN, *(DATASET_OUTPUTS if self.kind == "dataset" else ())}
-        own = {path.name for path in self.label_files}
-        names = (path.name for path in self.folder.iterdir())
-        return sorted(name for name in names if name not in known | own and not name.startswith(UNFINISHED))
+
+def strange_files(given: pathlib.Path, places: Collection[RemovalPlace]) -> list[str]:
+    """Files in a folder and below it that are of none of its places, so that nothing is known of whom they show.
+
+    Args:
+        given: Folder; a file by itself has none.
+        places: Its places.
+    """
+    if not given.is_dir():
+        return []
+    known: set[pathlib.Path] = set()
+    folders: set[pathlib.Path] = set()
+    for place in places:
+        names = {*_KNOWN, *(DATASET_OUTPUTS if place.kind == "dataset" else ())}
+        known |= {*place.label_files, *(place.folder / name for name in names)}
+        folders |= {place.folder / name for name in (PHOTO_DRAWINGS, CLOSE_UPS)}
+    files = (path for path in sorted(given.rglob("*")) if path.is_symlink() or not path.is_dir())
+    return [
+        path.relative_to(given).as_posix()
+        for path in files
+        if path not in known and path.parent not in folders and path.name != TOMBSTONE_FILE
+        if not path.name.startswith(UNFINISHED)
+    ]
 
 
 def _close_up_stem(stem: str) -> str:
@@ -149,7 +164,7 @@ def known_label(row: LabelRow, *, has_picture: bool = False) -> KnownLabel:
 
 
 def removal_places(given: pathlib.Path) -> list[RemovalPlace]:
-    """The places that a path names: a label file, a run, an exported data set, or a folder of runs.
+    """The places that a path names: a label file, or all runs and exported data sets in a folder and below it.
 
     Raises:
         FileNotFoundError: If nothing is there.
@@ -163,17 +178,24 @@ def removal_places(given: pathlib.Path) -> list[RemovalPlace]:
         if given.suffix != ".parquet" or is_dataset(given.parent.parent):
             raise RemovalError(f"{given}: is no label file; give the folder of a run or of an exported data set")
         return [_place_of(given.parent, "file", [given])]
-    place = _folder_place(given)
-    if place is not None:
-        return [place]
-    below = (_folder_place(path) for path in sorted(given.iterdir()) if path.is_dir() and not path.is_symlink())
-    runs = [place for place in below if place is not None]
-    if not runs:
+    places = list(_places_below(given))
+    if not places:
         raise RemovalError(
             f"{given}: no folder of ours: it holds neither {LABELS_FILE} of tools.annotate or tools.refine nor a data "
             "set of tools.export --format=hf; what other programs and formats have of a person is for you to delete"
         )
-    return runs
+    return places
+
+
+def _places_below(folder: pathlib.Path) -> Iterator[RemovalPlace]:
+    """Places below a folder, deepest first, and the folder itself."""
+    place = _folder_place(folder)
+    for path in sorted(folder.iterdir()):
+        is_of_place = place is not None and path.name in (*_DRAWN, DATA_FOLDER)
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".") and not is_of_place:
+            yield from _places_below(path)
+    if place is not None:
+        yield place
 
 
 def _folder_place(folder: pathlib.Path) -> RemovalPlace | None:
@@ -228,7 +250,9 @@ def _no_source(wanted: str, known: Collection[SourceName]) -> str:
     paths = sorted({one.plain_path for one in known})
     name = pathlib.PurePosixPath(wanted.replace("\\", "/")).name.casefold()
     by_name = {pathlib.PurePosixPath(path).name.casefold(): path for path in paths}
-    near = [by_name[one] for one in difflib.get_close_matches(name, by_name, n=_MOST_NAMED, cutoff=0.5)]
+    alike = difflib.get_close_matches(name, by_name, n=_MOST_NAMED, cutoff=0.5)
+    alike += [one for one in by_name if len(name) > 2 and name in one and one not in alike]
+    near = [by_name[one] for one in alike[:_MOST_NAMED]]
     if near:
         return f"no label is of a source {wanted!r}; did you mean {', '.join(near)}?"
     more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""

@@ -27,6 +27,7 @@ from hardmo_jax.pipelines.removal_places import (
     known_label,
     removal_places,
     sources_named,
+    strange_files,
     without_mentions,
 )
 from hardmo_jax.whole_files import file_sha256, replacing
@@ -98,8 +99,8 @@ def remove_labels(
     a picture, and whether somebody without a label is, nobody knows.
 
     Args:
-        labels: Label file, folder of a run, of shards or of runs, or an exported data set. Gets `removed.json`, which
-            holds hashes of the names of removed labels and nothing else.
+        labels: Label file, or folder with runs, shards of labels or exported data sets in it or below it. The folder
+            gets `removed.json`, which holds hashes of the names of removed labels and nothing else.
         source: Path as the labels name it, name of the file, or its SHA-256.
         track_id: The person; None for all.
         outputs: Further folders made of these labels: runs of `tools.refine`, data sets.
@@ -114,8 +115,9 @@ def remove_labels(
             that name, or somebody else writes to the labels meanwhile.
         hardmo_jax.labels.schema.LabelError: If labels are damaged.
     """
-    main = removal_places(pathlib.Path(labels))
-    others = [place for output in outputs for place in removal_places(pathlib.Path(output))]
+    given = [pathlib.Path(labels), *map(pathlib.Path, outputs)]
+    main, *of_outputs = map(removal_places, given)
+    others = [place for places in of_outputs for place in places]
     read = [_read(place) for place in _once([*others, *main])]
     every_source = set[SourceName]().union(*(contents.sources() for contents in read))
     unfinished = [one for one in read if one.place.kind == "dataset" and not are_checksums_right(one.place.folder)]
@@ -132,11 +134,11 @@ def remove_labels(
     planned = [one for contents in read for one in _plan(contents, sources, is_meant, whole=track_id is None)]
     if not dry_run:
         ids = {one.label_id for contents in read for own in contents.labels.values() for one in own if is_meant(one)}
-        for place in main if ids else ():
-            _write_tombstone(place.folder / TOMBSTONE_FILE, ids)
+        if ids:
+            _write_tombstone((given[0] if given[0].is_dir() else given[0].parent) / TOMBSTONE_FILE, ids)
         for one in planned:
             one.do()
-    warnings = [*_warnings(read, sources, track_id), *_unfinished_work(read, sweeps=not dry_run)]
+    warnings = [*_warnings(given, read, sources, track_id), *_unfinished_work(read, sweeps=not dry_run)]
     steps = tuple(one.step for one in planned)
     return RemovalSummary(
         sources=tuple(sorted({one.path for one in sources})),
@@ -179,19 +181,22 @@ def _meant(sources: set[SourceName], track_id: int | None, read: Sequence[_Conte
     return lambda label: label.source in sources and track_id in (None, label.track_id)
 
 
-def _warnings(read: Sequence[_Contents], sources: set[SourceName], track_id: int | None) -> Iterator[str]:
+def _warnings(
+    given: Sequence[pathlib.Path], read: Sequence[_Contents], sources: set[SourceName], track_id: int | None
+) -> Iterator[str]:
     paths = sorted({one.path for one in sources})
     if track_id is not None and len({one.plain_path for one in sources}) > 1:
         yield (
             f"the same file was labelled as {', '.join(paths[:_MOST_NAMED])}: person {track_id} was removed from each; "
             "look whether it is the same one"
         )
-    for contents in read:
-        strange = contents.place.strange_files()
+    for folder in given:
+        strange = strange_files(folder, [contents.place for contents in read])
         if strange:
+            more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""
             yield (
-                f"{contents.place.folder}: left alone, as no job of ours writes it: "
-                f"{', '.join(strange[:_MOST_NAMED])}; look at it yourself"
+                f"{folder}: left alone, as neither annotation nor export writes it: {', '.join(strange[:_MOST_NAMED])}"
+                f"{more}; look yourself whom it shows"
             )
 
 

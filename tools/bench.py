@@ -25,6 +25,7 @@ from tools.benchmarks import (
     collect,
     compilation,
     contestants,
+    convert,
     effect,
     fit,
     machine,
@@ -42,7 +43,7 @@ from tools.benchmarks import (
 
 SUITES = (
     *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video", "memory"),
-    *("networks", "train", "effect"),
+    *("networks", "train", "effect", "convert"),
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -88,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "networks": networks.plan,
                 "train": training.plan,
                 "effect": effect.plan,
+                "convert": convert.plan,
                 "video": video.plan,
                 "memory": video.plan_memory,
             }[suite]()
@@ -146,6 +148,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "networks": networks.run,
             "train": training.run,
             "effect": effect.run,
+            "convert": convert.run,
             "video": video.run,
             "memory": video.run,
         }

@@ -22,7 +22,7 @@ _IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.str
 _ROWS_PER_SHARD = 100_000
 #: Of encoded pictures; the Hub asks for shards below 500 MB or so.
 _BYTES_PER_SHARD = 256 << 20
-_ROWS_PER_GROUP, _PICTURES_PER_GROUP = 4096, 64
+_ROWS_PER_GROUP, _PICTURES_PER_GROUP, _BYTES_PER_GROUP = 4096, 64, 128 << 20
 #: The same picture stands in the row of each of its people: a dictionary of this size keeps it once a row group.
 _DICTIONARY_BYTES = 1 << 30
 
@@ -86,7 +86,7 @@ class DatasetWriter:
         self._writer: pq.ParquetWriter | None = None
         self._paths: list[pathlib.Path] = []
         self._counts: list[int] = []
-        self._bytes = 0
+        self._bytes = self._pending_bytes = 0
         self.shards: tuple[DatasetShard, ...] = ()
         """All files, once the writer is closed."""
 
@@ -118,10 +118,13 @@ class DatasetWriter:
             picture: Name and encoded bytes.
         """
         if picture is not None:
-            self._bytes += len(picture[1])
+            self._pending_bytes += len(picture[1])
+            if not self._images or self._images[-1] is None or self._images[-1]["path"] != picture[0]:
+                self._bytes += len(picture[1])
         self._rows.append(row)
         self._images.append(None if picture is None else {"bytes": picture[1], "path": picture[0]})
-        if len(self._rows) >= (_PICTURES_PER_GROUP if self._with_pixels else _ROWS_PER_GROUP):
+        most = _PICTURES_PER_GROUP if self._with_pixels else _ROWS_PER_GROUP
+        if len(self._rows) >= most or self._pending_bytes >= _BYTES_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
@@ -135,7 +138,7 @@ class DatasetWriter:
         if self._writer is not None:
             self._writer.write_table(table.replace_schema_metadata(self._schema.metadata))
         self._counts[-1] += len(self._rows)
-        self._rows, self._images = [], []
+        self._rows, self._images, self._pending_bytes = [], [], 0
         if self._counts[-1] >= _ROWS_PER_SHARD or self._bytes >= _BYTES_PER_SHARD:
             self._end()
 

@@ -29,7 +29,7 @@ from jaxtyping import install_import_hook
 # each of its millions of opcodes would make the tests against endless files endless themselves.
 _ROOMS = (
     "geometry", "skeleton", "body", "observations", "options", "labels", "rendering", "fitting", "perception", "data",
-    "metrics", "recovery", "hardcase", "viz", "pipelines",
+    "metrics", "export", "recovery", "hardcase", "viz", "pipelines",
 )  # fmt: skip
 _HOOK = install_import_hook([f"hardmo_jax.{room}" for room in _ROOMS], "beartype.beartype")
 

@@ -1,42 +1,110 @@
-"""Write the measured keypoints of stored labels as OpenPose or COCO-WholeBody files.
+"""Write labels, or a file of motion, for other programs.
 
-python -m tools.export --labels=out/annotate --format=openpose --output_dir=out/openpose
-python -m tools.export --labels=out/annotate/labels.parquet --format=coco_wholebody --output_dir=out/coco
+python -m tools.export --labels=out/annotate --format=glb                      Blender, game engines, web
+python -m tools.export --labels=out/annotate --format=bvh,amass,robot          one file a person
+python -m tools.export --labels=out/annotate --format=hmr2,hf                  training sets, a data set for the Hub
+python -m tools.export --labels=out/annotate --format=openpose,coco_wholebody  the keypoints that were measured
+python -m tools.export --labels=walk.npz --format=glb,bvh                      motion of AMASS, SMPL or BVH files
 
-OpenPose: `openpose/`, one file a picture (BODY_25 and both hands). COCO-WholeBody: one `coco_wholebody.json`, with
-confidences kept beside the visibility flags. Only the newest version of each label counts.
+Each format gets a file or folder in --output_dir. Only the newest version of each label counts; failed and rejected
+ones are left out, and told.
 """
 
 import sys
 from collections.abc import Sequence
 
+import rich.box
+import rich.console
+import rich.markup
+import rich.table
 from absl import flags
 
-from hardmo_jax.pipelines import export_keypoints as pipeline
+from hardmo_jax.export.dataset_facts import DatasetWords
+from hardmo_jax.pipelines import export_labels as pipeline
+from hardmo_jax.pipelines.export_motions import TrackReport
+from hardmo_jax.pipelines.label_motions import MotionOptions
 from tools import _cli
 
-_LABELS = flags.DEFINE_string("labels", "out/annotate", "Label file, or a folder with labels.parquet or of shards.")
-_FORMAT = flags.DEFINE_string("format", None, "What is written: openpose or coco_wholebody.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the files; default: out/export_<format>.")
+_LABELS = flags.DEFINE_string("labels", "out/annotate", "Labels: a folder or file; or an .npz or .bvh file of motion.")
+_FORMAT = flags.DEFINE_list("format", None, f"What is written, by commas: {', '.join(pipeline.OUTPUTS)}.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/export", "Folder for the files.")
+_BODY = flags.DEFINE_string("body", None, "File of the body model of the labels, if it is not the open body.")
+_PICTURES = flags.DEFINE_string(
+    "pictures", None, "Folder or video that was labelled, for formats with pictures; default: as run.json says."
+)
+_WITH_PIXELS = flags.DEFINE_boolean("with_pixels", False, "Put the pictures into the data set (hf).")
+_ALLOW_UNKNOWN_LICENCE = flags.DEFINE_boolean(
+    "allow_unknown_licence", False, "Also pictures whose licence labels do not tell (hf)."
+)
+_NAME = flags.DEFINE_string("name", "hardmo_jax labels", "Name of the data set (hf).")
+_LICENCE = flags.DEFINE_string("licence", None, "Licence of the labels, such as cc-by-4.0 (hf).")
+_CREATOR = flags.DEFINE_string("creator", None, "Who made the data set (hf).")
+_FPS = flags.DEFINE_float("fps", None, "Frames a second of labels that state none, as those of photos.")
+_MAX_GAP_SECONDS = flags.DEFINE_float("max_gap_seconds", 1.0, "Frames without a label are interpolated so long.")
+
+#: Tracks that are printed.
+_MAX_TRACKS = 20
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the files and say where they are."""
     del argv
-    if _FORMAT.value is None:
-        return _cli.fail("--format is missing; give --format=openpose or --format=coco_wholebody")
-    format_name = pipeline.check_export_format(_FORMAT.value)
-    summary = pipeline.export_keypoints(
-        _LABELS.value,
-        _OUTPUT_DIR.value or f"out/export_{format_name}",
-        format_name=format_name,
-        command=tuple(sys.argv),
+    if not _FORMAT.value:
+        return _cli.fail(f"--format is missing; e.g. --format=glb,bvh; known: {', '.join(pipeline.OUTPUTS)}")
+    formats = pipeline.check_formats(_FORMAT.value)
+    options = pipeline.ExportOptions(
+        body=_BODY.value,
+        pictures=_PICTURES.value,
+        with_pixels=_WITH_PIXELS.value,
+        allow_unknown_licence=_ALLOW_UNKNOWN_LICENCE.value,
+        words=DatasetWords(name=_NAME.value, licence=_LICENCE.value, creator=_CREATOR.value),
+        motion=MotionOptions(frames_per_second=_FPS.value, max_gap_seconds=_MAX_GAP_SECONDS.value),
     )
-    print(f"{summary.num_people} people in {summary.num_pictures} pictures are in {summary.path}")
-    if summary.num_left_out:
-        print(f"{summary.num_left_out} labels were left out: no keypoint of theirs was measured")
+    console = rich.console.Console(stderr=True)
+    with _cli.ProgressBar(console, units="sources") as progress:
+        summary = pipeline.export_labels(
+            _LABELS.value,
+            _OUTPUT_DIR.value,
+            formats,
+            options=options,
+            command=tuple(sys.argv),
+            progress=progress,
+        )
+    _print_summary(summary)
     return 0
 
 
+def _print_summary(summary: pipeline.ExportSummary) -> None:
+    console = rich.console.Console(highlight=False, markup=False)
+    if summary.tracks:
+        _print_tracks(summary.tracks, console)
+    for one in summary.formats:
+        files = "1 file" if one.num_files == 1 else f"{one.num_files} files"
+        console.print(f"{one.format_name}: {one.num_people} people, {files}: {one.path}", soft_wrap=True)
+        for note in one.notes:
+            console.print(f"  {note}", soft_wrap=True)
+    for note in summary.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+
+
+def _print_tracks(tracks: Sequence[TrackReport], console: rich.console.Console) -> None:
+    """Foot slide of each person; of many the worst."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for name in ("who", "frames", "filled", "standing %", "foot slide mm/frame", "below floor mm"):
+        table.add_column(name, justify="left" if name == "who" else "right", no_wrap=name != "who")
+    worst = sorted(tracks, key=lambda one: (one.slide and one.slide.millimetres_per_frame) or 0.0, reverse=True)
+    for one in worst[:_MAX_TRACKS]:
+        numbers = ("-", "-", "-")
+        if one.slide is not None:
+            slid = one.slide.millimetres_per_frame
+            told = "-" if slid is None else f"{slid:.1f}"
+            numbers = (f"{100 * one.slide.standing_share:.0f}", told, f"{1000 * one.slide.below_floor:.0f}")
+        name = rich.markup.escape(f"{one.scene} {one.track}")
+        table.add_row(name, str(one.num_frames), str(one.num_interpolated), *numbers)
+    console.print(table)
+    if len(tracks) > _MAX_TRACKS:
+        console.print(f"... and {len(tracks) - _MAX_TRACKS} people whose feet slide less")
+
+
 if __name__ == "__main__":
-    _cli.run(main, compiles=False)
+    _cli.run(main, is_short=True)

@@ -4,123 +4,54 @@ Bodies are not exported: what was seen is, of the newest version of each label.
 """
 
 import dataclasses
-import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from hardmo_jax.labels import provenance, store
+from hardmo_jax.export.scene_motion import ExportError
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception import keypoint_files
 from hardmo_jax.perception.keypoint_files import FilePerson, FilePicture
-from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
 
-ExportFormat = Literal["openpose", "coco_wholebody"]
-FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-
-#: Folder of OpenPose's files, one a picture.
-OPENPOSE_FOLDER = "openpose"
-#: The one file of COCO-WholeBody.
-COCO_FILE = "coco_wholebody.json"
-_OWN_OUTPUTS = (OPENPOSE_FOLDER, COCO_FILE, "run.json")
-_UNFINISHED = ".export-"
-
-
-class ExportError(ValueError):
-    """Labels that cannot be exported, or a folder that must not be replaced; the message says what to do."""
+KeypointFormat = Literal["openpose", "coco_wholebody"]
+KEYPOINT_FORMATS: tuple[KeypointFormat, ...] = get_args(KeypointFormat)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportSummary:
+class KeypointCounts:
     """What was written."""
 
-    path: pathlib.Path
-    """The file, or the folder of files."""
     num_pictures: int
     num_people: int
     num_left_out: int
     """Labels of people of whom no keypoint was measured, as in filled frames."""
 
 
-def check_export_format(name: str) -> ExportFormat:
-    """A name of a format.
-
-    Raises:
-        ExportError: If there is none of that name; the valid ones are told.
-    """
-    for known in FORMATS:
-        if name == known:
-            return known
-    raise ExportError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
-
-
-def export_keypoints(
-    source: str | os.PathLike[str],
-    output_folder: str | os.PathLike[str],
-    *,
-    format_name: ExportFormat,
-    command: tuple[str, ...] = (),
-) -> ExportSummary:
-    """Write the keypoints of stored labels for another program.
+def write_keypoints(path: pathlib.Path, rows: Sequence[LabelRow], format_name: KeypointFormat) -> KeypointCounts:
+    """Write the keypoints of labels for another program.
 
     Pictures keep their paths relative to what was labelled. Frames of a video are called as OpenPose calls them:
     `clip_000000000012_keypoints.json`, and `clip_000000000012.jpg` in COCO's file.
 
     Args:
-        source: Label file, or folder of shards or of a run of `tools.annotate`.
-        output_folder: Gets `openpose/` or `coco_wholebody.json`, and `run.json`. An earlier export is replaced.
+        path: Folder of OpenPose's files, or COCO's file; must not exist.
+        rows: Newest version of each label.
         format_name: What is written.
-        command: Command line, for `run.json`.
-
-    Returns:
-        Where it is, and counts.
 
     Raises:
-        FileNotFoundError: If there are no labels.
-        hardmo_jax.labels.schema.LabelError: If labels are damaged.
-        ExportError: If the folder holds anything else than an earlier export, or two pictures would have one name.
+        ExportError: If two pictures would have one name.
         hardmo_jax.perception.keypoint_files.KeypointFileError: If no file can be named after a picture.
     """
-    labels, output = pathlib.Path(source), pathlib.Path(output_folder)
-    if (labels / "labels.parquet").is_file():
-        labels = labels / "labels.parquet"
-    check_output_folder(
-        output, labels, _OWN_OUTPUTS, job="export", source_lies=f"the labels {labels} lie", error=ExportError
-    )
-    sweep_leftovers(output.parent, _UNFINISHED)
-    record = provenance.RunRecord(config={"format": format_name}, command=command)
-    with record.stage("read"):
-        rows = store.latest_labels(store.read_labels(labels).rows)
     people = _people_by_picture(rows)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
-        folder = pathlib.Path(scratch)
-        with record.stage("write"):
-            if format_name == "openpose":
-                name = OPENPOSE_FOLDER
-                (folder / name).mkdir()
-                for picture, own in people.items():
-                    keypoint_files.write_openpose(folder / name, _without_suffix(picture), own)
-            else:
-                name = COCO_FILE
-                everybody = [person for own in people.values() for person in own]
-                keypoint_files.write_coco_wholebody(folder / name, tuple(people), everybody)
-        num_people = sum(person.confidence.any() for own in people.values() for person in own)
-        summary = ExportSummary(
-            path=output / name,
-            num_pictures=len(people),
-            num_people=int(num_people),
-            num_left_out=len(rows) - int(num_people),
-        )
-        record.add("labels", os.fspath(labels))
-        if labels.is_file():
-            record.add("labels_sha256", provenance.file_sha256(labels))
-        counts = {"pictures": summary.num_pictures, "people": summary.num_people, "left_out": summary.num_left_out}
-        record.add("exported", counts)
-        record.write(folder / "run.json")
-        replace_outputs(folder, output, _OWN_OUTPUTS)
-    return summary
+    if format_name == "openpose":
+        path.mkdir()
+        for picture, own in people.items():
+            keypoint_files.write_openpose(path, _without_suffix(picture), own)
+    else:
+        everybody = [person for own in people.values() for person in own]
+        keypoint_files.write_coco_wholebody(path, tuple(people), everybody)
+    num_people = int(sum(person.confidence.any() for own in people.values() for person in own))
+    return KeypointCounts(num_pictures=len(people), num_people=num_people, num_left_out=len(rows) - num_people)
 
 
 def _people_by_picture(rows: Sequence[LabelRow]) -> dict[FilePicture, list[FilePerson]]:

@@ -7,7 +7,6 @@ close-ups before and after, and counts. A run that fails or is stopped leaves bo
 import collections
 import dataclasses
 import datetime
-import itertools
 import json
 import os
 import pathlib
@@ -25,6 +24,7 @@ from hardmo_jax.perception.fuse import FusionOptions
 from hardmo_jax.pipelines import annotate
 from hardmo_jax.pipelines.annotate import BodyOptions
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, origin_columns, split_by_body
+from hardmo_jax.pipelines.labelled_pictures import picture_root
 from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.pipelines.refine_drawing import CloseUpOptions, CloseUps
 from hardmo_jax.pipelines.refine_labels import (
@@ -202,7 +202,7 @@ def refine(
         found = refine_labels(rows, body, options, origin=origin_of_rows, progress=report)
     is_same = not found.is_changed and not num_fused and not labels.absent_columns
     done = is_same and _is_made(output, path, config_sha256)
-    drawn = CloseUps(body=body, options=options.close_ups, root=_picture_root(path, pictures))
+    drawn = CloseUps(body=body, options=options.close_ups, root=picture_root(path, pictures))
     if dry_run:
         output.mkdir(parents=True, exist_ok=True)
         with record.stage("draw"):
@@ -272,26 +272,6 @@ def _is_made(output: pathlib.Path, labels: pathlib.Path, config_sha256: str) -> 
     except (ValueError, KeyError, TypeError):
         return False
     return made == (provenance.file_sha256(labels), config_sha256)
-
-
-def _picture_root(labels: pathlib.Path, given: str | os.PathLike[str] | None) -> pathlib.Path | None:
-    """Folder that the paths of pictures are relative to; None if nothing says."""
-    if given is not None:
-        root = pathlib.Path(given)
-        if not root.exists():
-            raise FileNotFoundError(f"{root}: no such folder of pictures")
-        return root if root.is_dir() else root.parent
-    try:
-        command = json.loads((labels.parent / "run.json").read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    named = [str(word).partition("=")[2] for word in command if str(word).startswith(("--input=", "-input="))]
-    named += [str(after) for word, after in itertools.pairwise(command) if word in ("--input", "-input")]
-    if not named:
-        return None
-    # Runs write the user's home folder as `~`.
-    root = pathlib.Path(named[-1]).expanduser()
-    return root if root.is_dir() else root.parent
 
 
 def _chosen(found: RefinedLabels) -> list[RefinedPartOfLabel]:

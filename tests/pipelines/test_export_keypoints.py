@@ -1,18 +1,14 @@
-"""Labels as files of other programs: read back equal, called as these call them, and never over somebody's files."""
+"""Keypoints of labels as files of other programs: read back equal, called as these call them."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 
+from hardmo_jax.export.scene_motion import ExportError
 from hardmo_jax.labels import schema, store
 from hardmo_jax.perception import keypoint_files, video
 from hardmo_jax.pipelines import export_keypoints
-from hardmo_jax.pipelines.export_keypoints import ExportError
-from tests.tools.command_line import run_each
-
-USAGE_STATUS = 2
 
 
 def label(rng, source_path, frame_index=0, track_id=0, **changes):
@@ -58,10 +54,14 @@ def assert_equal(person, row):
     assert person.track_id == row.track_id
 
 
+def newest(labels):
+    return store.latest_labels(store.read_labels(labels / "labels.parquet").rows)
+
+
 def test_openpose_files_are_read_back_as_the_labels(tmp_path, labels, rows):
-    summary = export_keypoints.export_keypoints(labels, tmp_path / "out", format_name="openpose")
-    folder = tmp_path / "out" / "openpose"
-    assert summary == export_keypoints.ExportSummary(path=folder, num_pictures=3, num_people=3, num_left_out=1)
+    folder = tmp_path / "openpose"
+    counts = export_keypoints.write_keypoints(folder, newest(labels), "openpose")
+    assert counts == export_keypoints.KeypointCounts(num_pictures=3, num_people=3, num_left_out=1)
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.json")}
     assert sorted(found) == [
         "clip_000000000012_keypoints.json",
@@ -79,8 +79,8 @@ def test_openpose_files_are_read_back_as_the_labels(tmp_path, labels, rows):
 
 
 def test_coco_file_is_read_back_as_the_labels(tmp_path, labels, rows):
-    summary = export_keypoints.export_keypoints(labels, tmp_path / "out", format_name="coco_wholebody")
-    file = keypoint_files.read_keypoint_file(summary.path)
+    export_keypoints.write_keypoints(tmp_path / "coco.json", newest(labels), "coco_wholebody")
+    file = keypoint_files.read_keypoint_file(tmp_path / "coco.json")
     assert [picture.name for picture in file.pictures] == [
         "day/a.jpg",
         "clip_000000000012.jpg",
@@ -94,24 +94,10 @@ def test_coco_file_is_read_back_as_the_labels(tmp_path, labels, rows):
         assert (person.picture.width, person.picture.height) == (640, 480)
 
 
-def test_another_export_replaces_the_earlier_one_and_nothing_else(tmp_path, labels):
-    output = tmp_path / "out"
-    export_keypoints.export_keypoints(labels, output, format_name="openpose")
-    export_keypoints.export_keypoints(labels, output, format_name="coco_wholebody")
-    assert sorted(path.name for path in output.iterdir()) == ["coco_wholebody.json", "run.json"]
-    assert json.loads((output / "run.json").read_text())["results"]["exported"]["people"] == 3
-    (output / "mine.txt").touch()
-    with pytest.raises(ExportError, match=r"mine.txt.*no export run wrote"):
-        export_keypoints.export_keypoints(labels, output, format_name="openpose")
-    with pytest.raises(ExportError, match="lie in the output folder"):
-        export_keypoints.export_keypoints(labels, labels, format_name="openpose")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
-
-
 def test_pictures_of_one_name_are_refused(tmp_path, rng):
-    store.write_labels(tmp_path / "x.parquet", [label(rng, "a.jpg"), label(rng, "A.png", source_sha256="c" * 64)])
+    rows = [label(rng, "a.jpg"), label(rng, "A.png", source_sha256="c" * 64)]
     with pytest.raises(ExportError, match=r"'a\.jpg' and 'A\.png'"):
-        export_keypoints.export_keypoints(tmp_path / "x.parquet", tmp_path / "out", format_name="openpose")
+        export_keypoints.write_keypoints(tmp_path / "out", rows, "openpose")
     assert not (tmp_path / "out").exists()
 
 
@@ -126,35 +112,12 @@ def test_pictures_of_one_name_are_refused(tmp_path, rng):
     ],
 )
 def test_files_are_written_below_the_folder_whatever_the_picture_was_called(tmp_path, rng, source_path, name):
-    store.write_labels(tmp_path / "x.parquet", [label(rng, source_path)])
-    summary = export_keypoints.export_keypoints(tmp_path / "x.parquet", tmp_path / "out", format_name="openpose")
-    (path,) = summary.path.rglob("*.json")
-    assert path == summary.path / f"{name}_keypoints.json"
+    export_keypoints.write_keypoints(tmp_path / "out", [label(rng, source_path)], "openpose")
+    (path,) = (tmp_path / "out").rglob("*.json")
+    assert path == tmp_path / "out" / f"{name}_keypoints.json"
 
 
 @pytest.mark.parametrize("source_path", ["/", "..", "a\n.jpg"])
 def test_names_that_no_file_can_have_are_refused(tmp_path, rng, source_path):
-    store.write_labels(tmp_path / "x.parquet", [label(rng, source_path)])
     with pytest.raises((ExportError, keypoint_files.KeypointFileError), match="no file can be named after"):
-        export_keypoints.export_keypoints(tmp_path / "x.parquet", tmp_path / "out", format_name="openpose")
-
-
-def test_the_tool_says_what_it_wrote_and_what_is_wrong(tmp_path, labels):
-    mistakes = (
-        ([f"--labels={labels}"], "--format is missing"),
-        (
-            [f"--labels={tmp_path / 'none'}", "--format=openpose", f"--output_dir={tmp_path / 'x'}"],
-            "no such label file",
-        ),
-        (["--format=bvh"], "openpose"),
-    )
-    good = [f"--labels={labels}", "--format=openpose", f"--output_dir={tmp_path / 'out'}"]
-    done, *others = run_each("export", [good, *(arguments for arguments, _ in mistakes)])
-    assert done.returncode == 0, done.stderr
-    assert "3 people in 3 pictures" in done.stdout
-    assert "1 labels were left out" in done.stdout
-    for done, (_, message) in zip(others, mistakes, strict=True):
-        assert done.returncode == USAGE_STATUS
-        assert "Traceback" not in done.stderr
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert message in line
+        export_keypoints.write_keypoints(tmp_path / "out", [label(rng, source_path)], "openpose")

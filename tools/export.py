@@ -5,6 +5,7 @@ python -m tools.export --labels=out/annotate --format=bvh,amass,robot          o
 python -m tools.export --labels=out/annotate --format=hmr2,hf                  training sets, a data set for the Hub
 python -m tools.export --labels=out/annotate --format=openpose,coco_wholebody  the keypoints that were measured
 python -m tools.export --labels=walk.npz --format=glb,bvh                      motion of AMASS, SMPL or BVH files
+python -m tools.export --format=amass --to_body=body_models/SMPLH_NEUTRAL.npz  people as those of another body model
 
 Each format gets a file or folder in --output_dir. Only the newest version of each label counts; failed and rejected
 ones are left out, and told.
@@ -29,6 +30,8 @@ _LABELS = flags.DEFINE_string("labels", "out/annotate", "Labels: a folder or fil
 _FORMAT = flags.DEFINE_list("format", None, f"What is written, by commas: {', '.join(pipeline.OUTPUTS)}.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/export", "Folder for the files.")
 _BODY = flags.DEFINE_string("body", None, "File of the body model of the labels, if it is not the open body.")
+_TO_BODY = flags.DEFINE_string("to_body", None, "File of a body model (or open_body) that labels are converted to.")
+_VERTEX_MAP = flags.DEFINE_string("vertex_map", None, "Transfer matrix between the meshes of both bodies (.pkl, .npz).")
 _PICTURES = flags.DEFINE_string(
     "pictures", None, "Folder or video that was labelled, for formats with pictures; default: as run.json says."
 )
@@ -54,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
     formats = pipeline.check_formats(_FORMAT.value)
     options = pipeline.ExportOptions(
         body=_BODY.value,
+        to_body=_TO_BODY.value,
+        vertex_map=_VERTEX_MAP.value,
         pictures=_PICTURES.value,
         with_pixels=_WITH_PIXELS.value,
         allow_unknown_licence=_ALLOW_UNKNOWN_LICENCE.value,

@@ -12,6 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from hardmo_jax.array_types import Float
 from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.export.dataset_facts import DatasetWords
@@ -20,6 +23,7 @@ from hardmo_jax.export.training_labels import TrainingLabelOptions
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines import (
+    convert_labels,
     export_dataset,
     export_keypoints,
     export_motions,
@@ -54,6 +58,10 @@ class ExportOptions:
 
     body: str | None = None
     """File of the body model of the labels, or `open_body`; None where there is no other."""
+    to_body: str | None = None
+    """File of the body model, or `open_body`, that labels are converted to; None leaves them as they are."""
+    vertex_map: str | None = None
+    """File of a transfer matrix between both meshes; None compares what both have."""
     motion: MotionOptions = dataclasses.field(default_factory=MotionOptions)
     """How labels become motion."""
     pictures: str | None = None
@@ -155,9 +163,20 @@ def export_labels(
         if path.is_file():
             record.add("source_sha256", provenance.file_sha256(path))
         record.add("exported", {one.format_name: {"files": one.num_files, "people": one.num_people} for one in written})
+        if content.conversion is not None:
+            record.add("conversion", {"told": content.conversion.told, "errors_mm": content.conversion.errors_mm})
         record.write(folder / _RECORD)
         replace_outputs(folder, output, (*(OUTPUTS[name] for name in chosen), _RECORD))
     return ExportSummary(formats=tuple(written), tracks=tuple(tracks), notes=tuple(content.notes))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Conversion:
+    """How near another body came."""
+
+    told: str
+    errors_mm: list[float]
+    """Of each label or frame."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,6 +190,8 @@ class _Content:
     notes: Sequence[str]
     pictures: pathlib.Path | None
     """Folder that the paths of pictures are relative to, where it is known."""
+    conversion: _Conversion | None = None
+    """None where all is of the body that it was."""
 
 
 def _labels_path(source: pathlib.Path) -> pathlib.Path:
@@ -187,17 +208,11 @@ def _labels_path(source: pathlib.Path) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path, chosen: Sequence[str], options: ExportOptions) -> _Content:
-    others = [name for name in chosen if name not in MOTION_FORMATS]
+    target = None if options.to_body is None else _body_called(options.to_body)
+    vertex_map = None if options.vertex_map is None else pathlib.Path(options.vertex_map)
     if path.suffix.lower() in _MOTION_SUFFIXES and path.is_file():
-        if others:
-            raise ExportError(
-                f"{path}: is a file of motion, of which nothing was seen in pictures, so that {others[0]} cannot be "
-                f"written; it can be as {', '.join(MOTION_FORMATS)}"
-            )
-        body = None if options.body is None else load.load_body(options.body)
-        scene = motion_files.read_scene(path, body=body, frames_per_second=options.motion.frames_per_second)
-        return _Content(path=path, rows=(), scenes=(scene,), notes=(), pictures=None)
-    rows = store.latest_labels(store.read_labels(path).rows)
+        return _read_motion(path, chosen, options, target, vertex_map)
+    rows: Sequence[LabelRow] = store.latest_labels(store.read_labels(path).rows)
     if not rows:
         raise ExportError(f"{path}: holds no label; nothing can be exported")
     pictures = picture_root(path, options.pictures)
@@ -205,12 +220,72 @@ def _read(path: pathlib.Path, chosen: Sequence[str], options: ExportOptions) -> 
         if pictures is None:
             raise ExportError(f"{path}: nothing tells where the pictures of these labels are; give --pictures=FOLDER")
         check_pictures(rows, pictures)
-    scenes, notes = (), []
-    if len(others) < len(chosen):
-        body, own = _of_one_body(rows, options.body, path)
+    if target is None and not any(name in MOTION_FORMATS for name in chosen):
+        return _Content(path=path, rows=rows, scenes=(), notes=(), pictures=pictures)
+    body, own = _of_one_body(rows, options.body, path)
+    notes = [f"{len(rows) - len(own)} labels of other bodies were left out"] if len(own) < len(rows) else []
+    conversion = None
+    if target is not None:
+        usable = [row for row in own if row.is_usable]
+        if not usable:
+            raise ExportError(f"{path}: none of {len(own)} labels has a usable pose, so that none can be converted")
+        found = convert_labels.convert_labels(usable, body, target, vertex_map=vertex_map)
+        conversion = _conversion(name_of_body(body), name_of_body(target), found.matched_by, found.mean_error)
+        notes.append(conversion.told)
+        if len(usable) < len(own):
+            notes.append(f"{len(own) - len(usable)} labels without a usable pose were left out")
+        rows = own = found.rows
+        body = target
+    scenes: Sequence[SceneMotion] = ()
+    if any(name in MOTION_FORMATS for name in chosen):
         motions = label_motions.scenes_of_labels(own, body, options.motion)
-        scenes, notes = motions.scenes, _notes(motions, len(rows) - len(own))
-    return _Content(path=path, rows=rows, scenes=scenes, notes=notes, pictures=pictures)
+        scenes = motions.scenes
+        notes += _notes(motions)
+    return _Content(
+        path=path, rows=rows, scenes=scenes, notes=notes, pictures=pictures, conversion=conversion
+    )  # fmt: skip
+
+
+def _read_motion(
+    path: pathlib.Path,
+    chosen: Sequence[str],
+    options: ExportOptions,
+    target: BodyModel | None,
+    vertex_map: pathlib.Path | None,
+) -> _Content:
+    others = [name for name in chosen if name not in MOTION_FORMATS]
+    if others:
+        raise ExportError(
+            f"{path}: is a file of motion, of which nothing was seen in pictures, so that {others[0]} cannot be "
+            f"written; it can be as {', '.join(MOTION_FORMATS)}"
+        )
+    body = None if options.body is None else _body_called(options.body)
+    scene = motion_files.read_scene(path, body=body, frames_per_second=options.motion.frames_per_second)
+    if target is None:
+        return _Content(path=path, rows=(), scenes=(scene,), notes=(), pictures=None)
+    converted, errors, matched_by = convert_labels.convert_scene(scene, target, vertex_map=vertex_map)
+    conversion = _conversion(scene.body_name, name_of_body(target), matched_by, errors)
+    return _Content(
+        path=path, rows=(), scenes=(converted,), notes=(conversion.told,), pictures=None, conversion=conversion
+    )
+
+
+def _body_called(name: str) -> BodyModel:
+    return load.open_body() if name == "open_body" else load.load_body(name)
+
+
+def _conversion(source: str, target: str, matched_by: str, errors: Float[np.ndarray, "N"]) -> _Conversion:
+    finite = 1000 * errors[np.isfinite(errors)]
+    told = {"mesh": "all vertices", "map": "the vertex map", "landmarks": "joints and landmarks"}[matched_by]
+    if not len(finite):
+        raise ExportError(f"no label of {source} could be converted to {target}: their numbers are not finite")
+    return _Conversion(
+        told=(
+            f"converted from {source} to {target} by {told}: mean error {finite.mean():.1f} mm, worst frame "
+            f"{finite.max():.1f} mm"
+        ),
+        errors_mm=[round(float(error), 3) for error in 1000 * errors],
+    )
 
 
 def _of_one_body(
@@ -246,9 +321,8 @@ def _listed(counts: Counter[tuple[str, str]]) -> str:
     return ", ".join(f"{name} ({checksum[:12]}): {count}" for (name, checksum), count in counts.most_common())
 
 
-def _notes(motions: label_motions.LabelMotions, num_other_bodies: int) -> list[str]:
+def _notes(motions: label_motions.LabelMotions) -> list[str]:
     found = [
-        (num_other_bodies, "labels of other bodies were left out"),
         (motions.num_failed, "labels without a usable pose were left out"),
         (motions.num_rejected, "rejected labels were left out"),
         (motions.num_off_grid, "labels of uneven times were left out, nearer ones taken"),
@@ -284,8 +358,12 @@ def _write(
         )
         return FormatReport(**common, num_files=made.num_files, num_people=made.export.num_people, notes=made.notes)
     if name == "hf":
+        source = content.path
+        if content.conversion is not None:
+            # Beside the outputs: it stays behind in the scratch folder.
+            source = store.write_labels(path.parent / "converted" / "labels.parquet", content.rows)
         dataset = export_dataset.export_dataset(
-            content.path, path, pictures=content.pictures, with_pixels=options.with_pixels,
+            source, path, pictures=content.pictures, with_pixels=options.with_pixels,
             allow_unknown_licence=options.allow_unknown_licence, words=options.words, command=command,
             progress=progress,
         )  # fmt: skip

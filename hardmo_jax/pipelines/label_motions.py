@@ -216,7 +216,7 @@ def _camera(
     """The camera of each frame of a scene, of frames without labels as in the nearest that has some."""
     with_world = [index for index, row in enumerate(rows) if row.world_transl is not None]
     if with_world:
-        rotation, position = _camera_poses([rows[index] for index in with_world], body)
+        rotation, position = camera_poses([rows[index] for index in with_world], body)
         at = _nearest(frames[with_world], num_frames)
         rotation, position, floor = rotation[at], position[at], "labels"
     else:
@@ -233,12 +233,16 @@ def _camera(
     return camera, floor
 
 
-def _camera_poses(
+def camera_poses(
     rows: Sequence[LabelRow], body: BodyModel
 ) -> tuple[Float[np.ndarray, "N 3 3"], Float[np.ndarray, "N 3"]]:
     """What turns and moves the camera's frame to the world, by where labels put the same root in both.
 
-    The root joint lies at `transl` plus its place at rest, in either frame.
+    The root joint lies at `transl` plus its place at rest, in either frame. A camera that hardly moves does not.
+
+    Args:
+        rows: Labels with columns of the world, one at least.
+        body: Theirs.
     """
     in_camera = Rotation.from_rotvec([row.global_orient for row in rows])
     in_world = Rotation.from_rotvec([row.world_global_orient for row in rows])

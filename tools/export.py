@@ -20,10 +20,10 @@ import rich.markup
 import rich.table
 from absl import flags
 
-from hardmo_jax.export.dataset_facts import DatasetWords
-from hardmo_jax.pipelines import export_labels as pipeline
-from hardmo_jax.pipelines.export_motions import TrackReport
-from hardmo_jax.pipelines.label_motions import MotionOptions
+from hardmo_jax.export.dataset.dataset_facts import DatasetWords
+from hardmo_jax.pipelines.exports import export_labels as pipeline
+from hardmo_jax.pipelines.exports.export_motions import TrackReport
+from hardmo_jax.pipelines.exports.label_motions import MotionOptions
 from tools import _cli
 
 _LABELS = flags.DEFINE_string("labels", "out/annotate", "Labels: a folder or file; or an .npz or .bvh file of motion.")

@@ -15,7 +15,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from hardmo_jax.pipelines import remove_labels as pipeline
+from hardmo_jax.pipelines.exports import remove_labels as pipeline
 from tools import _cli
 
 _LABELS = flags.DEFINE_string("labels", "out/annotate", "Label file, folder of a run or of runs, or data set.")

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from hardmo_jax.labels.schema import LabelRow
-from hardmo_jax.pipelines.dataset_pixels import pictures_of_rows
+from hardmo_jax.pipelines.exports.dataset_pixels import pictures_of_rows
 
 
 def picture_root(labels: pathlib.Path, given: str | os.PathLike[str] | None) -> pathlib.Path | None:
@@ -57,7 +57,8 @@ class LabelledPictures:
         """Upright, without metadata.
 
         Raises:
-            hardmo_jax.export.dataset_facts.DatasetExportError: If it is not there, or not the one that was labelled.
+            hardmo_jax.export.dataset.dataset_facts.DatasetExportError: If it is not there, or another one than was
+                labelled.
             hardmo_jax.perception.video.MediaError: If it cannot be read.
         """
         source = row.source_path, row.source_sha256

@@ -6,7 +6,7 @@ import pytest
 
 from hardmo_jax.body import load
 from hardmo_jax.labels import store
-from tests.pipelines.test_label_motions import RATE, motion, row_of
+from tests.pipelines.exports.test_label_motions import RATE, motion, row_of
 from tests.tools.command_line import run_each
 
 USAGE_STATUS = 2

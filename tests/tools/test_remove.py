@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hardmo_jax.labels import store
-from tests.export.labels_to_publish import label
+from tests.export.dataset.labels_to_publish import label
 from tests.tools.command_line import run_each
 
 USAGE_STATUS = 2

@@ -1,0 +1,1 @@
+"""Labels as a data set that can be published."""

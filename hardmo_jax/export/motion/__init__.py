@@ -1,0 +1,1 @@
+"""Motion as files of animation programs, body-model tools and robots."""

@@ -1,0 +1,1 @@
+"""Labels in the files that other people's trainers read."""

@@ -1,0 +1,149 @@
+"""Training sets of SPIN and of CLIFF's pseudo-labels: an `.npz` with one row for each person.
+
+Pictures are not in it: names are those of `training_labels.picture_name`, and whoever writes the frames of videos as
+pictures calls them so. Arrays hold numbers and texts, no objects.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hardmo_jax import whole_files
+from hardmo_jax.array_types import Shaped
+from hardmo_jax.export.training_sets import training_labels, training_points
+from hardmo_jax.export.training_sets.training_labels import PIXELS_PER_SCALE, TrainingExport, TrainingLabelOptions
+from hardmo_jax.export.training_sets.training_points import (
+    OPENPOSE_LAYOUT,
+    SPIN_PART_LAYOUT,
+    BodySlots,
+    body_slots_of_label,
+)
+from hardmo_jax.labels.schema import LabelRow
+
+_GENDERS = {"female": "f", "male": "m"}
+#: Digits of a label's name that a whole number of COCO's kind holds.
+_ID_DIGITS = 15
+
+
+def write_spin_npz(
+    rows: Sequence[LabelRow],
+    path: str | os.PathLike[str],
+    *,
+    options: TrainingLabelOptions | None = None,
+    slots_of: BodySlots = body_slots_of_label,
+) -> TrainingExport:
+    """Write labels as SPIN, and trainers that follow it, train on them.
+
+    `imgname`; `center` (2,), pixels; `scale`, longer side of the grown box over 200; `openpose` (25, 3), detected
+    points, and `part` (24, 3), of these the limbs and the face once more, as SPIN trains on `part` alone; `pose` (72,),
+    the root first in the axes of the camera; `S` (24, 4), points in space, axes of the camera, metres; `gender` where
+    the body is a woman's or a man's. Only labels of SMPL's neutral body have `shape` (10,), and the same as `betas`,
+    which BEDLAM's trainer asks for: `has_smpl` vouches for pose and shape at once, and a shape of zeros would be
+    learnt. Without it SPIN takes the pose for unknown, too; other readers look at `has_body_pose` and `has_betas`.
+    The shape of another body stands under that body's name (`betas_open_body_smplh`).
+
+    Args:
+        rows: The newest version of each label, of one body.
+        path: Of the `.npz`; an earlier one is replaced.
+        options: Which labels.
+        slots_of: Points in space.
+
+    Returns:
+        Where it is, and counts.
+
+    Raises:
+        TrainingExportError: If no label is left, labels are of several bodies, or two pictures would have one name.
+        hardmo_jax.labels.schema.LabelError: If a label says something impossible.
+
+    References:
+        SPIN, datasets/base_dataset.py; BEDLAM, train/dataset/dataset_smpl.py.
+    """
+    labels = training_labels.select_training_labels(rows, options)
+    arrays = _shared_arrays(labels.rows, slots_of)
+    arrays["openpose"] = np.stack([training_points.seen_points(row, OPENPOSE_LAYOUT.points) for row in labels.rows])
+    return labels.exported([write_npz_rows(path, arrays)])
+
+
+def write_cliff_npz(
+    rows: Sequence[LabelRow],
+    path: str | os.PathLike[str],
+    *,
+    options: TrainingLabelOptions | None = None,
+    slots_of: BodySlots = body_slots_of_label,
+) -> TrainingExport:
+    """Write labels as CLIFF's authors publish their pseudo-labels.
+
+    As `write_spin_npz` without `openpose`, and with `annot_id`, a number that stays the same for a label; `focal_l`,
+    pixels, that of the label's camera; and for labels of SMPL's neutral body `global_t` (3,), the translation in front
+    of that camera, metres, which moves another body elsewhere.
+
+    Args:
+        rows: The newest version of each label, of one body.
+        path: Of the `.npz`; an earlier one is replaced.
+        options: Which labels.
+        slots_of: Points in space.
+
+    Returns:
+        Where it is, and counts.
+
+    Raises:
+        TrainingExportError: If no label is left, labels are of several bodies, or two pictures would have one name.
+        hardmo_jax.labels.schema.LabelError: If a label says something impossible.
+
+    References:
+        CLIFF, README of its pseudo-labels.
+
+    Notes:
+        CLIFF's own cameras have their principal point in the middle of the picture, and the diagonal as focal length.
+    """
+    labels = training_labels.select_training_labels(rows, options)
+    arrays = _shared_arrays(labels.rows, slots_of)
+    arrays["annot_id"] = np.array([int(row.label_id[:_ID_DIGITS], 16) for row in labels.rows], np.int64)
+    arrays["focal_l"] = np.array([row.focal_length.mean() for row in labels.rows], np.float32)
+    if "shape" in arrays:
+        arrays["global_t"] = np.stack([row.transl for row in labels.rows])
+    return labels.exported([write_npz_rows(path, arrays)])
+
+
+def write_npz_rows(path: str | os.PathLike[str], arrays: Mapping[str, Shaped[np.ndarray, "N ..."]]) -> pathlib.Path:
+    """Write arrays to an `.npz`, whole or not at all.
+
+    Args:
+        path: Where; an earlier file is replaced.
+        arrays: By name, none of objects.
+    """
+    target = pathlib.Path(path)
+    named: dict[str, Any] = dict(arrays)
+    with whole_files.replacing(target) as temporary, temporary.open("wb") as file:
+        np.savez(file, **named)
+    return target
+
+
+def _shared_arrays(rows: Sequence[LabelRow], slots_of: BodySlots) -> dict[str, Shaped[np.ndarray, "N ..."]]:
+    boxes = [training_labels.training_box(row) for row in rows]
+    has_betas = np.array([training_labels.has_smpl_betas(row) for row in rows])
+    arrays: dict[str, np.ndarray] = {
+        "imgname": np.array([training_labels.picture_name(row) for row in rows]),
+        "center": np.array([center for center, _ in boxes], np.float32),
+        "scale": np.array([size.max() / PIXELS_PER_SCALE for _, size in boxes], np.float32),
+        "part": np.stack(
+            [training_points.seen_points(row, SPIN_PART_LAYOUT.points, is_annotated=True) for row in rows]
+        ),
+        "S": np.stack([training_points.checked_slots(row, SPIN_PART_LAYOUT, slots_of) for row in rows]),
+        "pose": np.stack([training_labels.smpl_pose(row) for row in rows]),
+        "has_smpl": np.ones(len(rows), np.uint8),
+        "has_body_pose": np.ones(len(rows), np.uint8),
+        "has_betas": has_betas.astype(np.uint8),
+        "label_id": np.array([row.label_id for row in rows]),
+    }
+    if has_betas.all():
+        arrays["shape"] = arrays["betas"] = np.stack([training_labels.betas_of_smpl(row) for row in rows])
+    else:
+        arrays[training_labels.own_betas_name(rows[0])] = np.stack([row.betas for row in rows])
+    if all(row.gender in _GENDERS for row in rows):
+        # Readers take everything but `m` for a woman.
+        arrays["gender"] = np.array([_GENDERS[row.gender] for row in rows])
+    return arrays

@@ -1,0 +1,106 @@
+"""Measured keypoints of stored labels as files that other programs read: OpenPose's and COCO-WholeBody's.
+
+Bodies are not exported: what was seen is, of the newest version of each label.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.perception import keypoint_files
+from hardmo_jax.perception.keypoint_files import FilePerson, FilePicture
+
+KeypointFormat = Literal["openpose", "coco_wholebody"]
+KEYPOINT_FORMATS: tuple[KeypointFormat, ...] = get_args(KeypointFormat)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeypointCounts:
+    """What was written."""
+
+    num_pictures: int
+    num_people: int
+    num_left_out: int
+    """Labels of people of whom no keypoint was measured, as in filled frames."""
+
+
+def write_keypoints(path: pathlib.Path, rows: Sequence[LabelRow], format_name: KeypointFormat) -> KeypointCounts:
+    """Write the keypoints of labels for another program.
+
+    Pictures keep their paths relative to what was labelled. Frames of a video are called as OpenPose calls them:
+    `clip_000000000012_keypoints.json`, and `clip_000000000012.jpg` in COCO's file.
+
+    Args:
+        path: Folder of OpenPose's files, or COCO's file; must not exist.
+        rows: Newest version of each label.
+        format_name: What is written.
+
+    Raises:
+        ExportError: If two pictures would have one name.
+        hardmo_jax.perception.keypoint_files.KeypointFileError: If no file can be named after a picture.
+    """
+    people = _people_by_picture(rows)
+    if format_name == "openpose":
+        path.mkdir()
+        for picture, own in people.items():
+            keypoint_files.write_openpose(path, _without_suffix(picture), own)
+    else:
+        everybody = [person for own in people.values() for person in own]
+        keypoint_files.write_coco_wholebody(path, tuple(people), everybody)
+    num_people = int(sum(person.confidence.any() for own in people.values() for person in own))
+    return KeypointCounts(num_pictures=len(people), num_people=num_people, num_left_out=len(rows) - num_people)
+
+
+def _people_by_picture(rows: Sequence[LabelRow]) -> dict[FilePicture, list[FilePerson]]:
+    """Everybody with a label, also those of whom nothing was seen, so that their pictures are not lost."""
+    people: dict[FilePicture, list[FilePerson]] = {}
+    sources: dict[str, tuple[str, str, int]] = {}
+    for row in rows:
+        picture = _picture(row)
+        source = row.source_path, row.source_sha256, row.frame_index
+        # OpenPose's names have no suffix, and some disks no upper and lower case.
+        key = _without_suffix(picture).casefold()
+        other = sources.setdefault(key, source)
+        if other != source:
+            raise ExportError(
+                f"two labelled pictures would be called {picture.name!r}: {other[0]!r} and {source[0]!r}; export the "
+                "labels of each run by themselves"
+            )
+        people.setdefault(picture, []).append(
+            FilePerson(
+                picture=picture,
+                keypoints_2d=row.keypoints_2d,
+                confidence=row.keypoint_confidence,
+                bbox=row.bbox,
+                score=row.person_score,
+                track_id=row.track_id,
+                file_layout=row.keypoint_layout,
+            )
+        )
+    return people
+
+
+def _picture(row: LabelRow) -> FilePicture:
+    """The picture of a label, under the name that its file gets."""
+    text = row.source_path.replace("\\", "/")
+    path = pathlib.PurePosixPath(text)
+    if ".." in path.parts or path.is_absolute() or pathlib.PureWindowsPath(text).anchor:
+        # Where it lies on somebody's disk is nobody's business.
+        path = pathlib.PurePosixPath(path.name)
+    if path.name in ("", ".."):
+        raise ExportError(f"no file can be named after the labelled picture {row.source_path!r}")
+    is_frame = row.fps is not None or row.time_seconds is not None
+    name = path.with_name(f"{path.stem}_{row.frame_index:012d}.jpg") if is_frame else path
+    return FilePicture(
+        name=str(name),
+        frame_index=row.frame_index if is_frame else None,
+        width=row.image_width,
+        height=row.image_height,
+    )
+
+
+def _without_suffix(picture: FilePicture) -> str:
+    return str(pathlib.PurePosixPath(str(picture.name)).with_suffix(""))

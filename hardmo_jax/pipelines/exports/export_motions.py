@@ -1,0 +1,139 @@
+"""Motion of people as files of animation programs, body-model tools and robots: one job over scenes and formats."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+from hardmo_jax.export.motion import amass, bvh, glb, robot_npz, smpl_npz
+from hardmo_jax.export.motion.foot_slide import FootSlide, standing_slide
+from hardmo_jax.export.motion.scene_motion import ExportError, SceneMotion, TrackMotion
+
+#: Called with what was written and how much there is.
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionFormat:
+    """One format of motion."""
+
+    title: str
+    """What it is and who reads it."""
+    suffix: str
+    """Of its files."""
+    needs_rate: bool
+    """Whether frames a second must be known."""
+    write_scene: Callable[[pathlib.Path, SceneMotion], object] | None = None
+    """Writes everybody of a scene to one file; None for formats of one person a file."""
+    write_track: Callable[[pathlib.Path, SceneMotion, TrackMotion], object] | None = None
+    """Writes one person."""
+
+
+MOTION_FORMATS: Mapping[str, MotionFormat] = {
+    "glb": MotionFormat(
+        title="glTF: meshes, skeletons, animation and camera; Blender, game engines, web",
+        suffix=".glb",
+        needs_rate=False,
+        write_scene=glb.write_glb,
+    ),
+    "bvh": MotionFormat(
+        title="BVH: skeleton and animation; Blender, MotionBuilder, Maya",
+        suffix=".bvh",
+        needs_rate=True,
+        write_track=bvh.write_bvh,
+    ),
+    "amass": MotionFormat(
+        title="AMASS: SMPL-H parameters; motion research",
+        suffix=".npz",
+        needs_rate=True,
+        write_track=amass.write_amass,
+    ),
+    "smpl": MotionFormat(
+        title="SMPL parameters; the SMPL add-ons of Blender",
+        suffix=".npz",
+        needs_rate=True,
+        write_track=smpl_npz.write_smpl_npz,
+    ),
+    "robot": MotionFormat(
+        title="joints, rotations and foot contacts, z up, floor at 0; retargeting to robots",
+        suffix=".npz",
+        needs_rate=True,
+        write_track=robot_npz.write_robot_npz,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrackReport:
+    """What an export says of one person."""
+
+    scene: str
+    track: str
+    num_frames: int
+    num_interpolated: int
+    slide: FootSlide | None
+    """None without a frame rate."""
+
+
+def check_motion(scenes: Sequence[SceneMotion], format_names: Sequence[str]) -> None:
+    """Refuse what a format could not state, before anything is written.
+
+    Raises:
+        ExportError: If a format needs a frame rate and a scene has none.
+    """
+    for name in format_names:
+        if MOTION_FORMATS[name].needs_rate:
+            for scene in scenes:
+                scene.rate(name)
+
+
+def write_motions(
+    folder: pathlib.Path, scenes: Sequence[SceneMotion], format_name: str, *, progress: Progress
+) -> list[pathlib.Path]:
+    """Write scenes in one format.
+
+    Args:
+        folder: Gets the files, under the names of the scenes, with `_person_00` where a file holds one person.
+        scenes: What is written.
+        format_name: Of `MOTION_FORMATS`.
+        progress: Called after each scene.
+
+    Returns:
+        The files.
+
+    Raises:
+        ExportError: If a scene cannot be written in the format.
+    """
+    form = MOTION_FORMATS[format_name]
+    written: list[pathlib.Path] = []
+    for done, scene in enumerate(scenes, start=1):
+        place = folder / scene.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if form.write_scene is not None:
+            path = place.with_name(place.name + form.suffix)
+            form.write_scene(path, scene)
+            written.append(path)
+        if form.write_track is not None:
+            for track in scene.tracks:
+                path = place.with_name(f"{place.name}_{track.name}{form.suffix}")
+                form.write_track(path, scene, track)
+                written.append(path)
+        progress(format_name, done, len(scenes))
+    if len(set(written)) < len(written):
+        twice = next(path for path in written if written.count(path) > 1)
+        raise ExportError(f"two people would be written to {twice.name}; export the labels of each run by themselves")
+    return written
+
+
+def reports_of(scenes: Sequence[SceneMotion]) -> list[TrackReport]:
+    """What is to be said of each person: frames, holes, and how far standing feet slide."""
+    return [
+        TrackReport(
+            scene=scene.name,
+            track=track.name,
+            num_frames=track.num_frames,
+            num_interpolated=int((~track.is_labelled).sum()),
+            slide=None if scene.frames_per_second is None else standing_slide(scene, track),
+        )
+        for scene in scenes
+        for track in scene.tracks
+    ]

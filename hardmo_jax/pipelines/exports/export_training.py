@@ -1,0 +1,114 @@
+"""Labels in the files that other people's trainers read, with their pictures where these lie inside."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+from hardmo_jax.export.training_sets import hardmo_tars, hmr2_tars, spin_npz, training_labels
+from hardmo_jax.export.training_sets.training_labels import TrainingExport, TrainingLabelOptions
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.labelled_pictures import LabelledPictures
+from hardmo_jax.whole_files import replacing
+
+#: Formats of one file, whose pictures lie beside it, and of tars with the pictures in them.
+TRAINING_FORMATS: Mapping[str, str] = {
+    "spin": "SPIN's npz; HMR, SPIN, PARE and their like",
+    "cliff": "CLIFF's npz of pseudo ground truth",
+    "hmr2": "WebDataset tars of 4DHumans",
+    "hardmo": "tars of HardMo",
+}
+_NPZ = {"spin": spin_npz.write_spin_npz, "cliff": spin_npz.write_cliff_npz}
+_TARS = {"hmr2": hmr2_tars.write_hmr2_tars, "hardmo": hardmo_tars.write_hardmo_tars}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WrittenTraining:
+    """What was written, and what its user should know."""
+
+    export: TrainingExport
+    num_files: int
+    notes: tuple[str, ...]
+
+
+def needs_pictures(format_name: str) -> bool:
+    """Whether pictures lie in the files of a format."""
+    return format_name in _TARS
+
+
+def write_training(
+    folder: pathlib.Path,
+    rows: Sequence[LabelRow],
+    format_name: str,
+    *,
+    pictures: pathlib.Path | None,
+    options: TrainingLabelOptions,
+    progress: Callable[[str, int, int | None], None],
+) -> WrittenTraining:
+    """Write labels for a trainer.
+
+    Args:
+        folder: Gets the npz, and `images/` with the frames of videos that it names; or the tars.
+        rows: Newest version of each label, of one body.
+        format_name: Of `TRAINING_FORMATS`.
+        pictures: Folder that the paths of pictures are relative to; None where it is not known, which tars need.
+        options: Which labels.
+        progress: Told pictures that are read, and of how many.
+
+    Raises:
+        hardmo_jax.export.training_sets.training_labels.TrainingExportError: If nothing can be written.
+        hardmo_jax.export.dataset.dataset_facts.DatasetExportError: If a picture is missing, or another one.
+        hardmo_jax.labels.schema.LabelError: If a label says something impossible.
+    """
+    folder.mkdir(parents=True)
+    told = _Told(format_name, len({training_labels.sample_key(row) for row in rows}), progress)
+    read = None if pictures is None else LabelledPictures(rows, pictures)
+
+    def picture_of(row: LabelRow) -> bytes:
+        told.another()
+        if read is None:
+            raise training_labels.TrainingExportError(
+                f"{format_name}: pictures lie in the tars, and nothing tells where they are; give --pictures=FOLDER"
+            )
+        return read(row)
+
+    if format_name in _TARS:
+        export = _TARS[format_name](rows, folder, picture_of, options=options)
+        return WrittenTraining(export=export, num_files=len(export.paths), notes=_notes(export, format_name))
+    export = _NPZ[format_name](rows, folder / f"{format_name}.npz", options=options)
+    notes = [*_notes(export, format_name)]
+    chosen = training_labels.select_training_labels(rows, options).rows
+    frames = {training_labels.picture_name(row): row for row in chosen if training_labels.is_frame_of_video(row)}
+    if frames and read is None:
+        notes.append(
+            f"the npz names {len(frames)} frames of videos, such as {next(iter(frames))}; with --pictures=FOLDER they "
+            "are written beside it"
+        )
+    elif frames:
+        for name, row in sorted(frames.items()):
+            with replacing(folder / "images" / name) as scratch:
+                scratch.write_bytes(picture_of(row))
+    num_files = len(export.paths) + (len(frames) if read is not None else 0)
+    return WrittenTraining(export=export, num_files=num_files, notes=tuple(notes))
+
+
+def _notes(export: TrainingExport, format_name: str) -> tuple[str, ...]:
+    notes = [f"{count} labels were left out: {reason}" for reason, count in export.left_out.items()]
+    if export.num_without_betas:
+        what = f"{export.num_without_betas} of {export.num_people} people have no shape of SMPL's neutral body"
+        if format_name == "hmr2":
+            what += "; 4DHumans forgets their poses too unless its config says POSES_BETAS_SIMULTANEOUS: False"
+        notes.append(f"{what}; --to_body with SMPL's file gives them one")
+    return tuple(notes)
+
+
+class _Told:
+    """Counts pictures for the bar."""
+
+    def __init__(self, stage: str, total: int, progress: Callable[[str, int, int | None], None]) -> None:
+        self._stage, self._total, self._progress = stage, total, progress
+        self._done = 0
+
+    def another(self) -> None:
+        """One more picture is read."""
+        self._done += 1
+        self._progress(self._stage, self._done, self._total)

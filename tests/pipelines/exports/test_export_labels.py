@@ -1,0 +1,146 @@
+"""Labels in every format by one job: what each is called, what replaces what, what is told, and bad input."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from hardmo_jax.body import load
+from hardmo_jax.data.sources.amass import read_amass
+from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.labels import store
+from hardmo_jax.pipelines.exports import export_labels
+from hardmo_jax.pipelines.exports.export_labels import OUTPUTS, ExportOptions
+from hardmo_jax.pipelines.exports.label_motions import MotionOptions
+from hardmo_jax.whole_files import file_sha256
+from tests.pipelines.exports.test_label_motions import motion, row_of
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load.open_body()
+
+
+@pytest.fixture
+def run(body, tmp_path, rng):
+    """A run of the annotator with two photos, of two people and one."""
+    photo = {
+        "time_seconds": None, "fps": None, "frame_index": 0,
+        "keypoints_2d": rng.uniform(20, 80, (67, 2)), "keypoint_confidence": np.ones(67),
+    }  # fmt: skip
+    params = motion(body, rng, 3)
+    rows = []
+    for name, track, place in (("day/a.png", 0, 0), ("day/a.png", 1, 1), ("b.png", 0, 2)):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if track == 0:
+            cv2.imwrite(str(path), rng.integers(0, 255, (480, 640, 3), dtype=np.uint8))
+        rows.append(
+            row_of(body, params, place, source_path=name, source_sha256=file_sha256(path), track_id=track, **photo)
+        )
+    store.write_labels(tmp_path / "run" / "labels.parquet", rows)
+    command = ["annotate", f"--input={tmp_path / 'photos'}"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"command": command}))
+    return tmp_path / "run"
+
+
+def export(source, output, formats, **options):
+    return export_labels.export_labels(source, output, formats, options=ExportOptions(**options))
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_format_writes_everybody_under_its_name(run, tmp_path):
+    output = tmp_path / "out"
+    rate = MotionOptions(frames_per_second=30.0)
+    done = export(run, output, list(OUTPUTS), motion=rate, with_pixels=True, allow_unknown_licence=True)
+    assert [one.format_name for one in done.formats] == list(OUTPUTS)
+    assert {path.name for path in output.iterdir()} == {*OUTPUTS.values(), "run.json"}
+    assert all(one.num_people == 3 for one in done.formats)
+    assert files_in(output / "glb") == {"b.glb", "day/a.glb"}
+    assert files_in(output / "bvh") == {"b_person_00.bvh", "day/a_person_00.bvh", "day/a_person_01.bvh"}
+    assert files_in(output / "hmr2") == {"000000.tar"}
+    for one in done.formats:
+        assert one.path == output / OUTPUTS[one.format_name]
+        assert one.num_files == (1 if one.path.is_file() else len(files_in(one.path))) or one.format_name == "hf"
+    assert len(done.tracks) == 3
+    assert any("camera is taken as level" in note for note in done.notes)
+    rows = store.read_labels(run / "labels.parquet").rows
+    clip = read_amass(output / "amass" / "b_person_00.npz")
+    np.testing.assert_allclose(clip.poses[0, 1:22], rows[2].body_pose, atol=1e-6)
+    record = json.loads((output / "run.json").read_text())
+    assert record["results"]["exported"]["hmr2"] == {"files": 1, "people": 3}
+    assert str(tmp_path) not in (output / "hf" / "run.json").read_text()
+
+
+def test_an_export_replaces_its_formats_and_leaves_the_others(run, tmp_path):
+    output = tmp_path / "out"
+    export(run, output, ["openpose", "glb"])
+    before = (output / "glb" / "b.glb").read_bytes()
+    (output / "openpose" / "old.json").touch()
+    export(run, output, ["openpose", "coco_wholebody"])
+    assert (output / "glb" / "b.glb").read_bytes() == before
+    assert not (output / "openpose" / "old.json").exists()
+    assert {path.name for path in output.iterdir()} == {"coco_wholebody.json", "glb", "openpose", "run.json"}
+    (output / "mine.txt").touch()
+    with pytest.raises(ExportError, match=r"mine\.txt.*no export run wrote"):
+        export(run, output, ["openpose"])
+    with pytest.raises(ExportError, match="lies in the output folder"):
+        export(run, run, ["openpose"])
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".export")]
+
+
+def test_motion_files_become_other_motion_files(run, body, tmp_path):
+    export(run, tmp_path / "out", ["amass"], motion=MotionOptions(frames_per_second=25.0))
+    walk = tmp_path / "out" / "amass" / "b_person_00.npz"
+    done = export(walk, tmp_path / "again", ["amass", "glb", "bvh"])
+    (again,) = (tmp_path / "again" / "amass").glob("*.npz")
+    first, second = read_amass(walk), read_amass(again)
+    np.testing.assert_allclose(second.poses, first.poses, atol=1e-6)
+    np.testing.assert_allclose(second.transl, first.transl, atol=1e-6)
+    assert second.frames_per_second == 25.0
+    assert [one.num_people for one in done.formats] == [1, 1, 1]
+    with pytest.raises(ExportError, match="hmr2 cannot be written"):
+        export(walk, tmp_path / "again", ["hmr2"])
+
+
+def test_what_cannot_be_exported_is_told_before_anything_is_written(run, body, tmp_path):
+    rows = store.read_labels(run / "labels.parquet").rows
+    output = tmp_path / "out"
+
+    def refused(match, source=run, formats=("glb",), error=ExportError, **options):
+        with pytest.raises(error, match=match):
+            export(source, output, list(formats), **options)
+        assert not output.exists()
+
+    refused(r"unknown format 'fbx'; known: glb, bvh", formats=["glb", "fbx"])
+    refused("no format is named", formats=[" "])
+    refused("bvh must state; a photo is one frame, and --fps=30", formats=["glb", "bvh"])
+    refused("no such label file", source=tmp_path / "none", error=FileNotFoundError)
+    store.write_labels(tmp_path / "empty.parquet", [])
+    refused("holds no label", source=tmp_path / "empty.parquet")
+    others = [dataclasses.replace(rows[0], body_model="SMPL_NEUTRAL_smpl", body_model_sha256="d" * 64), *rows[1:]]
+    store.write_labels(tmp_path / "mixed.parquet", others)
+    several = r"labels of 2 body models in one store: open_body_smplh .*: 2, SMPL_NEUTRAL_smpl"
+    refused(several, source=tmp_path / "mixed.parquet")
+    store.write_labels(tmp_path / "smpl.parquet", others[:1])
+    refused("--body=body_models/SMPL_NEUTRAL_smpl.npz", source=tmp_path / "smpl.parquet")
+    refused("no label is of the body open_body", source=tmp_path / "smpl.parquet", body="open_body")
+    refused("give --pictures=FOLDER", source=tmp_path / "mixed.parquet", formats=["hmr2"], body="open_body")
+    refused("no such folder of pictures", pictures=str(tmp_path / "none"), formats=["hmr2"], error=FileNotFoundError)
+    two = tmp_path / "two"
+    store.write_labels(two / "clip" / "labels.parquet", rows)
+    refused(r"the labels of 1 inputs, in a folder each; give one of them, such as --labels=.*clip", source=two)
+
+
+def test_labels_of_one_of_several_bodies_are_chosen_and_the_others_counted(run, tmp_path):
+    rows = store.read_labels(run / "labels.parquet").rows
+    others = [dataclasses.replace(rows[0], body_model="SMPL_NEUTRAL_smpl", body_model_sha256="d" * 64), *rows[1:]]
+    store.write_labels(tmp_path / "mixed.parquet", others)
+    done = export(tmp_path / "mixed.parquet", tmp_path / "out", ["glb"], body="open_body")
+    assert done.formats[0].num_people == 2
+    assert "1 labels of other bodies were left out" in done.notes

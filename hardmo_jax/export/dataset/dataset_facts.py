@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from hardmo_jax.export.source_names import ExportError, is_frame_of_video, published_source
 from hardmo_jax.labels import schema
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.skeleton import layouts
@@ -21,10 +22,9 @@ _MOST_NAMED = 12
 #: Probability from which a foot or hand counts as probably wrong.
 _PROBABLY_WRONG = 0.5
 #: Folders whose children are called after people.
-_FOLDERS_OF_USERS = ("home", "users")
 
 
-class DatasetExportError(ValueError):
+class DatasetExportError(ExportError):
     """Labels that cannot become a data set, or a folder that is none; the message says what to do."""
 
 
@@ -107,7 +107,7 @@ def dataset_facts(rows: Sequence[LabelRow], *, num_with_pixels: int = 0, has_pix
     return DatasetFacts(
         num_labels=len(rows),
         num_sources=len(sources),
-        num_videos=len({(row.source_path, row.source_sha256) for row in rows if is_of_video(row)}),
+        num_videos=len({(row.source_path, row.source_sha256) for row in rows if is_frame_of_video(row)}),
         num_pictures=len({(row.source_path, row.source_sha256, row.frame_index) for row in rows}),
         num_people=len({(row.source_path, row.source_sha256, row.track_id) for row in rows}),
         num_with_pixels=num_with_pixels,
@@ -136,11 +136,6 @@ def _counted(values: Iterable) -> dict:
     return dict(Counter(values).most_common())
 
 
-def is_of_video(row: LabelRow) -> bool:
-    """Whether a label is of a frame of a video."""
-    return row.fps is not None or row.time_seconds is not None
-
-
 def has_licence(row: LabelRow) -> bool:
     """Whether the licence of the picture is known."""
     return row.licence is not None and row.licence.strip().casefold() not in _NO_LICENCE
@@ -160,12 +155,11 @@ def public_label(row: LabelRow) -> LabelRow:
 
 
 def _public_path(text: str) -> str:
-    path = pathlib.PurePosixPath(text.replace("\\", "/"))
-    folders = [folder.casefold() for folder in path.parts[:-1]]
-    is_private = ".." in folders or path.is_absolute() or bool(pathlib.PureWindowsPath(text).anchor)
-    if is_private or "~" in folders or any(name in folders for name in _FOLDERS_OF_USERS):
-        return path.name if path.name not in ("", "..") else UNKNOWN
-    return text
+    try:
+        path = published_source(text)
+    except ExportError:
+        return UNKNOWN
+    return text if path == pathlib.PurePosixPath(text.replace("\\", "/")) else str(path)
 
 
 def _without_home(text: str) -> str:

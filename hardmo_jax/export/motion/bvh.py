@@ -8,7 +8,8 @@ import numpy as np
 from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.export.motion.joint_motion import JointMotion, check_exportable, joint_motion
-from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, ExportError, SceneMotion, TrackMotion, y_up
+from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, SceneMotion, TrackMotion, y_up
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.whole_files import replacing
 

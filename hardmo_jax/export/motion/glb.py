@@ -19,14 +19,8 @@ from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.export.motion.gltf_buffers import GltfBuffer
 from hardmo_jax.export.motion.rigs import Rig, continuous_quaternions, rig_mesh_error, rig_of
 from hardmo_jax.export.motion.scene_checks import check_scene
-from hardmo_jax.export.motion.scene_motion import (
-    Y_UP_FROM_Z_UP,
-    ExportError,
-    SceneCamera,
-    SceneMotion,
-    TrackMotion,
-    y_up,
-)
+from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, SceneCamera, SceneMotion, TrackMotion, y_up
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.geometry import rotations
 from hardmo_jax.rendering.scene import vertex_normals
 from hardmo_jax.whole_files import replacing

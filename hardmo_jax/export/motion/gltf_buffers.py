@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError
 
 #: What an accessor is for: `indices` of triangles, an `attribute` of vertices, or `values` of animations and skins.
 Usage = Literal["indices", "attribute", "values"]

@@ -8,7 +8,8 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.export.motion.scene_checks import check_scene
-from hardmo_jax.export.motion.scene_motion import ExportError, SceneMotion, TrackMotion
+from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
+from hardmo_jax.export.source_names import ExportError
 
 _WHOLE_BODIES = ("smpl", "smplh", "smplx")
 

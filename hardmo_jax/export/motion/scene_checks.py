@@ -8,7 +8,8 @@ import numpy as np
 from hardmo_jax.body.families import FAMILIES
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import pose_shapes
-from hardmo_jax.export.motion.scene_motion import ExportError, SceneCamera, SceneMotion, TrackMotion
+from hardmo_jax.export.motion.scene_motion import SceneCamera, SceneMotion, TrackMotion
+from hardmo_jax.export.source_names import ExportError
 
 
 def check_scene(scene: SceneMotion) -> None:

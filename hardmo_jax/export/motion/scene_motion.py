@@ -15,6 +15,7 @@ from hardmo_jax.body import placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.export.source_names import ExportError
 
 #: From a world with z up to one with y up: x stays, what was ahead is at -z.
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -22,10 +23,6 @@ Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 #: Where the floor of a scene comes from: its labels; the lowest point of anybody, under a camera that is taken as
 #: level; or a file of motion, whose floor is as its author left it.
 FloorSource = Literal["labels", "lowest_point", "file"]
-
-
-class ExportError(ValueError):
-    """Labels that cannot be exported, or a folder that must not be replaced; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ is doubtful is left out, and counted.
 """
 
 import dataclasses
-import functools
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from hardmo_jax.array_types import Float
+from hardmo_jax.export.source_names import ExportError, published_picture, published_source
 from hardmo_jax.labels.schema import NUM_BETAS, NUM_BODY_JOINTS, LabelRow
 from hardmo_jax.skeleton import layouts
 
@@ -27,7 +27,7 @@ _NOT_IN_KEYS = re.compile(r'[\x00-\x1f\x7f<>:"|?*.]')
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 
 
-class TrainingExportError(ValueError):
+class TrainingExportError(ExportError):
     """Labels or pictures that no training set can be made of; the message says which, and what to do."""
 
 
@@ -177,31 +177,20 @@ def _told_picture(row: LabelRow) -> str:
     return f"{row.source_path!r}, frame {row.frame_index} ({row.source_sha256[:12]})"
 
 
-def is_frame_of_video(row: LabelRow) -> bool:
-    """Whether the picture of a label is one of many in its file."""
-    return row.fps is not None or row.time_seconds is not None
-
-
 def picture_name(row: LabelRow) -> str:
     """Relative path that the picture of a label gets: that of a photo, or `clip_000000000012.jpg` for a frame.
 
-    Where a file lies on somebody's disk is nobody's business: of paths that lead out of the labelled folder the name
-    alone is left.
-
     Raises:
-        TrainingExportError: If no file can be named after it.
+        ExportError: If no file can be named after it.
     """
-    path = _relative_path(row.source_path)
-    if is_frame_of_video(row):
-        path = path.with_name(f"{path.stem}_{row.frame_index:012d}.jpg")
-    return _NOT_IN_NAMES.sub("_", str(path))
+    return _NOT_IN_NAMES.sub("_", str(published_picture(row)))
 
 
 def sample_key(row: LabelRow) -> str:
     """Key of the picture of a label in a tar: its name without suffix and dots, where WebDataset would cut it.
 
     Raises:
-        TrainingExportError: If no file can be named after it.
+        ExportError: If no file can be named after it.
     """
     return without_dots(str(pathlib.PurePosixPath(picture_name(row)).with_suffix("")))
 
@@ -210,26 +199,15 @@ def source_key(row: LabelRow) -> str:
     """The same of the photo or the whole video.
 
     Raises:
-        TrainingExportError: If no file can be named after it.
+        ExportError: If no file can be named after it.
     """
-    return without_dots(str(_relative_path(row.source_path).with_suffix("")))
+    return without_dots(str(published_source(row.source_path).with_suffix("")))
 
 
 def without_dots(text: str) -> str:
     """A path as the key of a sample may be."""
     # WebDataset takes what begins with two underscores for notes of its own, and leaves it out without a word.
     return _NOT_IN_KEYS.sub("_", text).lstrip("_/") or "picture"
-
-
-@functools.lru_cache
-def _relative_path(source_path: str) -> pathlib.PurePosixPath:
-    text = source_path.replace("\\", "/")
-    path = pathlib.PurePosixPath(text)
-    if ".." in path.parts or path.is_absolute() or pathlib.PureWindowsPath(text).anchor or text.startswith("~"):
-        path = pathlib.PurePosixPath(pathlib.PureWindowsPath(path.name).name)
-    if path.name in ("", ".."):
-        raise TrainingExportError(f"no file can be named after the labelled picture {source_path!r}; rename it")
-    return path
 
 
 # Bodies ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.body import placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.export.motion.scene_motion import ExportError, SceneMotion
+from hardmo_jax.export.motion.scene_motion import SceneMotion
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.exports.label_motions import camera_poses

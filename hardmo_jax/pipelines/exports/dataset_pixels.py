@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from hardmo_jax.export.dataset.dataset_facts import DatasetExportError, has_licence, is_of_video
+from hardmo_jax.export.dataset.dataset_facts import DatasetExportError, has_licence
+from hardmo_jax.export.source_names import is_frame_of_video
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception import photos, video
 
@@ -92,7 +93,7 @@ def pictures_of_rows(
     for (source_path, sha256), frames in sources.items():
         path = _picture_path(folder, source_path)
         first = next(iter(frames.values()))[0]
-        images = _video_images(path, set(frames)) if is_of_video(first) else _photo_images(path, sha256)
+        images = _video_images(path, set(frames)) if is_frame_of_video(first) else _photo_images(path, sha256)
         left = dict(frames)
         for frame_index, image in images:
             own = left.pop(frame_index, None)

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError, is_frame_of_video, published_picture
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception import keypoint_files
 from hardmo_jax.perception.keypoint_files import FilePerson, FilePicture
@@ -85,18 +85,9 @@ def _people_by_picture(rows: Sequence[LabelRow]) -> dict[FilePicture, list[FileP
 
 def _picture(row: LabelRow) -> FilePicture:
     """The picture of a label, under the name that its file gets."""
-    text = row.source_path.replace("\\", "/")
-    path = pathlib.PurePosixPath(text)
-    if ".." in path.parts or path.is_absolute() or pathlib.PureWindowsPath(text).anchor:
-        # Where it lies on somebody's disk is nobody's business.
-        path = pathlib.PurePosixPath(path.name)
-    if path.name in ("", ".."):
-        raise ExportError(f"no file can be named after the labelled picture {row.source_path!r}")
-    is_frame = row.fps is not None or row.time_seconds is not None
-    name = path.with_name(f"{path.stem}_{row.frame_index:012d}.jpg") if is_frame else path
     return FilePicture(
-        name=str(name),
-        frame_index=row.frame_index if is_frame else None,
+        name=str(published_picture(row)),
+        frame_index=row.frame_index if is_frame_of_video(row) else None,
         width=row.image_width,
         height=row.image_height,
     )

@@ -18,7 +18,8 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.body import load
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.export.dataset.dataset_facts import DatasetWords
-from hardmo_jax.export.motion.scene_motion import ExportError, SceneMotion
+from hardmo_jax.export.motion.scene_motion import SceneMotion
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.export.training_sets.training_labels import TrainingLabelOptions
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow

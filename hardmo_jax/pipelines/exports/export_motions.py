@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hardmo_jax.export.motion import amass, bvh, glb, robot_npz, smpl_npz
 from hardmo_jax.export.motion.foot_slide import FootSlide, standing_slide
-from hardmo_jax.export.motion.scene_motion import ExportError, SceneMotion, TrackMotion
+from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
+from hardmo_jax.export.source_names import ExportError
 
 #: Called with what was written and how much there is.
 Progress = Callable[[str, int, int | None], None]

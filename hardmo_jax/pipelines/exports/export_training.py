@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
+from hardmo_jax.export.source_names import is_frame_of_video
 from hardmo_jax.export.training_sets import hardmo_tars, hmr2_tars, spin_npz, training_labels
 from hardmo_jax.export.training_sets.training_labels import TrainingExport, TrainingLabelOptions
 from hardmo_jax.labels.schema import LabelRow
@@ -77,7 +78,7 @@ def write_training(
     export = _NPZ[format_name](rows, folder / f"{format_name}.npz", options=options)
     notes = [*_notes(export, format_name)]
     chosen = training_labels.select_training_labels(rows, options).rows
-    frames = {training_labels.picture_name(row): row for row in chosen if training_labels.is_frame_of_video(row)}
+    frames = {training_labels.picture_name(row): row for row in chosen if is_frame_of_video(row)}
     if frames and read is None:
         notes.append(
             f"the npz names {len(frames)} frames of videos, such as {next(iter(frames))}; with --pictures=FOLDER they "

@@ -7,7 +7,6 @@ interpolated and marked, long ones end a piece of the track.
 
 import dataclasses
 import math
-import pathlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,14 +19,8 @@ from hardmo_jax.body import placement
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.export.motion.scene_motion import (
-    Y_UP_FROM_Z_UP,
-    ExportError,
-    FloorSource,
-    SceneCamera,
-    SceneMotion,
-    TrackMotion,
-)
+from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, FloorSource, SceneCamera, SceneMotion, TrackMotion
+from hardmo_jax.export.source_names import ExportError, published_source
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, name_of_body, params_of_labels
 
@@ -115,23 +108,11 @@ def scenes_of_labels(rows: Sequence[LabelRow], body: BodyModel, options: MotionO
 
 def _scene_names(sources: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """A relative path without suffix for each source, told apart by suffix and checksum only where they must be."""
-    plain = {source: _relative_stem(source[0]) for source in sources}
+    plain = {source: str(published_source(source[0]).with_suffix("")) for source in sources}
     taken = Counter(name.casefold() for name in plain.values())
     return {
         source: name if taken[name.casefold()] == 1 else f"{name}_{source[1][:8]}" for source, name in plain.items()
     }
-
-
-def _relative_stem(source_path: str) -> str:
-    """Path without suffix, of which nothing lies outside of a folder."""
-    text = source_path.replace("\\", "/")
-    path = pathlib.PurePosixPath(text)
-    if ".." in path.parts or path.is_absolute() or pathlib.PureWindowsPath(text).anchor:
-        # Where it lies on somebody's disk is nobody's business.
-        path = pathlib.PurePosixPath(path.name)
-    if path.name in ("", "..") or "\0" in text:
-        raise ExportError(f"no file can be named after the labelled picture {source_path!r}")
-    return str(path.with_suffix("") if path.stem else path)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,7 +171,7 @@ def _scene(name: str, rows: list[LabelRow], body: BodyModel, options: MotionOpti
             )
     scene = SceneMotion(
         name=name,
-        source_name=pathlib.PurePosixPath(own[0].source_path.replace("\\", "/")).name,
+        source_name=published_source(own[0].source_path).name,
         body=body,
         body_name=name_of_body(body),
         frames_per_second=rate,

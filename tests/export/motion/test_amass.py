@@ -12,8 +12,8 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.data.sources.amass import read_amass
 from hardmo_jax.export.motion.amass import write_amass
-from hardmo_jax.export.motion.scene_motion import ExportError
 from hardmo_jax.export.motion.smpl_arrays import is_published_mesh
+from hardmo_jax.export.source_names import ExportError
 from tests.export.motion import scenes_to_write
 from tests.reference import smpl_files
 

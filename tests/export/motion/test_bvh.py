@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 import hardmo_jax as hm
 from hardmo_jax.export.motion.bvh import BVH_NAMES, UNITS_PER_METRE, write_bvh, zxy_degrees
-from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, ExportError
+from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.skeleton import captures
 from tests.export.motion import scenes_to_write
 from tests.reference import smpl_files

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 import hardmo_jax as hm
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.export.motion.foot_slide import standing_slide
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError
 from tests.export.motion import scenes_to_write
 
 RATE, FRAMES = 30.0, 60

@@ -15,7 +15,8 @@ import trimesh
 import hardmo_jax as hm
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.export.motion import glb
-from hardmo_jax.export.motion.scene_motion import ExportError, y_up
+from hardmo_jax.export.motion.scene_motion import y_up
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.perception import model_files
 from tests.export.motion import scenes_to_write
 from tests.export.motion.glb_reader import GlbFile

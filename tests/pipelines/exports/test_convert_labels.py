@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardmo_jax.body import load, placement
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels import schema, store
 from hardmo_jax.pipelines.exports import convert_labels, export_labels, label_motions
 from hardmo_jax.pipelines.exports.export_labels import ExportOptions

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels import schema, store
 from hardmo_jax.perception import keypoint_files, video
 from hardmo_jax.pipelines.exports import export_keypoints

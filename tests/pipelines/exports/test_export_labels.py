@@ -9,7 +9,7 @@ import pytest
 
 from hardmo_jax.body import load
 from hardmo_jax.data.sources.amass import read_amass
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels import store
 from hardmo_jax.pipelines.exports import export_labels
 from hardmo_jax.pipelines.exports.export_labels import OUTPUTS, ExportOptions

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from hardmo_jax.body import load, placement
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.export.motion.scene_motion import ExportError
+from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.exports import label_motions
 from hardmo_jax.pipelines.exports.label_motions import MotionOptions

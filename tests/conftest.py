@@ -34,6 +34,7 @@ _ROOMS = (
 _HOOK = install_import_hook([f"hardmo_jax.{room}" for room in _ROOMS], "beartype.beartype")
 
 from hardmo_jax.perception import model_files  # noqa: E402
+from tests import small_groups  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -114,23 +115,10 @@ def _give_back_memory():
         trim.malloc_trim(0)
 
 
-#: Rows to which the library fills up groups, so that few programs are compiled, with the number of usual runs and that
-#: of tests: their few people would wait for the filling, at no optimisation.
-_GROUPS = {
-    "fitting.limb_ends._PARTS_AT_ONCE": 64,
-    "fitting.fit_motion._FRAMES_AT_ONCE": 64,
-    "body.pieces._PEOPLE_AT_ONCE": 64,
-    "recovery.lift._PEOPLE_AT_ONCE": 256,
-    "recovery.regressor_start._PEOPLE_AT_ONCE": 64,
-    "pipelines.second_opinion.PEOPLE_AT_ONCE": 16,
-    "pipelines.score_labels.PEOPLE_AT_ONCE": 16,
-}
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _small_groups():
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in _GROUPS.items():
+        for name, size in small_groups.GROUPS.items():
             patch.setattr(f"hardmo_jax.{name}", size)
         yield
 

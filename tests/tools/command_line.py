@@ -1,7 +1,7 @@
 """Several command lines of a tool at the price of one: it is loaded once, and every one runs in a fork of that process.
 
-Each still starts as `python -m tools.NAME` does, with a command line, flags and an exit status of its own. What a tool
-does when nothing was loaded before is for `subprocess.run` to show, once a tool.
+Each still starts as `python -m tools.NAME` does, with a command line, flags and an exit status of its own, and in the
+small groups of tests. What a tool does when nothing was loaded before is for `subprocess.run` to show, once a tool.
 """
 
 import dataclasses
@@ -18,10 +18,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 _SERVER = """
 import ast, json, os, pathlib, runpy, sys, tempfile
 
+from tests import small_groups
+
 name, command_lines = json.load(sys.stdin)
 source = pathlib.Path(os.environ["HARDMO_ROOT"], *name.split(".")).with_suffix(".py")
 imports = [node for node in ast.parse(source.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
 exec(compile(ast.Module(imports, []), str(source), "exec"), {})
+small_groups.make_small()
 answers = []
 for arguments in command_lines:
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

@@ -27,7 +27,8 @@ def run(tool, *arguments, cwd, data):
 def synthetic(tmp_path_factory):
     """A folder in which SynthHard was evaluated by a user without motion capture, and what was printed."""
     cwd = tmp_path_factory.mktemp("user")
-    return cwd, run("eval", CONFIG, cwd=cwd, data=cwd / "nothing")
+    (done,) = run_each("eval", [(CONFIG,)], cwd=cwd, environment={"HARDMO_DATA": str(cwd / "nothing")})
+    return cwd, done
 
 
 def benchmark_of(cwd):
@@ -65,7 +66,7 @@ def test_without_motion_capture_synth_hard_is_scored_and_named(synthetic):
 def test_a_second_run_gives_the_same_numbers_to_the_last_digit(synthetic):
     cwd, first = synthetic
     before = {path.name: path.read_bytes() for path in (cwd / "out" / "eval").glob("evaluation.*")}
-    again = run("eval", CONFIG, cwd=cwd, data=cwd / "nothing")
+    (again,) = run_each("eval", [(CONFIG,)], cwd=cwd, environment={"HARDMO_DATA": str(cwd / "nothing")})
     assert again.returncode == 0, again.stderr
     assert again.stdout == first.stdout
     assert {path.name: path.read_bytes() for path in (cwd / "out" / "eval").glob("evaluation.*")} == before

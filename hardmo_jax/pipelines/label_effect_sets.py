@@ -1,12 +1,12 @@
 """Labels of the same people before and after the repair of hands and feet, and true ones: what effects are measured on.
 
-Normal labels are fits to body points alone (COCO's 17), as most published labels are: ankles and wrists then stay where
-the prior has them. The second set is what `hardcase` makes of them once hands and feet are seen.
+Normal labels have true bodies, and the hands and feet of fits to body points alone (COCO's 17), as most published
+labels are: ankles and wrists then stay where the prior has them. The second set is what `hardcase` makes of them once
+hands and feet are seen.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import jax
 import numpy as np
@@ -25,8 +25,6 @@ from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.skeleton import layouts
 
 Progress = Callable[[str, int, int | None], None]
-#: Whose bodies the normal labels have: `true` ones, of which hands and feet alone are wrong, or those of the fits.
-NormalBody = Literal["true", "fitted"]
 
 _JOINTS = layouts.SMPL_JOINTS[1 : 1 + NUM_BODY_JOINTS]
 #: Joints that body points do not tell.
@@ -49,7 +47,6 @@ def label_sets(
     rows: Sequence[LabelRow],
     body: BodyModel,
     *,
-    normal_body: NormalBody = "true",
     refine: Sequence[LabelRefineOptions] = (LabelRefineOptions(subset="hand"), LabelRefineOptions(subset="foot")),
     trained: TrainedLifter | None = None,
     progress: Progress | None = None,
@@ -59,7 +56,6 @@ def label_sets(
     Args:
         rows: True bodies with keypoints as a detector saw them (`render_training` with `keypoints` detected).
         body: Of the labels.
-        normal_body: Whose bodies normal labels have.
         refine: How hands and feet are repaired, in this order.
         trained: Lifter that fits start from; None takes that of the package.
         progress: Told the stage, what is done, and of how much.
@@ -69,8 +65,7 @@ def label_sets(
         labels with true points.
     """
     fitted = _fitted([_of_body_points(row) for row in rows], body, trained)
-    if normal_body == "true":
-        fitted = [_with_ends(row, own) for row, own in zip(rows, fitted, strict=True)]
+    fitted = [_with_ends(row, own) for row, own in zip(rows, fitted, strict=True)]
     seen = [
         dataclasses.replace(row, keypoints_2d=was.keypoints_2d, keypoint_confidence=was.keypoint_confidence)
         for row, was in zip(fitted, rows, strict=True)

@@ -181,7 +181,7 @@ def train_regressor(
     real = None if options.mocap is None else _real_bodies(options)
     done = regressor_run.steps_done(folder)
     if done >= options.run.steps:
-        on_note(f"{folder} holds {done} steps, {options.run.steps} are asked for: nothing is learnt")
+        on_note(f"all {options.run.steps} steps were done before: the network is that of step {done} in {folder}")
     else:
         on_note(f"going on after step {done}" if done else "the first step is compiled, which takes a minute")
     held = [SomeOf(source, max(options.validation_people // len(opened.validation), 1)) for source in opened.validation]

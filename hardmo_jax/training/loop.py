@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from hardmo_jax.array_types import Array, Float
+from hardmo_jax.training.interrupts import interrupts_held
 from hardmo_jax.whole_files import replacing
 
 
@@ -122,6 +123,7 @@ def train(
         The last state.
 
     Raises:
+        KeyboardInterrupt: If it was interrupted: what was learnt up to the end of the present step is in the folder.
         TrainingError: If the loss is no longer a number: the state before stays in the folder.
     """
     import orbax.checkpoint as ocp
@@ -144,7 +146,7 @@ def train(
     manager = ocp.CheckpointManager(
         folder.resolve(), options=ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     )
-    with manager, concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with manager, concurrent.futures.ThreadPoolExecutor(1) as pool, interrupts_held() as is_interrupted:
         last = manager.latest_step()
         if last is not None:
             restored: Any = manager.restore(last, args=ocp.args.StandardRestore(state))  # pyright: ignore[reportCallIssue]
@@ -157,9 +159,9 @@ def train(
             waiting = pool.submit(batch_of, step + 1)
             state, found = step_once(state, batch)
             reports.append(found)
-            is_last = step + 1 == options.steps
+            is_last, is_stopped = step + 1 == options.steps, is_interrupted()
             is_report = (step + 1) % options.report_every == 0 or is_last
-            is_checkpoint = (step + 1) % options.checkpoint_every == 0 or is_last
+            is_checkpoint = (step + 1) % options.checkpoint_every == 0 or is_last or is_stopped
             if not (is_report or is_checkpoint):
                 continue
             means = {name: float(np.mean([float(part[name]) for part in reports])) for name in reports[0]}
@@ -175,4 +177,8 @@ def train(
                 on_report(step + 1, means, state.average)
             if is_checkpoint:
                 manager.save(step + 1, args=ocp.args.StandardSave(state))
+            if is_stopped:
+                raise KeyboardInterrupt
+        if is_interrupted():
+            raise KeyboardInterrupt
     return state

@@ -1,6 +1,7 @@
 """A run of training a regressor: batches in, steps, checkpoints that it goes on from to the last bit, scalars out."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 from hardmo_jax.data.training_records import TrainingDataError
 from hardmo_jax.networks.regressors import Regressor
 from hardmo_jax.training import regressor_objective, regressor_step
+from hardmo_jax.training.interrupts import interrupts_held
 from hardmo_jax.training.loop import TrainingError
 from hardmo_jax.training.regressor_objective import ComparedBody, ObjectiveOptions
 from hardmo_jax.training.regressor_step import RealBodies, RegressorState, Step, StepOptions
@@ -128,6 +130,8 @@ def run_training(
         The network with its averaged weights.
 
     Raises:
+        KeyboardInterrupt: If it was interrupted: what was learnt up to the end of the present step is in the folder. Of
+            several processes, what the last checkpoint has.
         TrainingError: If a loss or a gradient is no number: the batch lies in the folder, and the weights of before in
             its last checkpoint.
         ValueError: If the batch cannot be cut into equal parts for devices and accumulation.
@@ -156,17 +160,20 @@ def run_training(
         options=ocp.CheckpointManagerOptions(max_to_keep=options.keep, enable_async_checkpointing=True),
     )
     with manager:
-        state, first, loader_state = _restored(manager, state)
+        state, first, loader_state, values = _restored(manager, state)
         if loader_state is not None:
             loader.set_state(loader_state)
         batches = Batches(loader, lambda batch: regressor_step.on_mesh(batch, mesh, over_data=True))
         try:
             state = regressor_step.on_mesh(state, mesh, over_data=False)
             body = regressor_step.on_mesh(body, mesh, over_data=False)
-            trained = _steps(
-                state, first, step_once, body, batches, real, manager, folder, mesh, regressor, options,
-                on_report, on_validate, progress,
-            )  # fmt: skip
+            # Processes that save together would wait for those that nobody interrupted.
+            held = interrupts_held() if jax.process_count() == 1 else contextlib.nullcontext(lambda: False)
+            with held as is_interrupted:
+                trained = _steps(
+                    state, first, values, step_once, body, batches, real, manager, folder, mesh, regressor, options,
+                    is_interrupted, on_report, on_validate, progress,
+                )  # fmt: skip
             manager.wait_until_finished()
         finally:
             batches.close()
@@ -176,6 +183,7 @@ def run_training(
 def _steps(
     state: RegressorState,
     first: int,
+    values: list[dict[str, float]],
     step_once: Any,
     body: ComparedBody,
     batches: Batches,
@@ -185,13 +193,15 @@ def _steps(
     mesh: Any,
     regressor: Regressor,
     options: RunOptions,
+    is_interrupted: Callable[[], bool],
     on_report: Callable[[Report], None],
     on_validate: Callable[[int, Regressor, dict[str, np.ndarray]], None],
     progress: Callable[[str, int, int | None], None],
 ) -> Regressor:
     waited, began = 0.0, time.perf_counter()
     unread: list[tuple[dict[str, np.ndarray], dict[str, Any]]] = []
-    values: list[dict[str, float]] = []
+    # Steps of before a stop count for the mean of the next report, and not for the time that it took.
+    num_earlier = len(values)
     progress("train", min(first, options.steps), options.steps)
     for step in range(first, options.steps):
         asked = time.perf_counter()
@@ -202,9 +212,9 @@ def _steps(
         # Read a step late, so that the device is never idle while the host looks.
         unread.append((sample, reported))
         done = step + 1
-        is_last = done == options.steps
+        is_last, is_stopped = done == options.steps, is_interrupted()
         is_report = done % options.report_every == 0 or is_last
-        is_checkpoint = done % options.checkpoint_every == 0 or is_last
+        is_checkpoint = done % options.checkpoint_every == 0 or is_last or is_stopped
         is_validation = bool(options.validate_every) and (done % options.validate_every == 0 or is_last)
         keep = 0 if is_report or is_checkpoint or is_validation else 1
         while len(unread) > keep:
@@ -215,17 +225,23 @@ def _steps(
             means = {name: float(np.mean([one[name] for one in values])) for name in values[0]}
             on_report(
                 Report(
-                    step=done, means=means, crops_per_second=len(values) * options.batch_size / seconds,
+                    step=done, means=means,
+                    crops_per_second=(len(values) - num_earlier) * options.batch_size / seconds,
                     input_wait_share=waited / seconds, peak_memory_bytes=_peak_memory(),
                 )
             )  # fmt: skip
-            values, waited, began = [], 0.0, time.perf_counter()
+            values, num_earlier, waited, began = [], 0, 0.0, time.perf_counter()
         if is_checkpoint:
-            _save(manager, done, state, loader_state)
+            _save(manager, done, state, loader_state, values)
         if is_validation:
             paused = time.perf_counter()
             on_validate(done, _here(regressor_step.trained_regressor(regressor, state)), sample)
             began += time.perf_counter() - paused
+        if is_stopped:
+            manager.wait_until_finished()
+            raise KeyboardInterrupt
+    if is_interrupted():
+        raise KeyboardInterrupt
     return _here(regressor_step.trained_regressor(regressor, state))
 
 
@@ -271,7 +287,7 @@ def _as_arrays(state: RegressorState) -> dict[str, Any]:
     return {f"{place:05d}": leaf for place, leaf in enumerate(jax.tree.leaves(state))}
 
 
-def _save(manager: Any, step: int, state: RegressorState, loader_state: Any) -> None:
+def _save(manager: Any, step: int, state: RegressorState, loader_state: Any, values: list[dict[str, float]]) -> None:
     import orbax.checkpoint as ocp
 
     # Copies: the next step takes the arrays over while they are written.
@@ -279,7 +295,9 @@ def _save(manager: Any, step: int, state: RegressorState, loader_state: Any) -> 
     texts = _of_all_processes(loader_state.decode() if isinstance(loader_state, bytes) else json.dumps(loader_state))
     manager.save(
         step,
-        args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), loader=ocp.args.JsonSave({"states": texts})),  # pyright: ignore[reportCallIssue]
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(arrays), loader=ocp.args.JsonSave({"states": texts, "values": values})
+        ),  # pyright: ignore[reportCallIssue]
     )
 
 
@@ -297,13 +315,13 @@ def _of_all_processes(text: str) -> list[str]:
     return [bytes(row).rstrip(b"\0").decode() for row in rows]
 
 
-def _restored(manager: Any, state: RegressorState) -> tuple[RegressorState, int, Any | None]:
-    """The last state that was kept, its step, and that of the loader."""
+def _restored(manager: Any, state: RegressorState) -> tuple[RegressorState, int, Any | None, list[dict[str, float]]]:
+    """The last state that was kept, its step, that of the loader, and values that were not yet reported."""
     import orbax.checkpoint as ocp
 
     last = manager.latest_step()
     if last is None:
-        return state, 0, None
+        return state, 0, None, []
     blank = {name: np.asarray(leaf) for name, leaf in _as_arrays(state).items()}
     try:
         found = manager.restore(
@@ -322,4 +340,4 @@ def _restored(manager: Any, state: RegressorState) -> tuple[RegressorState, int,
             f"{manager.directory} is of a run of {len(texts)} processes, this is one of {jax.process_count()}; go on "
             "with as many, or give another --output_dir"
         )
-    return state, last, json.loads(texts[jax.process_index()])
+    return state, last, json.loads(texts[jax.process_index()]), list(found.loader.get("values", []))

@@ -1,6 +1,8 @@
 """The training loop on problems that have known answers: linear regression, and no gradient at all."""
 
 import dataclasses
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +159,30 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, stop_a
     assert told[0][0] == kept + OPTIONS.report_every
     assert_same(state, whole[0])
     assert_same(told[-1], whole[1][-1])
+
+
+@pytest.mark.parametrize(("stopped_in", "kept"), [(31, 33), (59, 60)])
+def test_ctrl_c_keeps_what_was_learnt_up_to_the_end_of_a_step(whole, tmp_path, stopped_in, kept):
+    """Batches are made a step ahead, in another thread: the signal comes while the step before is at work or waits."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def batches(number):
+        if number == stopped_in:
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch_of(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, batches=batches)
+    assert signal.getsignal(signal.SIGINT) is handler
+    asked = []
+
+    def again(number):
+        asked.append(number)
+        return batch_of(number)
+
+    state, _ = train(tmp_path, batches=again)
+    assert stopped_in - 1 <= asked[0] <= kept, "it goes on from the step that was done, not from the last checkpoint"
+    assert_same(state, whole[0])
 
 
 def test_a_run_that_is_done_is_not_done_again(tmp_path):

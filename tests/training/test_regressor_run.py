@@ -28,14 +28,17 @@ from tests.training.training_samples import MadeLoader
 STEPS = 9
 
 
-def run(folder, *, loader=None, steps=STEPS, on_report=lambda report: None, **options):
+def run(
+    folder, *, loader=None, steps=STEPS, report_every=1, on_report=lambda report: None,
+    progress=lambda stage, done, total: None, **options,
+):  # fmt: skip
     body = regressor_objective.compared_body(hm.open_body(view="smpl"))
     regressor = regressor_objective.with_usual_start(regressors.untrained("hmr", TINY["hmr"], seed=2))
     return run_training(
         regressor, body, loader or MadeLoader(2), folder,
-        options=RunOptions(steps=steps, batch_size=2, report_every=1, checkpoint_every=2, validate_every=0),
+        options=RunOptions(steps=steps, batch_size=2, report_every=report_every, checkpoint_every=2, validate_every=0),
         step_options=StepOptions(**{"learning_rate": 1e-4, "schedule": "constant", **options}),
-        objective=ObjectiveOptions(), on_report=on_report,
+        objective=ObjectiveOptions(), on_report=on_report, progress=progress,
     )  # fmt: skip
 
 
@@ -91,6 +94,26 @@ def test_a_run_that_was_killed_goes_on_with_the_same_losses(last, whole, tmp_pat
         assert loss == losses[step]
     for name, value in named_weights(trained.weights).items():
         np.testing.assert_array_equal(value, weights[name])
+
+
+def test_ctrl_c_keeps_the_step_that_was_done_and_what_was_not_yet_reported(whole, tmp_path):
+    losses = {report.step: report.means["loss"] for report in whole[0]}
+
+    def press(stage, done, total):
+        if done == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, report_every=4, progress=press)
+    after, steps = [], []
+    trained = run(
+        tmp_path, report_every=4, on_report=after.append, progress=lambda stage, done, total: steps.append(done)
+    )
+    assert steps[0] == 7, "told behind the look at it of the sixth step, and no other is kept between two checkpoints"
+    means = [np.mean([losses[step] for step in range(5, 9)]), losses[9]]
+    assert [(report.step, report.means["loss"]) for report in after] == list(zip((8, 9), means, strict=True))
+    for name, value in named_weights(trained.weights).items():
+        np.testing.assert_array_equal(value, whole[1][name])
 
 
 def test_a_batch_that_spoils_a_step_is_kept_and_so_are_the_weights_of_before(tmp_path):

@@ -71,7 +71,7 @@ def run(
             is_told = isinstance(error, _FILE_ERRORS) or is_of_disk
             if not is_told and not type(error).__module__.startswith("hardmo_jax."):
                 raise
-            return fail(" ".join(str(error).split()))
+            return fail(" ".join((_of_output_folder(error) or str(error)).split()))
         except KeyboardInterrupt:
             return fail("stopped")
 
@@ -82,6 +82,18 @@ def run(
             path = pathlib.Path(__file__).resolve().parent.parent / path
         sys.argv.insert(1, f"--config={path}")
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _of_output_folder(error: Exception) -> str | None:
+    """What is wrong with the folder of `--output_dir`, where it is that which cannot be made or written to."""
+    given = flags.FLAGS["output_dir"].value if "output_dir" in flags.FLAGS else None
+    if not given or not isinstance(error, OSError) or not isinstance(error.filename, str):
+        return None
+    output, named = pathlib.Path(given).absolute(), pathlib.Path(error.filename).absolute()
+    is_absent_within = isinstance(error, FileNotFoundError) and output != named
+    if output.is_relative_to(named) or (named.is_relative_to(output) and not is_absent_within):
+        return f"--output_dir={given}: {error.strerror}" + ("" if named == output else f": {error.filename}")
+    return None
 
 
 def _stop_at_second_interrupt() -> None:
@@ -314,7 +326,7 @@ class ProgressBar:
             self._starts[stage], self._firsts[stage] = time.perf_counter(), done
             self._done.pop(stage, None)
         seconds, own = time.perf_counter() - self._starts[stage], done - self._firsts[stage]
-        units = "people" if stage in ("fit", "score") else self._units
+        units = "people" if stage == "fit" or stage.startswith("score") else self._units
         rate = f"{own / seconds:.1f} {units}/s" if own > 0 and seconds > 0 else ""
         self._bar.update(self._tasks[stage], completed=done, total=total, rate=rate)
         if own > 0 and not self._console.is_terminal and time.perf_counter() - self._last_told > _TELL_EVERY:

@@ -151,6 +151,8 @@ def _go_on(
     """Do the stages that are not done."""
     is_told = False
     rounds = work.options.rounds
+    if any(record.done(stage) is not None for stage in stages):
+        work.on_note(_told_of_done(stages, record, rounds))
     for place, stage in enumerate(stages):
         if record.done(stage) is not None:
             continue
@@ -166,13 +168,30 @@ def _go_on(
         counted, notes = run_stage(work, stage, before)
         record.finish(stage, counted, notes, time.perf_counter() - start)
         for note in notes:
-            work.on_note(f"round {stage.number}: {note}" if stage.number else note)
+            work.on_note(f"{stage.place(rounds)}: {note}" if stage.number else note)
         is_last_of_round = place + 1 == len(stages) or stages[place + 1].number != stage.number
         if stage.number and is_last_of_round:
             table = table_of_loop(record, rounds)
             write_table(table, work.folder)
             write_table(_column(table, record, stage.number, rounds), work.of_round(stage.number))
             on_table(table)
+
+
+#: Stages as they are told when they are done.
+_DONE = {
+    "hand": "hands", "foot": "feet", "score_annotated": "labels compared", "score_refined": "refined labels compared",
+    "score_network": "network compared",
+}  # fmt: skip
+
+
+def _told_of_done(stages: list[LoopStage], record: LoopRecord, rounds: int) -> str:
+    """How much of a loop that goes on is done, and what of the round that it was stopped in."""
+    done = [stage for stage in stages if record.done(stage) is not None]
+    left = next(stage for stage in stages if record.done(stage) is None)
+    own = [_DONE.get(stage.name, stage.name) for stage in done if stage.number == left.number]
+    place = left.place(rounds) + (f" of {rounds}" if 0 < left.number <= rounds else "")
+    told = f"; {place or 'at first'}: {', '.join(own)} done before" if own else ""
+    return f"goes on: {len(done)} of {len(stages)} stages were done before{told}"
 
 
 def _column(table: LoopTable, record: LoopRecord, number: int, rounds: int) -> LoopTable:

@@ -34,6 +34,16 @@ class LoopStage:
         """Name in the record."""
         return f"round_{self.number}/{self.name}"
 
+    def place(self, rounds: int) -> str:
+        """How people are told where it is done: a round, or the folder behind the last one; empty for the beginning.
+
+        Args:
+            rounds: Of the loop.
+        """
+        if self.number > rounds:
+            return f"after the last round (round_{self.number})"
+        return f"round {self.number}" if self.number else ""
+
 
 class LoopRecord:
     """The record of a folder; every change is on disk, whole, before the call returns.

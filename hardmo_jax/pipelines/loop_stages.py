@@ -127,13 +127,13 @@ def _render(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[s
 
 def _begin(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     begun = begin_store(str(work.begins_from), work.store, work.pictures)
-    notes = [f"the store begins with {begun.labels} labels of {work.begins_from}"]
+    notes = [f"the store begins with {begun.people} people ({begun.versions} versions) of {work.begins_from}"]
     if begun.elsewhere:
         notes.append(
             f"{begun.elsewhere} of these are of pictures that this loop does not look at: nobody is annotated there, "
             "or trained on"
         )
-    return {"labels": begun.labels, "elsewhere": begun.elsewhere}, notes
+    return {"people": begun.people, "versions": begun.versions, "elsewhere": begun.elsewhere}, notes
 
 
 def _annotate(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -183,6 +183,8 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
     notes = [*summary.warnings]
     if not wrong:
         notes.append(f"no wrong {_NOUNS[subset]} among {summary.num_labels} labels: nothing to refine, skipped")
+    else:
+        notes.append(_told_of_parts(_NOUNS[subset], wrong, refined, everything))
     return {
         "labels": summary.num_labels, "wrong": wrong,
         # In the folder of the round: those of earlier rounds too, and of frames close together one.
@@ -190,6 +192,20 @@ def _refine(work: LoopWork, number: int, before: dict[str, Any], subset: str) ->
         "refined": refined,
         "new_versions": state.versions - before["versions"], "errors": state.errors,
     }, notes  # fmt: skip
+
+
+def _told_of_parts(noun: str, wrong: int, refined: int, counts: refine.RefineCounts) -> str:
+    """What became of hands or feet, in one line."""
+    words = {
+        "no better": counts.no_better, "the frames around say otherwise": counts.outvoted,
+    }  # fmt: skip
+    why = ", ".join(f"{word}: {count}" for word, count in words.items() if count)
+    told = f"{noun}: {wrong} wrong, {refined} repaired, {wrong - refined} open" + (f" ({why})" if why else "")
+    if counts.doubtful:
+        told += f"; {counts.doubtful} of those repaired are still doubtful"
+    if counts.unrepairable:
+        told += f"; of {counts.unrepairable} too little was seen to say"
+    return told
 
 
 def _train(work: LoopWork, number: int, before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -38,10 +38,12 @@ class StoreState:
 class BegunStore:
     """What a loop begins from."""
 
-    labels: int
-    """All versions counted."""
+    people: int
+    """Labels, each counted once."""
+    versions: int
+    """And with all that they replaced."""
     elsewhere: int
-    """Those of pictures that the loop does not look at."""
+    """People of pictures that the loop does not look at."""
 
 
 def begin_store(source: str, path: pathlib.Path, pictures: pathlib.Path) -> BegunStore:
@@ -67,8 +69,9 @@ def begin_store(source: str, path: pathlib.Path, pictures: pathlib.Path) -> Begu
         place = here.get((row.source_path, row.source_sha256))
         rows.append(row if place in (None, row.source_path) else dataclasses.replace(row, source_path=place))
     store.write_labels(path, rows, extra=labels.extra)
-    elsewhere = sum((row.source_path, row.source_sha256) not in here for row in labels.rows)
-    return BegunStore(labels=len(rows), elsewhere=elsewhere)
+    newest = store.latest_labels(labels.rows)
+    elsewhere = sum((row.source_path, row.source_sha256) not in here for row in newest)
+    return BegunStore(people=len(newest), versions=len(rows), elsewhere=elsewhere)
 
 
 def _paths_here(files: Set[tuple[str, str]], pictures: pathlib.Path) -> dict[tuple[str, str], str]:

@@ -111,6 +111,20 @@ THREE_NUMBERS = (
 )
 
 
+#: Errors of fewer people held out say little.
+_FEW = 20
+
+
+def footnotes_of_table(table: LoopTable) -> list[str]:
+    """What is said below the table: what its cells are, whether they are of few people, and how long stages took."""
+    held = [own["train"]["held_out"] for own in table.numbers if "train" in own]
+    notes = [THREE_NUMBERS]
+    if held and 0 < min(held) < _FEW:
+        few = f"{min(held)} {'person' if min(held) == 1 else 'people'} only"
+        notes.append(f"`held out` and `truth, network` are of {few}: of fewer than {_FEW} rounds cannot be compared")
+    return [*notes, seconds_of_table(table)]
+
+
 def text_of_table(table: LoopTable) -> str:
     """The table as plain text, with what it is about and the seconds below it."""
     head: Sequence[tuple[str, tuple[str, ...]]] = [("", table.columns), *table.rows]
@@ -120,7 +134,7 @@ def text_of_table(table: LoopTable) -> str:
         f"{label:{first}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         for label, cells in head
     ]
-    return "\n".join([*lines, "", THREE_NUMBERS, seconds_of_table(table)]) + "\n"
+    return "\n".join([*lines, "", *footnotes_of_table(table)]) + "\n"
 
 
 def seconds_of_table(table: LoopTable) -> str:

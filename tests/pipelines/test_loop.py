@@ -7,9 +7,10 @@ import json
 import pytest
 
 from hardmo_jax.labels import store
-from hardmo_jax.pipelines import loop, loop_store
+from hardmo_jax.pipelines import loop, loop_stages, loop_store, refine
 from hardmo_jax.pipelines.annotate_options import BodyOptions
 from hardmo_jax.pipelines.loop_options import LoopError
+from hardmo_jax.pipelines.loop_record import LoopStage
 from hardmo_jax.pipelines.loop_stages import stages_of_loop
 from hardmo_jax.pipelines.refine import RefineOptions
 from hardmo_jax.pipelines.render_training import RenderTrainingOptions
@@ -69,6 +70,8 @@ def test_rounds_go_from_network_to_network_on_one_store(tmp_path, photos):
     assert [counted[f"round_{number}/hand"][0]["refined"] for number in (1, 2)] == [PEOPLE, PEOPLE]
     assert "round 1: no wrong feet among 4 labels: nothing to refine, skipped" in told
     assert "round 2: no wrong feet among 4 labels: nothing to refine, skipped" in told
+    assert "round 1: hands: 4 wrong, 4 repaired, 0 open" in told
+    assert not any("goes on" in note for note in told)
     assert [table.columns for table in tables] == [
         ("round 1",), ("round 1", "round 2"), ("round 1", "round 2", "after"),
     ]  # fmt: skip
@@ -88,6 +91,7 @@ def test_people_who_are_rendered_are_compared_with_the_truth(tmp_path):
                      "annotate", "score_labels"]  # fmt: skip
     text = (tmp_path / "loop" / "table.txt").read_text()
     assert "truth, network: MPJPE" in text
+    assert "`held out` and `truth, network` are of 1 person only" in text
     assert "100/-/-" in text
     assert "-/-/0.70" in text
     assert "seconds: render" in text
@@ -136,7 +140,9 @@ def test_the_same_again_has_nothing_to_do_and_more_rounds_go_on(tmp_path, photos
     assert go(tmp_path / "loop", fakes, source=photos).is_nothing_to_do
     assert len(fakes.calls) == num_calls
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
-    done = go(tmp_path / "loop", fakes, source=photos, options=options_of(rounds=2))
+    told = []
+    done = go(tmp_path / "loop", fakes, source=photos, options=options_of(rounds=2), told=told)
+    assert told[0] == "goes on: 7 of 12 stages were done before; round 2 of 2: annotate, merge done before"
     # The annotation behind the first round is that of the second.
     assert [call[0] for call in fakes.calls[num_calls:]] == ["hand", "foot", "train", "annotate"]
     assert done.table.columns == ("round 1", "round 2", "after")
@@ -233,7 +239,8 @@ def test_pictures_that_were_labelled_from_a_folder_above_are_not_labelled_twice(
     fakes.sha256 = sha256
     go(tmp_path / "loop", fakes, source=photos, begins_from=earlier, told=told)
     counted, rows = result(tmp_path / "loop")
-    assert counted["round_0/begin"][0] == {"labels": 3, "elsewhere": 1}
+    assert counted["round_0/begin"][0] == {"people": 3, "versions": 3, "elsewhere": 1}
+    assert any(note.startswith("the store begins with 3 people (3 versions) of ") for note in told)
     assert any("1 of these are of pictures that this loop does not" in note for note in told)
     assert (counted["round_1/merge"][0]["new"], counted["round_1/merge"][0]["replaced"]) == (PEOPLE - 2, 2)
     assert {row.source_path for row in rows} == {f"{place:03d}.jpg" for place in range(PEOPLE)} | {"day/in/002.jpg"}
@@ -339,6 +346,22 @@ def test_folders_and_inputs_that_cannot_be_used_are_told(tmp_path, photos, earli
     (folder / "loop.json").write_text('{"format_version": 9, "options": {}, "stages": {}}')
     with pytest.raises(LoopError, match="newer"):
         go(folder, Fakes([]), source=photos)
+
+
+def test_what_became_of_parts_is_one_line():
+    counts = refine.RefineCounts(
+        name="all", wrong=25, mined=20, refined=18, no_better=4, outvoted=3, right=30, unrepairable=6, doubtful=2,
+        error_before=None, error_after=None,
+    )  # fmt: skip
+    assert loop_stages._told_of_parts("hands", 25, 18, counts) == (
+        "hands: 25 wrong, 18 repaired, 7 open (no better: 4, the frames around say otherwise: 3); 2 of those repaired "
+        "are still doubtful; of 6 too little was seen to say"
+    )
+
+
+def test_places_of_stages_are_told_by_rounds_and_the_folder_behind_the_last_one():
+    places = [LoopStage(number=number, name="annotate").place(2) for number in range(4)]
+    assert places == ["", "round 1", "round 2", "after the last round (round_3)"]
 
 
 def test_a_body_that_stages_do_not_share_is_told():

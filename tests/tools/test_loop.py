@@ -22,8 +22,9 @@ def test_a_finished_loop_has_nothing_to_do_and_mistakes_are_one_line(tmp_path):
     pictures_in(tmp_path / "in", 16)
     options = _cli.build_options(LoopOptions, config.get_config("smoke"))
     go(tmp_path / "out" / "loop", Fakes([], people=16), options=options, source=tmp_path / "in")
+    (tmp_path / "note.txt").touch()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    again, other, misspelt, nothing, rendered = run_each(
+    again, other, misspelt, nothing, rendered, alone, unusable = run_each(
         "loop",
         [
             [SMOKE, "--input=in"],
@@ -31,18 +32,26 @@ def test_a_finished_loop_has_nothing_to_do_and_mistakes_are_one_line(tmp_path):
             [SMOKE, "--config.hand.body.modle=x"],
             [SMOKE, "--input=nowhere", "--output_dir=other"],
             [SMOKE, "--input=in", "--config.render.side=64"],
+            [SMOKE, "--store=in", "--output_dir=other"],
+            [SMOKE, "--input=in", "--output_dir=note.txt/loop"],
         ],
         cwd=tmp_path,
-        environment={"COLUMNS": "120"},
+        environment={"COLUMNS": "40"},
     )
     assert again.returncode == 0, again.stderr
     assert "nothing to do: all 2 rounds are done" in again.stdout
-    assert "wrong hands mined / refined" in again.stdout
+    # Whole in a pipe, however narrow the terminal is said to be.
+    (line,) = [line for line in again.stdout.splitlines() if line.startswith("wrong hands mined / refined")]
+    assert line.split()[-7:] == ["16", "/", "16", "16", "/", "16", "-"]
+    assert "caution: it has learnt from 15 people" in again.stdout
+    assert "`held out` and `truth, network` are of 1 person only" in again.stdout
     assert "--config.initialise.network=hmr" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
     for done, words in (
         (other, "--config.annotate.fit.part_weights.hands was 0.0, and is 1.2"),
         (rendered, "--config.render.side=64: people are rendered without --input only"),
+        (alone, "--store=in: people would be rendered"),
+        (unusable, "--output_dir=note.txt/loop: Not a directory"),
         (misspelt, "did you mean --config.hand.body.model?"), (nothing, "nowhere: no such file or folder"),
     ):  # fmt: skip
         assert done.returncode == 2
@@ -73,7 +82,7 @@ def test_the_smoke_config_survives_a_kill_and_hands_and_feet_come_nearer_to_the_
     assert done.returncode == 0, done.stderr
     assert "round 2 of 2: hands are refined" not in done.stderr
     assert "going on after step 30" in done.stderr
-    assert "after the last round: people are annotated" in done.stderr
+    assert "after the last round (round_3): people are annotated" in done.stderr
     folder = tmp_path / "out" / "loop"
     first, second, last = json.loads((folder / "table.json").read_text())["rounds"]
     assert first["hand"]["refined"] + first["foot"]["refined"] > 5

@@ -11,11 +11,12 @@ import numpy as np
 from hardmo_jax.array_types import Bool, Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.data import hand_poses, staging, synthetic
+from hardmo_jax.data import hand_poses, staging
 from hardmo_jax.data.detector_noise import DetectorNoise
 from hardmo_jax.data.hard_set import HardSet
 from hardmo_jax.data.planted_errors import PlantOptions, plant, plant_stretches
 from hardmo_jax.data.pose_pool import JOINTS, PosePool
+from hardmo_jax.data.sampled_feet import with_sampled_feet
 from hardmo_jax.fitting import limb_ends
 from hardmo_jax.fitting.limb_ends import LIMB_ENDS
 from hardmo_jax.recovery.lift_and_fit import lift_and_fit
@@ -152,7 +153,7 @@ def motion_of_pool(
         rows: Which of them.
         rng: Of the hands and feet.
         sampled_feet: Share of people whose ankles and toes are those of written dance and martial poses instead of
-            their own: on tiptoe, bent, turned in. Each foot is of another pose.
+            their own: on tiptoe, bent, turned in. Each foot is of another pose, and the lower one can stand.
     """
     count = len(rows)
     joints = layouts.SMPLH_JOINTS
@@ -163,11 +164,8 @@ def motion_of_pool(
     full_pose[:, 0, len(JOINTS) :] = hands.fingers.reshape(count, -1, 3)
     if sampled_feet:
         is_sampled = rng.random(count) < sampled_feet
-        for side in layouts.SIDES:
-            written = synthetic.sample_hard_poses(int(rng.integers(1 << 31)), count).full_pose
-            for joint in (f"{side}_ankle", f"{side}_foot"):
-                place = joints.index(joint)
-                full_pose[is_sampled, 0, place] = written[is_sampled, place]
+        sampled = with_sampled_feet(rng, full_pose[:, 0])
+        full_pose[is_sampled, 0] = sampled[is_sampled]
     styles = tuple(pool.styles[take] for take in pool.take_of[rows])
     takes = tuple(pool.takes[take] for take in pool.take_of[rows])
     return staging.Motion(

@@ -148,6 +148,9 @@ def render_training(
     for name in ("takes", "sampled_feet", "keypoints", "clothes"):
         if told[name] == usual[name]:
             del told[name]
+    if options.sampled_feet:
+        # Pictures with feet that were drawn in another way have other labels.
+        told["feet"] = "the lower one can stand"
     check_same_run(folder / _IDENTITY, json.dumps(told, sort_keys=True))
     renderer, surface = raster.choose_renderer(), scenery.dressable_body(body)
     model, is_there = landmarks.point_model(body, layouts.get_layout(LAYOUT))

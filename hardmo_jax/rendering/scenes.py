@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from hardmo_jax.rendering.scene import Light, Mesh, Renderer, View, vertex_normals
 
@@ -81,11 +81,15 @@ class Look:
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """A look by chance: all skins, clothes of any colour and length, light from anywhere above."""
+    """A look by chance: all skins, clothes of any length and any colour but the skin's, light from anywhere above."""
     skin, hair = (
-        np.clip(np.array(some[rng.integers(len(some))]) * rng.uniform(0.9, 1.1, 3), 0, 1) for some in (_SKINS, _HAIRS)
+        np.clip(np.array(some[rng.integers(len(some))]) * _tint(rng.uniform(-1, 1, 3), 0.1, 0.03), 0, 1)
+        for some in (_SKINS, _HAIRS)
     )
     cloth = rng.uniform(0.04, 0.96, (len(CLOTHES) - 2, 3)) ** rng.uniform(0.6, 1.6, (len(CLOTHES) - 2, 1))
+    # No new draws, which would change all that follows; the opposite of the skin where that is like it again.
+    for other in (np.clip((cloth + 0.5) % 1, 0.04, 0.96), 1 - skin):
+        cloth = np.where(_is_like_skin(cloth, skin)[:, None], other, cloth)
     turn, rise = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(25, 80))
     direction = np.array([np.cos(rise) * np.sin(turn), -np.sin(rise), -np.cos(rise) * np.cos(turn)])
     key = rng.uniform(0.25, 0.85)
@@ -107,8 +111,28 @@ def draw_look(rng: np.random.Generator) -> Look:
         softness=float(rng.uniform(0.002, 0.02)),
         blur=float(rng.choice((0.0, rng.uniform(0.3, 1.0)))),
         noise=float(rng.uniform(0.0, 0.03)),
-        gain=tuple(rng.uniform(0.85, 1.15, 3).tolist()),
+        gain=tuple(_tint(rng.uniform(-1, 1, 3), 0.08, 0.06).tolist()),
     )  # fmt: skip
+
+
+def _tint(drawn: Float[np.ndarray, "3"], brightness: float, warmth: float) -> Float[np.ndarray, "3"]:
+    """Factors of red, green and blue: brighter or darker, warmer or colder, and hardly greener, as nobody's skin is.
+
+    Args:
+        drawn: In [-1, 1]: of brightness, warmth and green.
+        brightness: Most, as a share.
+        warmth: Most of red over blue, as a share.
+    """
+    warm = warmth * drawn[1]
+    return (1 + brightness * drawn[0]) * np.array([1 + warm, 1 + 0.02 * drawn[2], 1 - warm])
+
+
+def _is_like_skin(cloth: Float[np.ndarray, "N 3"], skin: Float[np.ndarray, "3"]) -> Bool[np.ndarray, "N"]:
+    """Whether who wears it looks naked: of the skin's colour, or of its hue and not much brighter or darker."""
+    is_near = np.linalg.norm(cloth - skin, axis=-1) < 0.3
+    bright, own = cloth.sum(-1), skin.sum()
+    has_hue = np.linalg.norm(cloth / bright[:, None] - skin / own, axis=-1) < 0.1
+    return is_near | (has_hue & (bright < 2.2 * own) & (own < 2.2 * bright))
 
 
 def paint_person(

@@ -12,6 +12,7 @@ from jaxtyping import TypeCheckError
 from hardmo_jax.body.load import open_body
 from hardmo_jax.data import synthetic
 from hardmo_jax.data.pose_pool import PosePool
+from hardmo_jax.data.sampled_feet import lower_side, sole_tilt
 from hardmo_jax.labels import store
 from hardmo_jax.pipelines import planted_labels, render_training
 from hardmo_jax.pipelines.label_records import LabelRecordOptions
@@ -154,4 +155,10 @@ def test_sampled_feet_are_those_of_written_poses_and_all_else_stays():
     np.testing.assert_array_equal(own[:, rest], sampled[:, rest])
     written = np.linalg.norm(synthetic.sample_hard_poses(0, 500).full_pose[:, feet[0]], axis=-1)
     turned = np.linalg.norm(sampled[changed][:, feet[0]], axis=-1)
+    # Nobody hangs: the foot that was lower stands on its toes or sole.
+    carrying, standing = lower_side(sampled), []
+    for place, side in enumerate(layouts.SIDES):
+        own_feet = sampled[:, feet[2 * place : 2 * place + 2]]
+        standing.append(sole_tilt(sampled, side, own_feet)[changed & (carrying == place)])
+    assert np.quantile(np.concatenate(standing), 0.9) < 0.4
     assert np.quantile(written, 0.2) < np.median(turned) < np.quantile(written, 0.8)

@@ -51,6 +51,16 @@ def test_looks_are_of_all_kinds():
     assert min(brightness) < 0.3 < 0.7 < max(brightness)
 
 
+def test_nobody_is_green_or_wears_their_skin():
+    for seed in range(300):
+        look = scenes.draw_look(np.random.default_rng(seed))
+        colours = np.array(look.colours)
+        skin, clothes = colours[0], colours[2:]
+        red, green, blue = skin * look.gain
+        assert red > green > blue - 0.02
+        assert np.linalg.norm(clothes - skin, axis=-1).min() > 0.25
+
+
 @pytest.mark.parametrize("renderer", RENDERERS, ids=lambda one: one.name)
 def test_light_comes_from_where_it_is(renderer):
     vertices, body = sphere()

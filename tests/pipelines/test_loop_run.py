@@ -16,6 +16,7 @@ from hardmo_jax.networks import regressor_file
 from hardmo_jax.pipelines import loop, loop_truth
 from hardmo_jax.pipelines.loop_options import LoopOptions
 from hardmo_jax.pipelines.loop_stages import LoopJobs
+from hardmo_jax.pipelines.output_folders import LOCK
 from tests.pipelines.loop_of_fakes import Fakes, body
 from tools import _cli
 
@@ -52,7 +53,7 @@ def test_people_go_once_round(gone_round):
     assert not done.is_nothing_to_do
     assert again.is_nothing_to_do
     assert {path.name for path in folder.iterdir()} == {
-        "rendered", "store", "round_1", "round_2", "loop.json", "table.txt", "table.json",
+        "rendered", "store", "round_1", "round_2", "loop.json", "table.txt", "table.json", LOCK,
     }  # fmt: skip
     steps = [json.loads(line)["step"] for line in (folder / "round_1" / "train" / "scalars.jsonl").open()]
     assert sorted(set(steps)) == [1, 2]

@@ -7,8 +7,9 @@ python -m tools.export --labels=out/annotate --format=openpose,coco_wholebody  t
 python -m tools.export --labels=walk.npz --format=glb,bvh                      motion of AMASS, SMPL or BVH files
 python -m tools.export --format=amass --to_body=body_models/SMPLH_NEUTRAL.npz  people as those of another body model
 
-Each format gets a file or folder in --output_dir. Only the newest version of each label counts; failed and rejected
-ones are left out, and told.
+Each format gets a file or folder in --output_dir. Only the newest version of each label counts. Motion and training
+sets leave out failed and rejected ones, and say so; openpose and coco_wholebody hold what was seen of everybody, hf all
+labels with their status and review.
 """
 
 import sys
@@ -21,6 +22,7 @@ import rich.table
 from absl import flags
 
 from hardmo_jax.export.dataset.dataset_facts import DatasetWords
+from hardmo_jax.export.training_sets.training_labels import TrainingLabelOptions
 from hardmo_jax.pipelines.exports import export_labels as pipeline
 from hardmo_jax.pipelines.exports.export_motions import TrackReport
 from hardmo_jax.pipelines.exports.label_motions import MotionOptions
@@ -42,7 +44,14 @@ _ALLOW_UNKNOWN_LICENCE = flags.DEFINE_boolean(
 _NAME = flags.DEFINE_string("name", "hardmo_jax labels", "Name of the data set (hf).")
 _LICENCE = flags.DEFINE_string("licence", None, "Licence of the labels, such as cc-by-4.0 (hf).")
 _CREATOR = flags.DEFINE_string("creator", None, "Who made the data set (hf).")
-_FPS = flags.DEFINE_float("fps", None, "Frames a second of labels that state none, as those of photos.")
+_URL = flags.DEFINE_string("url", None, "Where the data set is published (hf).")
+_CITATION = flags.DEFINE_string("citation", None, "How the data set is cited, best as BibTeX (hf).")
+_VERSION = flags.DEFINE_string("dataset_version", "1.0.0", "Version of the data set (hf).")
+_TAKE_FILLED = flags.DEFINE_boolean("take_filled", False, "Train others on people who were filled in, too.")
+_TAKE_DOUBTFUL = flags.DEFINE_boolean("take_doubtful", False, "Train others on people who were badly seen, too.")
+_FPS = flags.DEFINE_float(
+    "fps", None, "Frames a second of labels that state none, as of photos; of a file of motion, whatever it states."
+)
 _MAX_GAP_SECONDS = flags.DEFINE_float("max_gap_seconds", 1.0, "Frames without a label are interpolated so long.")
 
 #: Tracks that are printed.
@@ -62,7 +71,15 @@ def main(argv: Sequence[str]) -> int:
         pictures=_PICTURES.value,
         with_pixels=_WITH_PIXELS.value,
         allow_unknown_licence=_ALLOW_UNKNOWN_LICENCE.value,
-        words=DatasetWords(name=_NAME.value, licence=_LICENCE.value, creator=_CREATOR.value),
+        training=TrainingLabelOptions(takes_filled=_TAKE_FILLED.value, takes_doubtful=_TAKE_DOUBTFUL.value),
+        words=DatasetWords(
+            name=_NAME.value,
+            licence=_LICENCE.value,
+            creator=_CREATOR.value,
+            url=_URL.value,
+            citation=_CITATION.value,
+            version=_VERSION.value,
+        ),
         motion=MotionOptions(frames_per_second=_FPS.value, max_gap_seconds=_MAX_GAP_SECONDS.value),
     )
     console = rich.console.Console(stderr=True)

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from hardmo_jax.array_types import Float
+from hardmo_jax.body import placement
+from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.geometry import cameras
 from hardmo_jax.geometry.cameras import Camera
@@ -52,6 +54,30 @@ def project_in_pieces(
     if camera is None:
         raise ValueError("points are seen by a camera; give one row of it a person")
     return in_pieces(jax.tree_util.Partial(_projected, model), (camera, params))
+
+
+def move_in_pieces(
+    body: BodyModel,
+    params: BodyParams,
+    rotation: Float[np.ndarray, "*#N 3 3"],
+    translation: Float[np.ndarray, "*#N 3"],
+) -> BodyParams:
+    """`placement.moved` for many people, as NumPy arrays.
+
+    Args:
+        body: Model of the parameters.
+        params: People along one batch axis.
+        rotation: Of all space, or for each of them.
+        translation: Metres.
+    """
+    count = len(params.transl)
+    turns = np.broadcast_to(rotation, (count, 3, 3)).astype(np.float32)
+    ways = np.broadcast_to(translation, (count, 3)).astype(np.float32)
+    return in_pieces(jax.tree_util.Partial(_moved, body), (params, turns, ways))
+
+
+def _moved(body: BodyModel, people: tuple[BodyParams, Any, Any]) -> BodyParams:
+    return placement.moved(body, *people)
 
 
 def _projected(model: Callable[[BodyParams], Any], people: tuple[Camera, BodyParams]) -> tuple[Any, Any]:

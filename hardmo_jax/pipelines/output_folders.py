@@ -103,12 +103,16 @@ def replace_outputs(scratch: pathlib.Path, output: pathlib.Path, own_outputs: Se
     (output / own_outputs[-1]).unlink(missing_ok=True)
     for name in own_outputs:
         old, new = output / name, scratch / name
+        aside = scratch / f".former-{name}"
+        # Set aside rather than deleted first: a kill in between leaves both in the scratch folder.
         if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
+            os.replace(old, aside)
         elif old.exists() and not new.exists():
             old.unlink()
         if new.exists():
             os.replace(new, old)
+        if aside.exists():
+            shutil.rmtree(aside)
 
 
 def sweep_leftovers(folder: pathlib.Path, prefix: str) -> None:

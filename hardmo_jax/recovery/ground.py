@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from hardmo_jax.array_types import AnyArray, Float
-from hardmo_jax.body import landmarks, placement
+from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.body.pieces import in_pieces, move_in_pieces
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.skeleton.layouts import KeypointLayout
 
@@ -146,11 +146,4 @@ def in_world(body: BodyModel, params: BodyParams, ground: Ground) -> BodyParams:
         params: Of people along one batch axis.
         ground: Of the camera's frame.
     """
-    motion = (np.asarray(value, np.float32) for value in (ground.rotation, ground.translation))
-    return in_pieces(jax.tree_util.Partial(_moved, body, *motion), params)
-
-
-def _moved(
-    body: BodyModel, rotation: Float[AnyArray, "3 3"], translation: Float[AnyArray, "3"], params: BodyParams
-) -> BodyParams:
-    return placement.moved(body, params, rotation, translation)
+    return move_in_pieces(body, params, ground.rotation, ground.translation)

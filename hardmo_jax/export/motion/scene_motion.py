@@ -1,28 +1,25 @@
 """Motion as every exporter of motion takes it: the people of one video or photo, in a world with z up.
 
 The world is that of the labels: z up, the floor at 0, x to the right of the camera, y away from it. `y_up` turns
-vectors to the axes of glTF, BVH and most animation programs, in which SMPL rests upright; `params_y_up` whole bodies.
+vectors to the axes of glTF, BVH and most animation programs, in which SMPL rests upright.
 """
 
 import dataclasses
 from typing import Literal
 
-import jax
 import numpy as np
 
-from hardmo_jax.array_types import AnyArray, Bool, Float
-from hardmo_jax.body import placement
+from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.export.source_names import ExportError
 
 #: From a world with z up to one with y up: x stays, what was ahead is at -z.
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
 #: Where the floor of a scene comes from: its labels; the lowest point of anybody, under a camera that is taken as
-#: level; or a file of motion, whose floor is as its author left it.
-FloorSource = Literal["labels", "lowest_point", "file"]
+#: level; one here and the other there; or a file of motion, whose floor is as its author left it.
+FloorSource = Literal["labels", "lowest_point", "mixed", "file"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,18 +110,3 @@ class SceneMotion:
 def y_up(vectors: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
     """Vectors of a world with z up in one with y up."""
     return np.asarray(vectors) @ Y_UP_FROM_Z_UP.T.astype(vectors.dtype)
-
-
-def params_y_up(body: BodyModel, params: BodyParams) -> BodyParams:
-    """Bodies of a world with z up in one with y up, as NumPy arrays.
-
-    Args:
-        body: Of the parameters.
-        params: Frames along the first axis.
-    """
-    turn = jax.tree_util.Partial(_turned, body, Y_UP_FROM_Z_UP.astype(np.float32))
-    return in_pieces(turn, params)
-
-
-def _turned(body: BodyModel, rotation: Float[AnyArray, "3 3"], params: BodyParams) -> BodyParams:
-    return placement.moved(body, params, rotation, np.zeros(3, np.float32))

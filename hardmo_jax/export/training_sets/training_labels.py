@@ -143,8 +143,8 @@ def _check_one_body(rows: Sequence[LabelRow]) -> None:
     if len(counts) > 1:
         told = ", ".join(f"{count} of {name} ({digest[:12]})" for (name, digest), count in sorted(counts.items()))
         raise TrainingExportError(
-            f"labels must be of one body, and there are {told}; export each by itself: choose the labels by "
-            "`body_model` and `body_model_sha256`"
+            f"labels must be of one body, and there are {told}; export each by itself, with --body, the file of one of "
+            "them"
         )
 
 
@@ -178,12 +178,12 @@ def _told_picture(row: LabelRow) -> str:
 
 
 def picture_name(row: LabelRow) -> str:
-    """Relative path that the picture of a label gets: that of a photo, or `clip_000000000012.jpg` for a frame.
+    """Relative path that the JPEG of a label's picture gets: that of a photo, or `clip_000000000012.jpg` for a frame.
 
     Raises:
         ExportError: If no file can be named after it.
     """
-    return _NOT_IN_NAMES.sub("_", str(published_picture(row)))
+    return _NOT_IN_NAMES.sub("_", str(published_picture(row).with_suffix(".jpg")))
 
 
 def sample_key(row: LabelRow) -> str:

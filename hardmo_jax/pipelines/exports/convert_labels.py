@@ -9,14 +9,14 @@ import jax
 import numpy as np
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.body import placement
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.body.pieces import move_in_pieces
 from hardmo_jax.export.motion.scene_motion import SceneMotion
 from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.labels.schema import LabelRow
-from hardmo_jax.pipelines.exports.label_motions import camera_poses
+from hardmo_jax.pipelines.exports.label_motions import of_one_shape
+from hardmo_jax.pipelines.exports.label_worlds import camera_poses
 from hardmo_jax.pipelines.label_rows import measured_again, name_of_body, params_of_labels, pose_columns
 from hardmo_jax.recovery.body_correspondence import load_vertex_map
 from hardmo_jax.recovery.convert import ConvertOptions, convert_params
@@ -53,16 +53,15 @@ def convert_labels(
         hardmo_jax.recovery.body_correspondence.VertexMapError: If the matrix does not fit the bodies.
     """
     params = params_of_labels(rows, source)
-    betas = np.array(params.betas)
-    tracks: dict[Any, list[int]] = {}
-    for place, row in enumerate(rows):
-        tracks.setdefault((row.source_path, row.source_sha256, row.track_id), []).append(place)
-    for places in tracks.values():
-        betas[places] = betas[places].mean(axis=0, dtype=np.float64)
+    people = [(row.source_path, row.source_sha256, row.track_id) for row in rows]
+    numbers = {person: number for number, person in enumerate(dict.fromkeys(people))}
+    whose = np.array([numbers[person] for person in people])
+    for number in range(len(numbers)):
+        params = of_one_shape(source, params, whose == number)
     found = convert_params(
         source,
         target,
-        dataclasses.replace(params, betas=betas),
+        params,
         options=ConvertOptions(shape="frame"),
         vertex_map=None if vertex_map is None else load_vertex_map(vertex_map),
     )
@@ -72,8 +71,7 @@ def convert_labels(
     if with_world:
         rotation, position = camera_poses([rows[place] for place in with_world], source)
         some = jax.tree.map(lambda leaf: leaf[with_world], made)
-        motion = (some, rotation.astype(np.float32), position.astype(np.float32))
-        moved = in_pieces(jax.tree_util.Partial(_moved, target), motion)
+        moved = move_in_pieces(target, some, rotation, position)
         in_world = {place: (moved.global_orient[index], moved.transl[index]) for index, place in enumerate(with_world)}
     changed = []
     for place, row in enumerate(rows):
@@ -89,6 +87,8 @@ def convert_labels(
                 world_global_orient=world_global_orient,
                 world_transl=world_transl,
                 hypotheses=None,
+                label_version=row.label_version + 1,
+                parent_version=row.label_version,
                 # A conversion that ended well says nothing of the fit, and one that did not leaves nothing to use.
                 status=status.name if status in (FitStatus.DIVERGED, FitStatus.NONFINITE) else row.status,
             )
@@ -133,7 +133,3 @@ def convert_scene(
         tracks.append(dataclasses.replace(track, params=jax.tree.map(lambda leaf, at=rows: leaf[at], made)))
     converted = dataclasses.replace(scene, body=target, body_name=name_of_body(target), tracks=tuple(tracks))
     return converted, found.mean_error, found.matched_by
-
-
-def _moved(body: BodyModel, motion: tuple[Any, Any, Any]) -> Any:
-    return placement.moved(body, *motion)

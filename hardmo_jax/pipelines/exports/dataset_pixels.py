@@ -109,6 +109,43 @@ def pictures_of_rows(
             raise DatasetExportError(f"{path} has no frame {min(left)}, which labels name ({len(left)} are missing)")
 
 
+class LabelledPictures:
+    """JPEG of the picture of a label. Frames of a video are decoded once if they are asked for in their order."""
+
+    def __init__(self, rows: Sequence[LabelRow], folder: pathlib.Path) -> None:
+        """Look at nothing yet.
+
+        Args:
+            rows: All labels whose pictures may be asked for.
+            folder: That their paths are relative to.
+        """
+        self._folder = folder
+        self._of_source: dict[tuple[str, str], dict[int, LabelRow]] = {}
+        for row in rows:
+            self._of_source.setdefault((row.source_path, row.source_sha256), {})[row.frame_index] = row
+        self._source: tuple[str, str] | None = None
+        self._frame = -1
+        self._ahead: Iterator[tuple[list[LabelRow], tuple[str, bytes]]] = iter(())
+
+    def __call__(self, row: LabelRow) -> bytes:
+        """Upright, without metadata.
+
+        Raises:
+            DatasetExportError: If it is not there, or another one than was labelled.
+            hardmo_jax.perception.video.MediaError: If it cannot be read.
+        """
+        source = row.source_path, row.source_sha256
+        if source != self._source or row.frame_index <= self._frame:
+            self._source = source
+            frames = sorted(frame for frame in self._of_source.get(source, {}) if frame >= row.frame_index)
+            self._ahead = pictures_of_rows([self._of_source[source][frame] for frame in frames], self._folder)
+        for people, (_, data) in self._ahead:
+            self._frame = people[0].frame_index
+            if self._frame == row.frame_index:
+                return data
+        raise DatasetExportError(f"{row.source_path}: frame {row.frame_index} is of none of the labels")
+
+
 def _video_images(path: pathlib.Path, wanted: set[int]) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
     for frame in video.open_media(path).frames(stop=max(wanted) + 1):
         if frame.frame_index in wanted:

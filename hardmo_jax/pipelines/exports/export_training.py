@@ -4,14 +4,13 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from hardmo_jax.export.source_names import is_frame_of_video
 from hardmo_jax.export.training_sets import hardmo_tars, hmr2_tars, spin_npz, training_labels
 from hardmo_jax.export.training_sets.training_labels import TrainingExport, TrainingLabelOptions
 from hardmo_jax.labels.schema import LabelRow
-from hardmo_jax.pipelines.labelled_pictures import LabelledPictures
+from hardmo_jax.pipelines.exports.dataset_pixels import LabelledPictures
 from hardmo_jax.whole_files import replacing
 
-#: Formats of one file, whose pictures lie beside it, and of tars with the pictures in them.
+#: Formats of one file, with its pictures beside it, and of tars with the pictures in them.
 TRAINING_FORMATS: Mapping[str, str] = {
     "spin": "SPIN's npz; HMR, SPIN, PARE and their like",
     "cliff": "CLIFF's npz of pseudo ground truth",
@@ -31,27 +30,22 @@ class WrittenTraining:
     notes: tuple[str, ...]
 
 
-def needs_pictures(format_name: str) -> bool:
-    """Whether pictures lie in the files of a format."""
-    return format_name in _TARS
-
-
 def write_training(
     folder: pathlib.Path,
     rows: Sequence[LabelRow],
     format_name: str,
     *,
-    pictures: pathlib.Path | None,
+    pictures: pathlib.Path,
     options: TrainingLabelOptions,
     progress: Callable[[str, int, int | None], None],
 ) -> WrittenTraining:
     """Write labels for a trainer.
 
     Args:
-        folder: Gets the npz, and `images/` with the frames of videos that it names; or the tars.
+        folder: Gets the npz and `images/`, the pictures that it names; or the tars.
         rows: Newest version of each label, of one body.
         format_name: Of `TRAINING_FORMATS`.
-        pictures: Folder that the paths of pictures are relative to; None where it is not known, which tars need.
+        pictures: Folder that the paths of pictures are relative to.
         options: Which labels.
         progress: Told pictures that are read, and of how many.
 
@@ -61,35 +55,25 @@ def write_training(
         hardmo_jax.labels.schema.LabelError: If a label says something impossible.
     """
     folder.mkdir(parents=True)
-    told = _Told(format_name, len({training_labels.sample_key(row) for row in rows}), progress)
-    read = None if pictures is None else LabelledPictures(rows, pictures)
+    chosen = training_labels.select_training_labels(rows, options).rows
+    told = _Told(format_name, len({training_labels.sample_key(row) for row in chosen}), progress)
+    read = LabelledPictures(chosen, pictures)
 
     def picture_of(row: LabelRow) -> bytes:
         told.another()
-        if read is None:
-            raise training_labels.TrainingExportError(
-                f"{format_name}: pictures lie in the tars, and nothing tells where they are; give --pictures=FOLDER"
-            )
         return read(row)
 
     if format_name in _TARS:
         export = _TARS[format_name](rows, folder, picture_of, options=options)
         return WrittenTraining(export=export, num_files=len(export.paths), notes=_notes(export, format_name))
     export = _NPZ[format_name](rows, folder / f"{format_name}.npz", options=options)
-    notes = [*_notes(export, format_name)]
-    chosen = training_labels.select_training_labels(rows, options).rows
-    frames = {training_labels.picture_name(row): row for row in chosen if is_frame_of_video(row)}
-    if frames and read is None:
-        notes.append(
-            f"the npz names {len(frames)} frames of videos, such as {next(iter(frames))}; with --pictures=FOLDER they "
-            "are written beside it"
-        )
-    elif frames:
-        for name, row in sorted(frames.items()):
-            with replacing(folder / "images" / name) as scratch:
-                scratch.write_bytes(picture_of(row))
-    num_files = len(export.paths) + (len(frames) if read is not None else 0)
-    return WrittenTraining(export=export, num_files=num_files, notes=tuple(notes))
+    # As the labels saw them: upright, whatever a reader makes of EXIF, and under names that every disk takes.
+    named = {training_labels.picture_name(row): row for row in chosen}
+    for name, row in named.items():
+        with replacing(folder / "images" / name) as scratch:
+            scratch.write_bytes(picture_of(row))
+    num_files = len(export.paths) + len(named)
+    return WrittenTraining(export=export, num_files=num_files, notes=_notes(export, format_name))
 
 
 def _notes(export: TrainingExport, format_name: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Stored labels as motion: tracks on an even grid of frames, without holes, in a world with z up.
 
 Labels of a video come frame by frame, with frames missing where somebody was lost and times that need not be even.
-Programs that play motion want one row a frame. Frames are put on the grid that is nearest in time; short holes are
+Programs that play motion want one row a frame. Motion is read off at the frames of an even grid; short holes are
 interpolated and marked, long ones end a piece of the track.
 """
 
@@ -12,27 +12,23 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
 
-from hardmo_jax.array_types import AnyArray, Bool, Float, Int
-from hardmo_jax.body import placement
+from hardmo_jax.array_types import Bool, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.body.pieces import in_pieces
-from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, FloorSource, SceneCamera, SceneMotion, TrackMotion
+from hardmo_jax.body.pieces import move_in_pieces
+from hardmo_jax.export.motion.scene_motion import SceneCamera, SceneMotion, TrackMotion
 from hardmo_jax.export.source_names import ExportError, published_source
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.exports.frame_grid import grid_of_labels, nearest_frames, resampled
+from hardmo_jax.pipelines.exports.label_worlds import (
+    floor_height,
+    held_still,
+    nearest_places,
+    root_at_rest,
+    worlds_of_labels,
+)
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, name_of_body, params_of_labels
-
-#: Fields of `BodyParams` that are no rotations.
-_NOT_ROTATIONS = ("betas", "transl", "expression")
-#: A camera that is held still: the transforms of its labels to the world differ by rounding only.
-_STILL_DEGREES, _STILL_METRES = 0.05, 0.005
-#: From camera axes (x right, y down, z forward) of a level camera to a world with z up: the inverse turns z up to y up,
-#: whose y and z point against the camera's.
-_LEVEL = Y_UP_FROM_Z_UP.T @ np.diag([1.0, -1.0, -1.0])
-#: Share of frames that may reach below a floor that is laid under them, so that one bad frame does not lift the rest.
-_BELOW_FLOOR = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,8 +60,6 @@ class LabelMotions:
     """Labels that a person rejected, left out."""
     num_interpolated: int
     """Frames of people that have no label of their own."""
-    num_off_grid: int
-    """Labels of videos with uneven times that share their place on the grid with one that is nearer, left out."""
     num_shapes: int
     """Tracks whose labels are of more than one shape, which was averaged."""
 
@@ -101,18 +95,25 @@ def scenes_of_labels(rows: Sequence[LabelRow], body: BodyModel, options: MotionO
         num_failed=len(failed),
         num_rejected=len(rejected),
         num_interpolated=sum(int((~track.is_labelled).sum()) for one in found for track in one.scene.tracks),
-        num_off_grid=sum(one.num_off_grid for one in found),
         num_shapes=sum(one.num_shapes for one in found),
     )
 
 
 def _scene_names(sources: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """A relative path without suffix for each source, told apart by suffix and checksum only where they must be."""
-    plain = {source: str(published_source(source[0]).with_suffix("")) for source in sources}
-    taken = Counter(name.casefold() for name in plain.values())
-    return {
-        source: name if taken[name.casefold()] == 1 else f"{name}_{source[1][:8]}" for source, name in plain.items()
-    }
+    """A relative path without suffix for each source, told apart by suffix and then checksum where they must be."""
+    paths = {source: published_source(source[0]) for source in sources}
+    names = {source: str(path.with_suffix("")) for source, path in paths.items()}
+    endings = (
+        {source: path.suffix[1:] for source, path in paths.items()},
+        {source: source[1][:8] for source in sources},
+    )
+    for ending in endings:
+        taken = Counter(name.casefold() for name in names.values())
+        names = {
+            source: name if taken[name.casefold()] == 1 else f"{name}_{ending[source]}"
+            for source, name in names.items()
+        }
+    return names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,207 +121,101 @@ class _Found:
     """A scene, and what its labels lost on the way."""
 
     scene: SceneMotion
-    num_off_grid: int
     num_shapes: int
 
 
 def _scene(name: str, rows: list[LabelRow], body: BodyModel, options: MotionOptions) -> _Found:
-    rates = sorted(row.fps for row in rows if row.fps is not None)
-    rate = rates[len(rates) // 2] if rates else options.frames_per_second
-    places = _on_grid(rows, rate if rates else None)
-    nearest: dict[tuple[int, int], tuple[float, int]] = {}
-    for index, (row, place) in enumerate(zip(rows, places, strict=True)):
-        key, apart = (row.track_id, round(place)), abs(place - round(place))
-        if key not in nearest or apart < nearest[key][0]:
-            nearest[key] = apart, index
-    chosen = sorted((track, place, index) for (track, place), (_, index) in nearest.items())
-    own = [rows[index] for _, _, index in chosen]
-    first = min(place for _, place, _ in chosen)
-    frames = np.array([place - first for _, place, _ in chosen])
-    num_frames = int(frames.max()) + 1
-    if num_frames > 1 and rate is None:
-        raise ExportError(
-            f"{name}: labels of {num_frames} frames without a frame rate; give it as --fps, for example --fps=30"
-        )
-    camera, floor = _camera(own, frames, num_frames, body)
-    params = _in_world(body, params_of_labels(own, body), camera, frames)
-    if floor == "lowest_point":
-        depth = _lowest(body, params)
-        params.transl[:, 2] -= depth
-        camera = dataclasses.replace(camera, position=camera.position - np.array([0, 0, depth], np.float32))
-    tracks: list[TrackMotion] = []
+    grid = grid_of_labels(rows, frames_per_second=options.frames_per_second, name=name)
+    order = np.lexsort((grid.places, np.array([row.track_id for row in rows])))
+    rows, places = [rows[at] for at in order], grid.places[order]
+    worlds = worlds_of_labels(rows, places, body)
+    params, position = params_of_labels(rows, body), worlds.position.copy()
+    own_tracks = np.array([row.track_id for row in rows])
     num_shapes = 0
-    longest = 1 if rate is None else max(1, round(options.max_gap_seconds * rate))
-    for track_id in sorted({track for track, _, _ in chosen}):
-        at = np.array([track == track_id for track, _, _ in chosen])
-        pieces = np.split(np.flatnonzero(at), np.flatnonzero(np.diff(frames[at]) > longest) + 1)
+    for track_id in np.unique(own_tracks):
+        num_shapes += _give_one_shape(body, params, own_tracks == track_id)
+    params = jax.tree.map(np.array, move_in_pieces(body, params, worlds.rotation, worlds.position))
+    for stretch in worlds.laid:
+        height = floor_height(body, jax.tree.map(lambda leaf, at=stretch: leaf[at], params))
+        params.transl[stretch, 2] -= height
+        position[stretch, 2] -= height
+    rate = grid.frames_per_second
+    longest = 1.0 if rate is None else max(1.0, options.max_gap_seconds * rate)
+    tracks: list[TrackMotion] = []
+    for track_id in np.unique(own_tracks):
+        at = np.flatnonzero(own_tracks == track_id)
+        # Two frames of one time are one.
+        at = at[np.concatenate([[True], np.diff(places[at]) > 0])]
+        pieces = np.split(at, np.flatnonzero(np.diff(places[at]) > longest + 0.5) + 1)
         for number, piece in enumerate(pieces, start=1):
-            mine = jax.tree.map(lambda leaf, rows=piece: leaf[rows], params)
-            shaped, is_averaged = _of_one_shape(body, mine)
-            num_shapes += is_averaged
+            ends = nearest_frames(places[piece[[0, -1]]])
+            wanted = np.arange(ends[0], ends[1] + 1)
+            filled, is_labelled = resampled(
+                jax.tree.map(lambda leaf, at=piece: leaf[at], params), places[piece], wanted
+            )
             part = "" if number == 1 else f"_part_{number}"
-            filled, is_labelled = _without_holes(shaped, frames[piece])
             tracks.append(
                 TrackMotion(
                     name=f"person_{track_id:02d}{part}",
-                    track_id=track_id,
-                    first_frame=int(frames[piece[0]]),
+                    track_id=int(track_id),
+                    first_frame=int(ends[0]),
                     params=filled,
                     is_labelled=is_labelled,
                 )
             )
     scene = SceneMotion(
         name=name,
-        source_name=published_source(own[0].source_path).name,
+        source_name=published_source(rows[0].source_path).name,
         body=body,
         body_name=name_of_body(body),
         frames_per_second=rate,
-        num_frames=num_frames,
-        first_source_frame=min(row.frame_index for row, frame in zip(own, frames, strict=True) if frame == 0),
+        num_frames=grid.num_frames,
+        first_source_frame=min(row.frame_index for row, place in zip(rows, places, strict=True) if place == 0),
         tracks=tuple(tracks),
-        camera=camera,
-        floor=floor,
+        camera=_camera(rows, places, grid.num_frames, worlds.rotation, position),
+        floor=worlds.floor,
     )
-    return _Found(scene=scene, num_off_grid=len(rows) - len(own), num_shapes=num_shapes)
-
-
-def _on_grid(rows: Sequence[LabelRow], rate: float | None) -> list[float]:
-    """Where labels lie on a grid of frames: by their times where they have any, else by their frames."""
-    if rate is None or any(row.time_seconds is None for row in rows):
-        return [float(row.frame_index) for row in rows]
-    return [row.time_seconds * rate for row in rows if row.time_seconds is not None]
+    return _Found(scene=scene, num_shapes=num_shapes)
 
 
 def _camera(
-    rows: Sequence[LabelRow], frames: Int[np.ndarray, "N"], num_frames: int, body: BodyModel
-) -> tuple[SceneCamera, FloorSource]:
-    """The camera of each frame of a scene, of frames without labels as in the nearest that has some."""
-    with_world = [index for index, row in enumerate(rows) if row.world_transl is not None]
-    if with_world:
-        rotation, position = camera_poses([rows[index] for index in with_world], body)
-        at = _nearest(frames[with_world], num_frames)
-        rotation, position, floor = rotation[at], position[at], "labels"
-    else:
-        rotation = np.broadcast_to(_LEVEL, (num_frames, 3, 3))
-        position, floor = np.zeros((num_frames, 3)), "lowest_point"
-    at = _nearest(frames, num_frames)
-    camera = SceneCamera(
-        rotation=rotation.astype(np.float32),
-        position=position.astype(np.float32),
+    rows: Sequence[LabelRow],
+    places: Float[np.ndarray, "N"],
+    num_frames: int,
+    rotation: Float[np.ndarray, "N 3 3"],
+    position: Float[np.ndarray, "N 3"],
+) -> SceneCamera:
+    """The camera of each frame of a scene: that of the label which is nearest in time."""
+    at = nearest_places(places, np.arange(num_frames, dtype=np.float64))
+    turned, stands = held_still(rotation[at], position[at])
+    return SceneCamera(
+        rotation=turned.astype(np.float32),
+        position=stands.astype(np.float32),
         focal_length=np.stack([row.focal_length for row in rows])[at],
         principal_point=np.stack([row.principal_point for row in rows])[at],
         image_size=(rows[0].image_width, rows[0].image_height),
     )
-    return camera, floor
 
 
-def camera_poses(
-    rows: Sequence[LabelRow], body: BodyModel
-) -> tuple[Float[np.ndarray, "N 3 3"], Float[np.ndarray, "N 3"]]:
-    """What turns and moves the camera's frame to the world, by where labels put the same root in both.
+def _give_one_shape(body: BodyModel, params: BodyParams, rows: Bool[np.ndarray, "N"]) -> bool:
+    """Give some rows the mean of their shapes, the pelvis where it was; False if they had one."""
+    betas = np.asarray(params.betas)[rows]
+    if (betas == betas[0]).all():
+        return False
+    mean = betas.mean(axis=0, dtype=np.float64).astype(np.float32)
+    params.transl[rows] += root_at_rest(body, betas) - root_at_rest(body, mean[None])
+    params.betas[rows] = mean
+    return True
 
-    The root joint lies at `transl` plus its place at rest, in either frame. A camera that hardly moves does not.
+
+def of_one_shape(body: BodyModel, params: BodyParams, rows: Bool[np.ndarray, "N"]) -> BodyParams:
+    """The same with the mean shape in some rows, whose pelvis stays where it was.
 
     Args:
-        rows: Labels with columns of the world, one at least.
-        body: Theirs.
+        body: Of the parameters.
+        params: Of people along one axis; not changed.
+        rows: Of one person.
     """
-    in_camera = Rotation.from_rotvec([row.global_orient for row in rows])
-    in_world = Rotation.from_rotvec([row.world_global_orient for row in rows])
-    rotation = (in_world * in_camera.inv()).as_matrix()
-    root = _root_at_rest(body, np.stack([row.betas for row in rows])[:, : body.num_betas])
-    seen = np.stack([row.transl for row in rows]) + root
-    stood = np.array([row.world_transl for row in rows], np.float32) + root
-    position = stood - np.einsum("nij,nj->ni", rotation, seen)
-    mean = Rotation.from_matrix(rotation).mean()
-    middle = np.median(position, axis=0)
-    turned = np.degrees((Rotation.from_matrix(rotation) * mean.inv()).magnitude())
-    if turned.max() < _STILL_DEGREES and np.linalg.norm(position - middle, axis=-1).max() < _STILL_METRES:
-        rotation = np.broadcast_to(mean.as_matrix(), rotation.shape)
-        position = np.broadcast_to(middle, position.shape)
-    return rotation, position
-
-
-def _root_at_rest(body: BodyModel, betas: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N 3"]:
-    """Joint 0 of shaped bodies at rest, metres."""
-    basis = np.asarray(body.joint_shape_basis)[: betas.shape[1], 0]
-    return np.asarray(body.joint_template)[0] + betas @ basis
-
-
-def _nearest(frames: Int[np.ndarray, "N"], num_frames: int) -> Int[np.ndarray, "T"]:
-    """For each frame of a scene the place of the label that is nearest in time."""
-    order = np.argsort(frames, kind="stable")
-    sorted_frames = frames[order]
-    wanted = np.arange(num_frames)
-    after = np.clip(np.searchsorted(sorted_frames, wanted), 0, len(frames) - 1)
-    before = np.maximum(after - 1, 0)
-    is_before = np.abs(sorted_frames[before] - wanted) <= np.abs(sorted_frames[after] - wanted)
-    return order[np.where(is_before, before, after)]
-
-
-def _in_world(body: BodyModel, params: BodyParams, camera: SceneCamera, frames: Int[np.ndarray, "N"]) -> BodyParams:
-    motion = (params, camera.rotation[frames], camera.position[frames])
-    return jax.tree.map(np.array, in_pieces(jax.tree_util.Partial(_moved, body), motion))
-
-
-def _moved(body: BodyModel, motion: tuple[BodyParams, Float[AnyArray, "N 3 3"], Float[AnyArray, "N 3"]]) -> BodyParams:
-    return placement.moved(body, *motion)
-
-
-def _lowest(body: BodyModel, params: BodyParams) -> float:
-    """Height of the floor that is laid under people: that of the lowest named point, but for a few frames."""
-    points = body.subset([vertex for _, vertex in body.landmarks]) if body.landmarks else body
-    posed = in_pieces(points, params)
-    heights = np.concatenate([posed.vertices[..., 2], posed.joints[..., 2]], axis=-1).min(axis=-1)
-    return float(np.quantile(heights, _BELOW_FLOOR, method="lower"))
-
-
-def _of_one_shape(body: BodyModel, params: BodyParams) -> tuple[BodyParams, bool]:
-    """The same with the mean shape in all frames, the pelvis where it was; and whether that changed anything."""
-    betas = np.asarray(params.betas)
-    mean = betas.mean(axis=0, dtype=np.float64).astype(np.float32)
-    if (betas == betas[0]).all():
-        return params, False
-    shift = _root_at_rest(body, betas) - _root_at_rest(body, mean[None])
-    repeated = np.broadcast_to(mean, betas.shape).copy()
-    moved = (params.transl + shift).astype(np.float32)
-    return dataclasses.replace(params, betas=repeated, transl=moved), True
-
-
-def _without_holes(params: BodyParams, frames: Int[np.ndarray, "N"]) -> tuple[BodyParams, Bool[np.ndarray, "T"]]:
-    """One row a frame from the first to the last; rotations between labels along the shortest way."""
-    num_frames = int(frames[-1] - frames[0]) + 1
-    is_labelled = np.zeros(num_frames, bool)
-    is_labelled[frames - frames[0]] = True
-    if is_labelled.all():
-        return params, is_labelled
-    wanted = np.flatnonzero(~is_labelled) + frames[0]
-    filled = {}
-    for field in dataclasses.fields(params):
-        value = getattr(params, field.name)
-        if value is None:
-            continue
-        whole = np.zeros((num_frames, *value.shape[1:]), np.float32)
-        whole[is_labelled] = value
-        whole[~is_labelled] = (_lerp if field.name in _NOT_ROTATIONS else _slerp)(np.asarray(value), frames, wanted)
-        filled[field.name] = whole
-    return dataclasses.replace(params, **filled), is_labelled
-
-
-def _lerp(
-    values: Float[np.ndarray, "N *shape"], frames: Int[np.ndarray, "N"], wanted: Int[np.ndarray, "M"]
-) -> Float[np.ndarray, "M *shape"]:
-    after = np.searchsorted(frames, wanted)
-    share = (wanted - frames[after - 1]) / (frames[after] - frames[after - 1])
-    share = share.reshape(-1, *(1,) * (values.ndim - 1))
-    return values[after - 1] * (1 - share) + values[after] * share
-
-
-def _slerp(
-    values: Float[np.ndarray, "N *shape"], frames: Int[np.ndarray, "N"], wanted: Int[np.ndarray, "M"]
-) -> Float[np.ndarray, "M *shape"]:
-    joints = values.reshape(len(values), -1, 3)
-    turned = [
-        Slerp(frames, Rotation.from_rotvec(joints[:, joint]))(wanted).as_rotvec() for joint in range(joints.shape[1])
-    ]
-    return np.stack(turned, axis=1).reshape(len(wanted), *values.shape[1:])
+    copied = dataclasses.replace(params, betas=np.array(params.betas), transl=np.array(params.transl))
+    _give_one_shape(body, copied, rows)
+    return copied

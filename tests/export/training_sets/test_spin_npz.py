@@ -16,7 +16,7 @@ WRITERS = [write_spin_npz, write_cliff_npz]
 NAMES = [
     "clips/dance.v2/take 1_000000000000.jpg", "clips/dance.v2/take 1_000000000000.jpg",
     "clips/dance.v2/take 1_000000000002.jpg", "clips/dance.v2/take 1_000000000002.jpg",
-    "clips/dance.v2/take 1_000000000010.jpg", "photos/bow.png", "photos/bow.png",
+    "clips/dance.v2/take 1_000000000010.jpg", "photos/bow.jpg", "photos/bow.jpg",
 ]  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def test_every_number_of_every_person_is_there(tmp_path, write, make):
             np.testing.assert_array_equal(data["openpose"][index], expected_openpose(row))
         else:
             assert data["focal_l"][index] == 90.5
+            np.testing.assert_array_equal(data["cam_int"][index], [[90, 0, 47.5], [0, 91, 31.5], [0, 0, 1]])
     assert (data["has_smpl"] == 1).all()
     assert ("openpose" in data, "annot_id" in data) == (write is write_spin_npz, write is write_cliff_npz)
     assert "gender" not in data
@@ -129,7 +130,7 @@ def test_shapes_of_other_bodies_are_never_passed_off_as_smpls(tmp_path, write, c
 
 
 def test_smpls_own_shape_and_place_are_written(tmp_path):
-    row = smpl_label(0)
+    row = smpl_label(0, focal_length=np.array([90.0, 90.05]), principal_point=np.array([48.2, 31.0]))
     assert write_spin_npz([row], tmp_path / "spin.npz").num_without_betas == 0
     write_cliff_npz([row], tmp_path / "cliff.npz")
     spin, cliff = np.load(tmp_path / "spin.npz"), np.load(tmp_path / "cliff.npz")
@@ -137,6 +138,28 @@ def test_smpls_own_shape_and_place_are_written(tmp_path):
     np.testing.assert_array_equal(spin["betas"], row.betas[None])
     np.testing.assert_array_equal(cliff["global_t"], row.transl[None])
     assert cliff["annot_id"].tolist() == [int(row.label_id[:15], 16)]
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"focal_length": np.array([90.0, 90.2])},
+        {"focal_length": np.array([90.0, 90.0]), "principal_point": np.array([48.6, 31.5])},
+        {"focal_length": np.array([90.0, 90.0]), "principal_point": np.array([47.5, 30.4])},
+    ],
+)
+def test_a_place_that_readers_of_cliff_cannot_project_is_left_out(tmp_path, camera):
+    centred = smpl_label(0, focal_length=np.array([90.0, 90.0]))
+    other = smpl_label(1, frame=1, **camera)
+    write_cliff_npz([centred, other], tmp_path / "cliff.npz")
+    data = np.load(tmp_path / "cliff.npz")
+    assert "shape" in data
+    assert "global_t" not in data
+    # The whole camera projects what the label has as the label has it.
+    for row, matrix in zip((centred, other), data["cam_int"].astype(np.float64), strict=True):
+        place = row.transl.astype(np.float64)
+        expected = place[:2] / place[2] * row.focal_length + row.principal_point
+        np.testing.assert_allclose((matrix @ place)[:2] / place[2], expected, rtol=1e-6)
 
 
 def test_same_labels_give_the_same_bytes_in_any_order(tmp_path):
@@ -198,7 +221,7 @@ def test_no_labels_are_an_error(tmp_path):
 
 
 def test_labels_of_two_bodies_are_told_with_a_way_out(tmp_path):
-    with pytest.raises(TrainingExportError, match=r"1 of SMPL_NEUTRAL_smpl .*2 of open_body_smplh .*`body_model`"):
+    with pytest.raises(TrainingExportError, match=r"1 of SMPL_NEUTRAL_smpl .*2 of open_body_smplh .*with --body"):
         write_spin_npz([label(0), smpl_label(1, frame=1), label(2, frame=2)], tmp_path / "set.npz")
 
 
@@ -228,12 +251,12 @@ def test_numbers_that_are_none_are_refused_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/home/someone/pictures/bow.png", "bow.png"),
-        (r"C:\Users\someone\bow.png", "bow.png"),
-        ("../someone/bow.png", "bow.png"),
-        ("~someone/bow.png", "bow.png"),
-        ("C:bow.png", "bow.png"),
-        (r"set\bow?.png", "set/bow_.png"),
+        ("/home/someone/pictures/bow.png", "bow.jpg"),
+        (r"C:\Users\someone\bow.png", "bow.jpg"),
+        ("../someone/bow.png", "bow.jpg"),
+        ("~someone/bow.png", "bow.jpg"),
+        ("C:bow.png", "bow.jpg"),
+        (r"set\bow?.png", "set/bow_.jpg"),
     ],
 )
 def test_nobodys_folders_are_told(tmp_path, path, name):

@@ -8,8 +8,8 @@ import pytest
 from hardmo_jax.body import load, placement
 from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels import schema, store
-from hardmo_jax.pipelines.exports import convert_labels, export_labels, label_motions
-from hardmo_jax.pipelines.exports.export_labels import ExportOptions
+from hardmo_jax.pipelines.exports import convert_labels, export_content, export_labels, label_motions
+from hardmo_jax.pipelines.exports.export_options import ExportOptions
 from hardmo_jax.pipelines.exports.label_motions import MotionOptions
 from hardmo_jax.pipelines.label_rows import name_of_body, params_of_labels
 from tests.pipelines.exports.test_label_motions import POSITION, TILT, motion, row_of
@@ -93,7 +93,7 @@ def test_motion_of_files_is_converted_and_frames_that_cannot_be_are_told(bodies,
 
 def test_labels_are_converted_before_they_are_written(bodies, found, tmp_path, monkeypatch):
     rows, made = found
-    monkeypatch.setattr(export_labels, "_body_called", lambda name: bodies[1])
+    monkeypatch.setattr(export_content, "_body_called", lambda name: bodies[1])
     store.write_labels(tmp_path / "run" / "labels.parquet", rows)
     done = export_labels.export_labels(
         tmp_path / "run", tmp_path / "out", ["amass", "hf"], options=ExportOptions(to_body="theirs")

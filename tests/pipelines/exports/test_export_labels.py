@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 
 import cv2
 import numpy as np
@@ -11,8 +13,9 @@ from hardmo_jax.body import load
 from hardmo_jax.data.sources.amass import read_amass
 from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels import store
+from hardmo_jax.pipelines import output_folders
 from hardmo_jax.pipelines.exports import export_labels
-from hardmo_jax.pipelines.exports.export_labels import OUTPUTS, ExportOptions
+from hardmo_jax.pipelines.exports.export_options import OUTPUTS, ExportOptions
 from hardmo_jax.pipelines.exports.label_motions import MotionOptions
 from hardmo_jax.whole_files import file_sha256
 from tests.pipelines.exports.test_label_motions import motion, row_of
@@ -73,7 +76,10 @@ def test_every_format_writes_everybody_under_its_name(run, tmp_path):
     clip = read_amass(output / "amass" / "b_person_00.npz")
     np.testing.assert_allclose(clip.poses[0, 1:22], rows[2].body_pose, atol=1e-6)
     record = json.loads((output / "run.json").read_text())
-    assert record["results"]["exported"]["hmr2"] == {"files": 1, "people": 3}
+    assert record["results"]["exported"]["hmr2"].items() >= {"files": 1, "people": 3}.items()
+    images = output / "spin" / "images"
+    assert files_in(images) == {"b.jpg", "day/a.jpg"}
+    assert set(np.load(output / "spin" / "spin.npz")["imgname"]) == {"b.jpg", "day/a.jpg"}
     assert str(tmp_path) not in (output / "hf" / "run.json").read_text()
 
 
@@ -86,6 +92,10 @@ def test_an_export_replaces_its_formats_and_leaves_the_others(run, tmp_path):
     assert (output / "glb" / "b.glb").read_bytes() == before
     assert not (output / "openpose" / "old.json").exists()
     assert {path.name for path in output.iterdir()} == {"coco_wholebody.json", "glb", "openpose", "run.json"}
+    # The record tells of all that lies there.
+    assert set(json.loads((output / "run.json").read_text())["results"]["exported"]) == {
+        "coco_wholebody", "glb", "openpose",
+    }  # fmt: skip
     (output / "mine.txt").touch()
     with pytest.raises(ExportError, match=r"mine\.txt.*no export run wrote"):
         export(run, output, ["openpose"])
@@ -104,6 +114,11 @@ def test_motion_files_become_other_motion_files(run, body, tmp_path):
     np.testing.assert_allclose(second.transl, first.transl, atol=1e-6)
     assert second.frames_per_second == 25.0
     assert [one.num_people for one in done.formats] == [1, 1, 1]
+    # Some files state a wrong rate: the user's wins, and is told.
+    faster = export(walk, tmp_path / "faster", ["amass"], motion=MotionOptions(frames_per_second=50.0))
+    assert any("at --fps=50, whatever it states" in note for note in faster.notes)
+    (made,) = (tmp_path / "faster" / "amass").glob("*.npz")
+    assert read_amass(made).frames_per_second == 50.0
     with pytest.raises(ExportError, match="hmr2 cannot be written"):
         export(walk, tmp_path / "again", ["hmr2"])
 
@@ -128,7 +143,7 @@ def test_what_cannot_be_exported_is_told_before_anything_is_written(run, body, t
     several = r"labels of 2 body models in one store: open_body_smplh .*: 2, SMPL_NEUTRAL_smpl"
     refused(several, source=tmp_path / "mixed.parquet")
     store.write_labels(tmp_path / "smpl.parquet", others[:1])
-    refused("--body=body_models/SMPL_NEUTRAL_smpl.npz", source=tmp_path / "smpl.parquet")
+    refused("give its file as --body=FILE", source=tmp_path / "smpl.parquet")
     refused("no label is of the body open_body", source=tmp_path / "smpl.parquet", body="open_body")
     refused("give --pictures=FOLDER", source=tmp_path / "mixed.parquet", formats=["hmr2"], body="open_body")
     refused("no such folder of pictures", pictures=str(tmp_path / "none"), formats=["hmr2"], error=FileNotFoundError)
@@ -144,3 +159,34 @@ def test_labels_of_one_of_several_bodies_are_chosen_and_the_others_counted(run, 
     done = export(tmp_path / "mixed.parquet", tmp_path / "out", ["glb"], body="open_body")
     assert done.formats[0].num_people == 2
     assert "1 labels of other bodies were left out" in done.notes
+    # Whatever the format, it is that body's labels alone.
+    done = export(tmp_path / "mixed.parquet", tmp_path / "out", ["openpose", "hf"], body="open_body")
+    assert [one.num_people for one in done.formats] == [2, 2]
+
+
+def test_pictures_of_a_training_set_are_those_that_were_labelled(run, tmp_path):
+    """Another picture of the same size in the place of the labelled one is refused by every format with pictures."""
+    path = tmp_path / "photos" / "b.png"
+    cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    for name in ("spin", "cliff", "hmr2", "hardmo"):
+        with pytest.raises(ExportError, match=r"b\.png"):
+            export(run, tmp_path / "out", [name])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kill_while_an_export_is_replaced_loses_nothing(run, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    export(run, output, ["openpose"])
+
+    replace, looked = os.replace, []
+
+    def watched(source, goal):
+        if pathlib.Path(goal) == output / "openpose":
+            # A kill here leaves the former export in the scratch folder, and the new one.
+            looked.append(sorted(path.name for path in pathlib.Path(source).parent.iterdir()))
+        replace(source, goal)
+
+    monkeypatch.setattr(output_folders.os, "replace", watched)
+    export(run, output, ["openpose"])
+    assert looked == [[".former-openpose", "openpose", "run.json"]]
+    assert files_in(output / "openpose")

@@ -137,19 +137,111 @@ def test_short_holes_are_interpolated_and_marked_and_long_ones_end_a_piece(body,
     assert only_track(whole)[1].num_frames == 9
 
 
-def test_uneven_times_and_strides_come_onto_the_grid_that_is_nearest(body, truth):
+def test_uneven_times_come_onto_the_even_grid_of_their_own_rate_and_nothing_is_dropped(body, truth):
     params, world = truth
-    # Every fifth frame of a video of 125 frames a second, late by up to 0.3 of a step; two fall on one place.
-    late = np.array([0, 0.3, -0.2, 0.1, 0.0, 0.3, -0.3, 0.2, -0.9])
+    # 25 frames a second that stall once for four frames; the mean rate that labels state is too slow.
+    places = np.array([0, 1, 2, 3, 8, 9, 10, 11, 12])
     rows = [
-        row_of(body, params, place, world=world, frame_index=5 * place, time_seconds=max(place + late[place], 0) / RATE)
+        row_of(body, params, place, world=world, time_seconds=at / RATE, fps=17.0) for place, at in enumerate(places)
+    ]
+    scene, track = only_track(label_motions.scenes_of_labels(rows, body, MotionOptions()))
+    assert scene.frames_per_second == pytest.approx(RATE)
+    np.testing.assert_array_equal(np.flatnonzero(track.is_labelled), places)
+    np.testing.assert_allclose(joints(body, track.params)[places], joints(body, world), atol=2e-5)
+    # Times that are rounded to milliseconds are of the stated rate.
+    rounded = [
+        row_of(body, params, place, world=world, time_seconds=round(place / 29.97, 3), fps=29.97) for place in range(9)
+    ]
+    scene, track = only_track(label_motions.scenes_of_labels(rounded, body, MotionOptions()))
+    assert (scene.frames_per_second, track.num_frames) == (29.97, 9)
+    assert track.is_labelled.all()
+
+
+def test_between_two_times_motion_is_between_two_labels(body, truth):
+    params, world = truth
+    late = np.array([0, 1, 2, 3.3, 4, 5, 6, 7, 8])
+    rows = [row_of(body, params, place, world=world, time_seconds=late[place] / RATE) for place in range(9)]
+    _, track = only_track(label_motions.scenes_of_labels(rows, body, MotionOptions()))
+    assert track.num_frames == 9
+    assert track.is_labelled.all()
+    turns = np.asarray(world.full_pose())
+    around = [Rotation.from_rotvec(turns[place]) for place in (2, 3)]
+    expected = around[0] * Rotation.from_rotvec((1 / 1.3) * (around[0].inv() * around[1]).as_rotvec())
+    ours = Rotation.from_rotvec(np.asarray(track.params.full_pose())[3])
+    assert (ours * expected.inv()).magnitude().max() < 1e-3
+    np.testing.assert_allclose(track.params.transl[8], world.transl[8], atol=2e-5)
+
+
+def test_strides_are_of_the_rate_that_labels_state(body, truth):
+    params, world = truth
+    rows = [
+        row_of(body, params, place, world=world, frame_index=5 * place, time_seconds=None, fps=5.0)
         for place in range(9)
-    ]  # fmt: skip
-    found = label_motions.scenes_of_labels(rows, body, MotionOptions())
-    _, track = only_track(found)
-    assert (track.num_frames, found.num_off_grid) == (8, 1)
-    expected = joints(body, world)[[0, 1, 2, 3, 4, 5, 6, 8]]
-    np.testing.assert_allclose(joints(body, track.params), expected, atol=2e-5)
+    ]
+    scene, track = only_track(label_motions.scenes_of_labels(rows, body, MotionOptions()))
+    assert (scene.frames_per_second, track.num_frames, scene.num_frames) == (5.0, 9, 9)
+
+
+def test_a_floor_is_not_taken_from_another_shot(body, truth):
+    params, world = truth
+    rows = [row_of(body, params, place, world=world) for place in range(5)]
+    rows += [row_of(body, params, place, track_id=1) for place in range(5, 9)]
+    # Who has no world in a shot that has one gets it from the own track, or from others in the picture.
+    rows[2] = row_of(body, params, 2)
+    rows.append(row_of(body, params, 3, track_id=2))
+    (scene,) = label_motions.scenes_of_labels(rows, body, MotionOptions()).scenes
+    assert scene.floor == "mixed"
+    first, second, third = scene.tracks
+    np.testing.assert_allclose(joints(body, first.params), joints(body, world)[:5], atol=5e-5)
+    np.testing.assert_allclose(joints(body, third.params)[0], joints(body, world)[3], atol=5e-5)
+    np.testing.assert_allclose(scene.camera.position[0], POSITION, atol=1e-4)
+    heights = np.asarray(body(second.params).vertices)[..., 2]
+    assert -0.05 < heights.min() < 0.0
+    np.testing.assert_allclose(scene.camera.rotation[8], [[1, 0, 0], [0, 0, 1], [0, -1, 0]], atol=1e-6)
+
+
+def test_everybody_stands_where_the_own_label_says(body, truth):
+    params, world = truth
+    other = placement.moved(body, params, np.eye(3, dtype=np.float32)[[0, 2, 1]] * [1, 1, -1], np.float32([5, 0, 1]))
+    rows = [row_of(body, params, place, world=world) for place in range(9)]
+    rows += [row_of(body, params, place, world=other, track_id=1) for place in range(9)]
+    (scene,) = label_motions.scenes_of_labels(rows, body, MotionOptions()).scenes
+    for track, expected in zip(scene.tracks, (world, other), strict=True):
+        np.testing.assert_allclose(joints(body, track.params), joints(body, expected), atol=5e-5)
+
+
+def test_pieces_of_a_track_have_one_shape(body, truth):
+    params, world = truth
+    betas = np.array(params.betas)
+    betas[4:] += 0.4
+    params = dataclasses.replace(params, betas=betas)
+    rows = [row_of(body, params, place, world=world) for place in (0, 1, 7, 8)]
+    found = label_motions.scenes_of_labels(rows, body, MotionOptions(max_gap_seconds=0.1))
+    first, second = found.scenes[0].tracks
+    np.testing.assert_array_equal(first.betas, second.betas)
+    assert found.num_shapes == 1
+
+
+def test_a_mean_shape_leaves_the_pelvis_where_it_was(truth, body):
+    """Of a body whose pelvis moves by a centimetre with each coefficient, which that of the open body hardly does."""
+    moving = dataclasses.replace(body, joint_shape_basis=body.joint_shape_basis.at[:, 0].add(0.01))
+    params, _ = truth
+    betas = np.array(params.betas)
+    betas[1::2] += 1.0
+    params = dataclasses.replace(params, betas=betas)
+    averaged = label_motions.of_one_shape(moving, params, np.ones(9, bool))
+    np.testing.assert_allclose(averaged.betas, np.broadcast_to(betas.mean(0), betas.shape), atol=1e-6)
+    np.testing.assert_allclose(joints(moving, averaged)[:, 0], joints(moving, params)[:, 0], atol=1e-5)
+
+
+def test_one_name_in_two_files_is_told_apart_by_suffix_then_content(body, truth):
+    rows = [
+        row_of(body, truth[0], 0, source_path="clip.MOV"),
+        row_of(body, truth[0], 1, source_path="clip.mp4"),
+        row_of(body, truth[0], 2, source_path="clip.mp4", source_sha256="b" * 64),
+    ]
+    names = [scene.name for scene in label_motions.scenes_of_labels(rows, body, MotionOptions()).scenes]
+    assert names == ["clip_MOV", "clip_mp4_aaaaaaaa", "clip_mp4_bbbbbbbb"]
 
 
 def test_labels_of_several_shapes_become_one_shape_at_the_same_place(body, truth):
@@ -182,7 +274,7 @@ def test_all_people_of_all_sources_come_out_and_rejected_or_failed_labels_do_not
     found = label_motions.scenes_of_labels(rows, body, MotionOptions())
     assert (found.num_failed, found.num_rejected) == (1, 1)
     names = [scene.name for scene in found.scenes]
-    assert names == sorted(["c", "clip", "day/A_bbbbbbbb", "day/a_aaaaaaaa"])
+    assert names == sorted(["c", "clip", "day/A_png", "day/a_jpg"])
     clip = found.scenes[names.index("clip")]
     assert [(track.track_id, track.first_frame) for track in clip.tracks] == [(0, 0), (5, 1)]
     assert (clip.num_frames, clip.first_source_frame) == (2, 2)
@@ -206,6 +298,14 @@ def test_what_cannot_be_exported_is_told(body, truth, changes, message):
 def test_labels_of_another_body_are_refused(body, truth):
     rows = [row_of(body, truth[0], 0, body_model_sha256="c" * 64)]
     with pytest.raises(LabelBodyError, match="cccccccccccc"):
+        label_motions.scenes_of_labels(rows, body, MotionOptions())
+
+
+def test_frame_numbers_that_no_video_has_are_told(body, truth):
+    rows = [
+        row_of(body, truth[0], place, frame_index=at, time_seconds=None) for place, at in enumerate((0, 1, 2**31 - 1))
+    ]
+    with pytest.raises(ExportError, match="frames apart, and a motion has 1000000 at most"):
         label_motions.scenes_of_labels(rows, body, MotionOptions())
 
 

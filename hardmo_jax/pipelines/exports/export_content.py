@@ -1,0 +1,229 @@
+"""What an export is made of: labels of one body, converted if asked for, and their motion; or a file of motion."""
+
+import dataclasses
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from hardmo_jax.array_types import Float
+from hardmo_jax.body import load
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.export.motion.scene_motion import SceneMotion
+from hardmo_jax.export.source_names import ExportError
+from hardmo_jax.labels import store
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.exports import convert_labels, label_motions, motion_files
+from hardmo_jax.pipelines.exports.dataset_pixels import check_pictures
+from hardmo_jax.pipelines.exports.export_motions import MOTION_FORMATS
+from hardmo_jax.pipelines.exports.export_options import ExportOptions
+from hardmo_jax.pipelines.exports.export_training import TRAINING_FORMATS
+from hardmo_jax.pipelines.label_rows import name_of_body
+from hardmo_jax.pipelines.labelled_pictures import picture_root
+
+_MOTION_SUFFIXES = (".npz", ".bvh")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """How near another body came."""
+
+    told: str
+    errors_mm: list[float]
+    """Of each label or frame."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportContent:
+    """What is exported: labels, and their motion where a format of motion is asked for."""
+
+    path: pathlib.Path
+    """Of the labels."""
+    rows: Sequence[LabelRow]
+    scenes: Sequence[SceneMotion]
+    notes: Sequence[str]
+    pictures: pathlib.Path | None
+    """Folder that the paths of pictures are relative to, where it is known."""
+    conversion: Conversion | None = None
+    """None where all is of the body that it was."""
+    is_changed: bool = False
+    """Whether these are not all labels of the file as they are there."""
+
+
+def labels_path(source: pathlib.Path) -> pathlib.Path:
+    """The file of labels of a run's folder; anything else is what it is.
+
+    Raises:
+        ExportError: If the folder holds several runs.
+    """
+    if (source / "labels.parquet").is_file():
+        return source / "labels.parquet"
+    if source.is_dir() and not any(source.glob("*.parquet")):
+        below = sorted(path.parent.name for path in source.glob("*/labels.parquet"))
+        if below:
+            raise ExportError(
+                f"{source}: holds the labels of {len(below)} inputs, in a folder each; give one of them, such as "
+                f"--labels={source / below[0]}"
+            )
+    return source
+
+
+def read_content(path: pathlib.Path, chosen: Sequence[str], options: ExportOptions) -> ExportContent:
+    """Read labels or a file of motion, and look for what the formats need.
+
+    Args:
+        path: Of labels, or an `.npz` or `.bvh` file of motion.
+        chosen: Names of formats.
+        options: Bodies, rates, pictures.
+
+    Raises:
+        FileNotFoundError: If there are no labels.
+        hardmo_jax.labels.schema.LabelError: If labels are damaged.
+        ExportError: If they cannot be written in one of the formats. What readers of bodies and of motion raise passes.
+    """
+    target = None if options.to_body is None else _body_called(options.to_body)
+    vertex_map = None if options.vertex_map is None else pathlib.Path(options.vertex_map)
+    if path.suffix.lower() in _MOTION_SUFFIXES and path.is_file():
+        return _read_motion(path, chosen, options, target, vertex_map)
+    rows: Sequence[LabelRow] = store.latest_labels(store.read_labels(path).rows)
+    if not rows:
+        raise ExportError(f"{path}: holds no label; nothing can be exported")
+    has_motion = any(name in MOTION_FORMATS for name in chosen)
+    body, own, notes, conversion = None, rows, [], None
+    if has_motion or target is not None or options.body is not None:
+        body, own = _of_one_body(rows, options.body, path)
+    is_part = len(own) < len(rows)
+    if is_part:
+        notes.append(f"{len(rows) - len(own)} labels of other bodies were left out")
+    rows = own
+    pictures = picture_root(path, options.pictures)
+    if any(name in TRAINING_FORMATS for name in chosen) or (options.with_pixels and "hf" in chosen):
+        if pictures is None:
+            raise ExportError(f"{path}: nothing tells where the pictures of these labels are; give --pictures=FOLDER")
+        check_pictures(rows, pictures)
+    if target is not None and body is not None:
+        usable = [row for row in own if row.is_usable]
+        if not usable:
+            raise ExportError(f"{path}: none of {len(own)} labels has a usable pose, so that none can be converted")
+        found = convert_labels.convert_labels(usable, body, target, vertex_map=vertex_map)
+        conversion = _conversion(name_of_body(body), name_of_body(target), found.matched_by, found.mean_error)
+        notes.append(conversion.told)
+        if len(usable) < len(own):
+            notes.append(f"{len(own) - len(usable)} labels without a usable pose were left out")
+        rows, body = found.rows, target
+    scenes: Sequence[SceneMotion] = ()
+    if has_motion and body is not None:
+        motions = label_motions.scenes_of_labels(rows, body, options.motion)
+        scenes = motions.scenes
+        notes += _notes(motions)
+    return ExportContent(
+        path=path, rows=rows, scenes=scenes, notes=notes, pictures=pictures, conversion=conversion,
+        is_changed=conversion is not None or is_part,
+    )  # fmt: skip
+
+
+def _read_motion(
+    path: pathlib.Path,
+    chosen: Sequence[str],
+    options: ExportOptions,
+    target: BodyModel | None,
+    vertex_map: pathlib.Path | None,
+) -> ExportContent:
+    others = [name for name in chosen if name not in MOTION_FORMATS]
+    if others:
+        raise ExportError(
+            f"{path}: is a file of motion, of which nothing was seen in pictures, so that {others[0]} cannot be "
+            f"written; it can be as {', '.join(MOTION_FORMATS)}"
+        )
+    body = None if options.body is None else _body_called(options.body)
+    scene, notes = _scene_of_file(path, body, options.motion.frames_per_second)
+    if target is None:
+        return ExportContent(path=path, rows=(), scenes=(scene,), notes=notes, pictures=None)
+    converted, errors, matched_by = convert_labels.convert_scene(scene, target, vertex_map=vertex_map)
+    conversion = _conversion(scene.body_name, name_of_body(target), matched_by, errors)
+    return ExportContent(
+        path=path, rows=(), scenes=(converted,), notes=(*notes, conversion.told), pictures=None, conversion=conversion
+    )
+
+
+def _scene_of_file(
+    path: pathlib.Path, body: BodyModel | None, frames_per_second: float | None
+) -> tuple[SceneMotion, tuple[str, ...]]:
+    """A file of motion, at the rate that it states or, as some state a wrong one, at that which the user does."""
+    if frames_per_second is None:
+        return motion_files.read_scene(path, body=body), ()
+    scene = motion_files.read_scene(path, body=body, frames_per_second=frames_per_second)
+    seconds = (scene.num_frames - 1) / frames_per_second
+    return scene, (f"{path.name}: at --fps={frames_per_second:g}, whatever it states: {seconds:.1f} s",)
+
+
+def _body_called(name: str) -> BodyModel:
+    return load.open_body() if name == "open_body" else load.load_body(name)
+
+
+def _conversion(source: str, target: str, matched_by: str, errors: Float[np.ndarray, "N"]) -> Conversion:
+    finite = 1000 * errors[np.isfinite(errors)]
+    told = {"mesh": "all vertices", "map": "the vertex map", "landmarks": "joints and landmarks"}[matched_by]
+    if not len(finite):
+        raise ExportError(f"no label of {source} could be converted to {target}: their numbers are not finite")
+    return Conversion(
+        told=(
+            f"converted from {source} to {target} by {told}: mean error {finite.mean():.1f} mm, worst frame "
+            f"{finite.max():.1f} mm"
+        ),
+        errors_mm=[round(float(error), 3) for error in 1000 * errors],
+    )
+
+
+def _of_one_body(
+    rows: Sequence[LabelRow], given: str | None, path: pathlib.Path
+) -> tuple[BodyModel, Sequence[LabelRow]]:
+    """The body of labels, and those that are of it."""
+    counts = Counter((row.body_model, row.body_model_sha256) for row in rows)
+    name, checksum = counts.most_common(1)[0][0]
+    if given is None and len(counts) > 1:
+        raise ExportError(
+            f"{path}: labels of {len(counts)} body models in one store: {_listed(counts)}; say which are exported "
+            "with --body, the file of one of them, or open_body"
+        )
+    if given is None and not name.startswith("open_body_"):
+        raise ExportError(
+            f"{path}: labels are of the body {name} ({checksum[:12]}); give its file as --body=FILE, of a name such as "
+            "body_models/SMPL_NEUTRAL.pkl"
+        )
+    bodies = (
+        [load.open_body(), load.open_body(view="smpl")] if given in (None, "open_body") else [load.load_body(given)]
+    )
+    for body in bodies:
+        own = [row for row in rows if (row.body_model, row.body_model_sha256) == (name_of_body(body), body.checksum)]
+        if own:
+            return body, own
+    raise ExportError(
+        f"{path}: no label is of the body {given or 'open_body'} ({bodies[0].checksum[:12]}); there are "
+        f"{_listed(counts)}"
+    )
+
+
+def _listed(counts: Counter[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({checksum[:12]}): {count}" for (name, checksum), count in counts.most_common())
+
+
+def _notes(motions: label_motions.LabelMotions) -> list[str]:
+    found = [
+        (motions.num_failed, "labels without a usable pose were left out"),
+        (motions.num_rejected, "rejected labels were left out"),
+        (motions.num_interpolated, "frames of people without a label were interpolated between their neighbours"),
+        (motions.num_shapes, "tracks had labels of several shapes; the mean shape is written"),
+    ]
+    notes = [f"{count} {text}" for count, text in found if count]
+    laid = sum(scene.floor == "lowest_point" for scene in motions.scenes)
+    mixed = sum(scene.floor == "mixed" for scene in motions.scenes)
+    if laid or mixed:
+        where = [f"{laid} of {len(motions.scenes)} pictures or videos"] if laid else []
+        where += [f"some shots of {mixed}"] if mixed else []
+        notes.append(
+            f"no floor is known in {' and '.join(where)}: the camera is taken as level there, and the floor laid under "
+            "the lowest point"
+        )
+    return notes

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hardmo_jax import whole_files
-from hardmo_jax.array_types import Shaped
+from hardmo_jax.array_types import Float, Shaped
 from hardmo_jax.export.training_sets import training_labels, training_points
 from hardmo_jax.export.training_sets.training_labels import PIXELS_PER_SCALE, TrainingExport, TrainingLabelOptions
 from hardmo_jax.export.training_sets.training_points import (
@@ -26,6 +26,8 @@ from hardmo_jax.labels.schema import LabelRow
 _GENDERS = {"female": "f", "male": "m"}
 #: Digits of a label's name that a whole number of COCO's kind holds.
 _ID_DIGITS = 15
+#: Up to this, pixels, a principal point is in the middle of its picture, and up to this share focal lengths are one.
+_SAME_POINT, _SAME_FOCAL_LENGTH = 1.0, 1e-3
 
 
 def write_spin_npz(
@@ -77,8 +79,13 @@ def write_cliff_npz(
     """Write labels as CLIFF's authors publish their pseudo-labels.
 
     As `write_spin_npz` without `openpose`, and with `annot_id`, a number that stays the same for a label; `focal_l`,
-    pixels, that of the label's camera; and for labels of SMPL's neutral body `global_t` (3,), the translation in front
-    of that camera, metres, which moves another body elsewhere.
+    pixels, the mean of both focal lengths of the label's camera; `cam_int` (3, 3), that whole camera, the centre of
+    the top-left pixel at (0, 0); and for labels of SMPL's neutral body `global_t` (3,), the translation in front of
+    that camera, metres, which moves another body elsewhere.
+
+    Readers project `global_t` by `focal_l` alone, through the middle of the picture. Where that is not the camera of
+    every label, `global_t` is left out of the file: if a principal point is more than a pixel from the middle, or
+    focal lengths differ by more than 0.1 %.
 
     Args:
         rows: The newest version of each label, of one body.
@@ -103,7 +110,8 @@ def write_cliff_npz(
     arrays = _shared_arrays(labels.rows, slots_of)
     arrays["annot_id"] = np.array([int(row.label_id[:_ID_DIGITS], 16) for row in labels.rows], np.int64)
     arrays["focal_l"] = np.array([row.focal_length.mean() for row in labels.rows], np.float32)
-    if "shape" in arrays:
+    arrays["cam_int"] = np.stack([_intrinsics(row) for row in labels.rows])
+    if "shape" in arrays and all(map(_is_camera_of_cliff, labels.rows)):
         arrays["global_t"] = np.stack([row.transl for row in labels.rows])
     return labels.exported([write_npz_rows(path, arrays)])
 
@@ -120,6 +128,21 @@ def write_npz_rows(path: str | os.PathLike[str], arrays: Mapping[str, Shaped[np.
     with whole_files.replacing(target) as temporary, temporary.open("wb") as file:
         np.savez(file, **named)
     return target
+
+
+def _intrinsics(row: LabelRow) -> Float[np.ndarray, "3 3"]:
+    matrix = np.eye(3, dtype=np.float32)
+    matrix[[0, 1], [0, 1]] = row.focal_length
+    matrix[:2, 2] = row.principal_point
+    return matrix
+
+
+def _is_camera_of_cliff(row: LabelRow) -> bool:
+    """Whether one focal length and the middle of the picture say all of a camera."""
+    focal = np.asarray(row.focal_length, np.float64)
+    middle = 0.5 * (np.array([row.image_width, row.image_height]) - 1.0)
+    off_centre = np.linalg.norm(np.asarray(row.principal_point, np.float64) - middle)
+    return bool(off_centre <= _SAME_POINT and np.ptp(focal) <= _SAME_FOCAL_LENGTH * focal.mean())
 
 
 def _shared_arrays(rows: Sequence[LabelRow], slots_of: BodySlots) -> dict[str, Shaped[np.ndarray, "N ..."]]:

@@ -56,6 +56,43 @@ def test_depth_below_the_floor_is_that_of_the_mesh(body):
     assert standing_slide(*walking_in_place(body, 0.0, height=-0.05)).below_floor == pytest.approx(0.05, abs=1e-4)
 
 
+def gliding(body, speed, height=None):
+    """A person in rest pose who is carried along the floor, at a height over it or below it."""
+    time = np.arange(FRAMES) / RATE
+    params = jax.tree.map(np.array, hm.BodyParams.rest(body, batch=(FRAMES,)))
+    params.global_orient[:] = Rotation.from_euler("x", 90, degrees=True).as_rotvec()
+    params.transl[:, 0] = speed * time
+    ground = in_pieces(body, params).vertices[0, :, 2].min()
+    params.transl[:, 2] = (0.0 if height is None else height) - ground
+    track = dataclasses.replace(scenes_to_write.track(body, FRAMES), params=params)
+    return scenes_to_write.scene(body, (track,), FRAMES, rate=RATE), track
+
+
+def test_feet_that_skate_too_fast_to_stand_are_found(body):
+    assert standing_slide(*gliding(body, 0.0)).moving_share == 0
+    for speed in (0.2, 0.5, 1.0):
+        found = standing_slide(*gliding(body, speed))
+        assert (found.moving_share, found.standing_share, found.speed) == (1.0, 0.0, None)
+    # Below the floor, and over one that was guessed too low.
+    for height in (-0.2, 0.3):
+        assert standing_slide(*gliding(body, 0.5, height)).moving_share == 1
+    assert standing_slide(*walking_in_place(body, 0.03)).moving_share < 0.1
+
+
+def test_a_jump_is_no_skating(body):
+    time = np.arange(FRAMES) / RATE
+    # Half a second in the air and 0.3 m high, between standing still here and there; a metre a second to the side.
+    flight = np.clip((time - 0.7) / 0.5, 0, 1)
+    scene, track = gliding(body, 0.0, 1.2 * flight * (1 - flight))
+    track.params.transl[:, 0] = 0.5 * flight
+    found = standing_slide(scene, track)
+    assert found.standing_share == pytest.approx(0.75, abs=0.1)
+    # What is less than 5 cm over the floor when it leaves and lands.
+    assert found.moving_share < 0.1
+    track.params.transl[:, 0] = 0.0
+    assert standing_slide(scene, track).moving_share == 0
+
+
 def test_nobody_stands_who_flies(body):
     found = standing_slide(*walking_in_place(body, 2.0, height=1.0))
     assert (found.speed, found.millimetres_per_frame, found.standing_share, found.below_floor) == (None, None, 0.0, 0.0)

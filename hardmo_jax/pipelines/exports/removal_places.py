@@ -5,6 +5,7 @@ import difflib
 import json
 import pathlib
 import re
+import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
@@ -42,6 +43,11 @@ class SourceName:
     def plain_path(self) -> str:
         """With `/`, wherever it was labelled."""
         return self.path.replace("\\", "/")
+
+    @property
+    def comparable_path(self) -> str:
+        """The same with accents as one letter: some disks store them, and some keyboards type them, as two."""
+        return as_composed(self.plain_path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +103,17 @@ class RemovalPlace:
         """
         if self.kind != "run":
             return []
-        stems = {pathlib.PurePosixPath(source.plain_path).stem for source in sources}
+        stems = {pathlib.PurePosixPath(source.comparable_path).stem for source in sources}
         photo_stems = {stem.casefold() for stem in stems}
         numbered = [re.compile(re.escape(stem) + r"_\w+_\d+", re.IGNORECASE) for stem in stems]
-        close_up_stems = {_close_up_stem(stem) for stem in stems}
+        # Of letters that are not of ASCII one underscore each is left: how they were stored counts.
+        forms = [unicodedata.normalize(form, stem) for stem in stems for form in ("NFC", "NFD")]
+        forms += [pathlib.PurePosixPath(source.plain_path).stem for source in sources]
+        close_up_stems = set(map(_close_up_stem, forms))
         found: list[pathlib.Path] = []
         for path in sorted(_files(self.folder / PHOTO_DRAWINGS)):
-            if path.stem.casefold() in photo_stems or any(name.fullmatch(path.stem) for name in numbered):
+            stem = as_composed(path.stem)
+            if stem.casefold() in photo_stems or any(name.fullmatch(stem) for name in numbered):
                 found.append(path)
         for path in sorted(_files(self.folder / CLOSE_UPS)):
             name = _CLOSE_UP.fullmatch(path.name)
@@ -114,7 +124,7 @@ class RemovalPlace:
             found += [self.folder / VIDEO_DRAWING, self.folder / SHEET]
         # Nothing beside it tells whom it shows.
         found.append(self.folder / DRY_SHEET)
-        return [path for path in found if path.is_file() or path.is_symlink()]
+        return [path for path in found if path.is_file()]
 
     def leftovers(self) -> list[pathlib.Path]:
         """Files that a job which was killed left unfinished."""
@@ -148,6 +158,11 @@ def strange_files(given: pathlib.Path, places: Collection[RemovalPlace]) -> list
     ]
 
 
+def as_composed(text: str) -> str:
+    """Text whose accents are one letter with theirs, by which names are compared."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _close_up_stem(stem: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in stem)[:_LONGEST_STEM]
 
@@ -168,7 +183,7 @@ def removal_places(given: pathlib.Path) -> list[RemovalPlace]:
 
     Raises:
         FileNotFoundError: If nothing is there.
-        RemovalError: If it is none of these, or labels are a link to somewhere else.
+        RemovalError: If it is none of these, or labels, drawings or their record are a link to somewhere else.
     """
     if not given.exists():
         raise FileNotFoundError(f"{given}: no such file or folder")
@@ -213,7 +228,27 @@ def _place_of(
     for path in label_files:
         if path.is_symlink():
             raise RemovalError(f"{path}: is a link, behind which the labels would stay; give {path.resolve()}")
+    if kind != "file":
+        _check_no_links(folder, kind)
     return RemovalPlace(folder=folder, kind=kind, label_files=tuple(label_files))
+
+
+def _check_no_links(folder: pathlib.Path, kind: Literal["run", "dataset"]) -> None:
+    """See that nothing of a place lies elsewhere.
+
+    Raises:
+        RemovalError: If a drawing, a folder of drawings or the record is a link.
+    """
+    own = [folder / RUN_FILE]
+    if kind == "run":
+        own += [folder / name for name in _DRAWN]
+        own += [path for name in (PHOTO_DRAWINGS, CLOSE_UPS) for path in sorted(_files(folder / name))]
+    for path in own:
+        if path.is_symlink():
+            raise RemovalError(
+                f"{path}: is a link, behind which pictures or names would stay; put what is at {path.resolve()} in "
+                "its place, or delete both"
+            )
 
 
 # Names -------------------------------------------------------------------------------------------------
@@ -234,8 +269,10 @@ def sources_named(wanted: str, known: Collection[SourceName]) -> set[SourceName]
         found = {one for one in known if one.sha256 == text.lower()}
     else:
         found = {one for one in known if one.plain_path == text}
-        found = found or {one for one in known if text and one.plain_path.endswith(f"/{text}")}
-        found = found or {one for one in known if text.endswith(f"/{one.plain_path}")}
+        text = as_composed(text)
+        found = found or {one for one in known if one.comparable_path == text}
+        found = found or {one for one in known if text and one.comparable_path.endswith(f"/{text}")}
+        found = found or {one for one in known if text.endswith(f"/{one.comparable_path}")}
         contents = {one.sha256 for one in found}
         if len({one.plain_path for one in found}) > 1 and len(contents) > 1:
             named = ", ".join(sorted(one.plain_path for one in found)[:_MOST_NAMED])
@@ -248,8 +285,8 @@ def sources_named(wanted: str, known: Collection[SourceName]) -> set[SourceName]
 
 def _no_source(wanted: str, known: Collection[SourceName]) -> str:
     paths = sorted({one.plain_path for one in known})
-    name = pathlib.PurePosixPath(wanted.replace("\\", "/")).name.casefold()
-    by_name = {pathlib.PurePosixPath(path).name.casefold(): path for path in paths}
+    name = pathlib.PurePosixPath(as_composed(wanted).replace("\\", "/")).name.casefold()
+    by_name = {pathlib.PurePosixPath(as_composed(path)).name.casefold(): path for path in paths}
     alike = difflib.get_close_matches(name, by_name, n=_MOST_NAMED, cutoff=0.5)
     alike += [one for one in by_name if len(name) > 2 and name in one and one not in alike]
     near = [by_name[one] for one in alike[:_MOST_NAMED]]
@@ -269,39 +306,3 @@ def json_of(path: pathlib.Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def without_mentions(record: Any, sources: Collection[SourceName]) -> Any:
-    """A record in which sources are named nowhere: neither path, file name nor checksum.
-
-    Entries of lists and mappings that are one of these go; text in which one stands is kept without it.
-
-    Args:
-        record: As JSON.
-        sources: Photos and videos.
-    """
-    paths = {source.plain_path for source in sources}
-    words = {source.sha256 for source in sources} | paths | {pathlib.PurePosixPath(path).name for path in paths}
-    words = {word for word in words if word}
-    if not words:
-        return record
-    ordered = sorted(words, key=len, reverse=True)
-    mention = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, ordered)) + r")(?!\w)")
-    cleaned = _cleaned(record, words, mention)
-    results = cleaned.get("results") if isinstance(cleaned, dict) else None
-    if isinstance(results, dict) and results.get("sources") == {} and cleaned != record:
-        # Cameras and floors of shots are those of the one video that this was.
-        results.pop("shots", None)
-    return cleaned
-
-
-def _cleaned(value: Any, words: Collection[str], mention: re.Pattern[str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            mention.sub("(removed)", key): _cleaned(item, words, mention)
-            for key, item in value.items()
-            if key not in words and not (isinstance(item, str) and item in words)
-        }
-    if isinstance(value, list):
-        return [_cleaned(item, words, mention) for item in value if not (isinstance(item, str) and item in words)]
-    return mention.sub("(removed)", value) if isinstance(value, str) else value

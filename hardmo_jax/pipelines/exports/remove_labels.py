@@ -15,6 +15,7 @@ from hardmo_jax.export.dataset.dataset_facts import dataset_facts
 from hardmo_jax.export.dataset.dataset_files import rewrite_shard, rows_of_shard, shard_of
 from hardmo_jax.export.dataset.dataset_folder import are_checksums_right, describe_dataset_again
 from hardmo_jax.labels import store
+from hardmo_jax.pipelines.exports.removal_mentions import without_mentions
 from hardmo_jax.pipelines.exports.removal_places import (
     RUN_FILE,
     TOMBSTONE_FILE,
@@ -27,7 +28,6 @@ from hardmo_jax.pipelines.exports.removal_places import (
     removal_places,
     sources_named,
     strange_files,
-    without_mentions,
 )
 from hardmo_jax.pipelines.output_folders import sweep_leftovers
 from hardmo_jax.whole_files import file_sha256, replacing
@@ -112,7 +112,7 @@ def remove_labels(
     Raises:
         FileNotFoundError: If a folder is missing.
         RemovalError: If a folder is none of ours, there are no labels, no such source or person, several sources of
-            that name, or somebody else writes to the labels meanwhile.
+            that name, labels or drawings are links, or somebody else writes to the labels meanwhile.
         hardmo_jax.labels.schema.LabelError: If labels are damaged.
     """
     given = [pathlib.Path(labels), *map(pathlib.Path, outputs)]

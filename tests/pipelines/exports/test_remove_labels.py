@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,8 @@ import pytest
 
 from hardmo_jax.labels import store
 from hardmo_jax.pipelines.exports import remove_labels as pipeline
-from hardmo_jax.pipelines.exports.removal_places import RemovalError
+from hardmo_jax.pipelines.exports.removal_mentions import without_mentions
+from hardmo_jax.pipelines.exports.removal_places import RemovalError, SourceName
 from tests.export.dataset.labels_to_publish import label
 from tests.pipelines.exports.published_people import CLIP, PHOTO, SOLO, build, scan, shows_person, write_picture
 
@@ -262,6 +264,66 @@ def test_the_same_file_in_two_places_is_removed_from_both(tmp_path, rng):
     summary = pipeline.remove_labels(path, source="a.jpg", track_id=0)
     assert summary.sources == ("a.jpg", "copy/b.jpg")
     assert any("copy/b.jpg" in one for one in summary.warnings)
+
+
+@pytest.mark.parametrize("name", ["overlay", "overlay.mp4", "overlay/group.png", "run.json"])
+def test_drawings_that_lie_elsewhere_are_refused_before_anything_is_changed(world, name):
+    path, elsewhere = world / "annotate" / name, world / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    before = files_of(world)
+    with pytest.raises(RemovalError, match="is a link, behind which pictures or names would stay"):
+        remove(world, PHOTO)
+    assert files_of(world) == before
+    path.unlink()
+    elsewhere.rename(path)
+    remove(world, PHOTO)
+    assert not (world / "annotate" / "overlay" / "group.png").exists()
+
+
+def test_a_source_that_is_called_as_any_number_takes_nothing_else_with_it():
+    record = {
+        "command": ["annotate", "--input=photos/1", "--source", "1", "--config.fit.rounds=1", "--fps", "1", "1"],
+        "config": {"stage": "1", "names": ["1", "2"], "1": True},
+        "results": {
+            "sources": {"1": "a" * 64, "2": "b" * 64},
+            "warnings": ["1 of 3 people", "1: is dark", "photos/1 and photos/1.jpg", "took 1", "see " + "a" * 64],
+        },
+    }
+    assert without_mentions(record, {SourceName("1", "a" * 64)}) == {
+        "command": ["annotate", "--input=photos/(removed)", "--source", "--config.fit.rounds=1", "--fps", "1"],
+        "config": record["config"],
+        "results": {
+            "sources": {"2": "b" * 64},
+            "warnings": [
+                "1 of 3 people", "(removed): is dark", "photos/(removed) and photos/1.jpg", "took 1", "see (removed)",
+            ],
+        },
+    }  # fmt: skip
+    for sources in (set(), {SourceName("3", "c" * 64)}):
+        assert without_mentions(record, sources) == record
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_are_the_same_however_they_are_stored_and_typed(tmp_path, rng, stored, typed):
+    name = unicodedata.normalize(stored, "fête/élan.png")
+    run = tmp_path / "run"
+    store.write_labels(run / "labels.parquet", [label(rng, name), label(rng, "b.jpg", "c" * 64)])
+    (run / "overlay").mkdir()
+    (run / "closeups").mkdir()
+    left = "".join(letter if letter.isascii() else "_" for letter in unicodedata.normalize(stored, "élan"))
+    close_up = run / "closeups" / f"0001_{left}_frame000000_person0_left_hand.png"
+    drawing = run / "overlay" / unicodedata.normalize(typed, "élan.png")
+    for path in (close_up, drawing):
+        path.touch()
+    warnings = [f"{unicodedata.normalize(form, 'élan.png')}: is dark" for form in ("NFC", "NFD")]
+    record = {"results": {"sources": {name: label(rng, name).source_sha256}, "warnings": warnings}}
+    (run / "run.json").write_text(json.dumps(record))
+    summary = pipeline.remove_labels(run, source=unicodedata.normalize(typed, "élan.png"))
+    assert (summary.sources, summary.num_labels, summary.num_files_deleted) == ((name,), 1, 2)
+    assert json.loads((run / "run.json").read_text())["results"] == {
+        "sources": {}, "warnings": ["(removed): is dark"] * 2,
+    }  # fmt: skip
 
 
 def test_mistakes_are_told_before_anything_is_changed(world, tmp_path, rng):

@@ -146,11 +146,13 @@ def export_dataset(
 
 def _without_folders(argument: str) -> str:
     """An argument of the command line without the folders of somebody's disk: the record is published with the rest."""
+    # Any of them may be a path, relative ones and URLs too, and tell who somebody is or what else there is.
     name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    is_absolute = bool(pathlib.PurePosixPath(value).is_absolute() or pathlib.PureWindowsPath(value).anchor)
-    if is_absolute or value.startswith("~"):
-        value = pathlib.PurePosixPath(value.replace("\\", "/")).name
-    return f"{name}{equals}{value}"
+    return f"{_last_part(name)}{equals}{_last_part(value)}"
+
+
+def _last_part(text: str) -> str:
+    return pathlib.PurePosixPath(text.replace("\\", "/")).name if "/" in text or "\\" in text else text
 
 
 def _in_order(rows: Sequence[LabelRow]) -> list[LabelRow]:

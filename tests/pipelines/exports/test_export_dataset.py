@@ -182,6 +182,26 @@ def test_paths_of_somebodys_disk_lose_their_folders(tmp_path, rng):
         assert {row.keypoint_source for row in found} == {"file:~/points.json"}
 
 
+@pytest.mark.parametrize(
+    ("argument", "published"),
+    [
+        ("--labels=../../alice/secret/annotate", "--labels=annotate"),
+        (r"--pictures=..\bob\x", "--pictures=x"),
+        ("file:///home/dave/x", "x"),
+        ("--labels=file:///home/dave/x/", "--labels=x"),
+        ("~erin/x", "x"),
+        ("alice/x", "x"),
+        ("--flags/home/carl/x", "x"),
+        ("--labels=a=/home/carl/x", "--labels=x"),
+        ("--format=hf", "--format=hf"),
+        ("export", "export"),
+    ],
+)
+def test_command_in_the_record_has_no_folders(tmp_path, labels, argument, published):
+    pipeline.export_dataset(labels, tmp_path / "out", command=("export", argument))
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["command"] == ["export", published]
+
+
 def test_the_same_picture_is_stored_once_for_all_of_its_people(tmp_path, rng):
     noise = rng.integers(0, 256, (300, 400, 3), np.uint8)
     (tmp_path / "pictures").mkdir()

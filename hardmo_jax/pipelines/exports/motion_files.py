@@ -1,4 +1,4 @@
-"""Reader of files of motion: those that the exporters write, exactly as they were, and those of other people."""
+"""Reader of files of motion: those that the exporters write, in which people move as they did, and those of others."""
 
 import math
 import os
@@ -16,8 +16,9 @@ def read_scene(
 ) -> SceneMotion:
     """Read one person's motion.
 
-    What the exporters of this package wrote comes back as it was: shape, rotations, places, frame numbers, and which
-    frames had a label (BVH does not hold the latter). Files of others:
+    What the exporters of this package wrote comes back as it was: shape, rotations and places, and from `.npz` frame
+    numbers, names, and which frames had a label. BVH has no place for the latter: its scene begins at frame 0, and
+    every frame of it counts as labelled. Files of others:
 
     * AMASS and its kin (`.npz` of SMPL, SMPL-H or SMPL-X): joints are taken by name. On the open body they take its
       mean shape, as their `betas` are not of it, and stand as far off as its pelvis rests from SMPL's, some

@@ -1,6 +1,7 @@
 """Scenes from `.npz` files of SMPL-family motion: AMASS, the SMPL add-ons of Blender, robots."""
 
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -24,6 +25,17 @@ _OWN_KEYS = (
     "pelvis", "is_labelled", "track_name", "track_id", "first_frame", "scene_frames", "first_source_frame",
     "source_name", "smpl_hand_pose", "expressions",
 )  # fmt: skip
+_OPTIONAL_KEYS = ("smpl_hand_pose", "expressions")
+#: Own keys of one text each, of whole numbers with the least and the greatest, and of real numbers.
+_TEXT_KEYS = ("body_model", "body_model_sha256", "body_family", "track_name", "source_name")
+_MOST_FRAMES = 10**6
+_WHOLE_KEYS = {
+    "first_frame": (0, _MOST_FRAMES), "scene_frames": (0, _MOST_FRAMES), "first_source_frame": (0, 10**9),
+    "track_id": (0, 10**9),
+}  # fmt: skip
+_REAL_KEYS = ("frames_per_second", "body_betas", "pelvis", "smpl_hand_pose", "expressions")
+_MOST_FRAMES_PER_SECOND = 1000.0
+_MOST_TEXT, _MOST_TOLD, _MOST_TRACK_NAME = 255, 60, 64
 #: By these a file is known as one of SMPL-family motion.
 _SMPL_KEYS = ("poses", "root_orient")
 
@@ -60,15 +72,15 @@ def read_smpl_scene(path: pathlib.Path, body: BodyModel | None, frames_per_secon
     params = params_of_poses(body, _poses_on(body, clip, own), betas, transl, expression)
     return SceneMotion(
         name=path.stem,
-        source_name=str(own.get("source_name", path.name)),
+        source_name=_printable(own["source_name"].item(), path.name) if is_ours else path.name,
         body=body,
-        body_name=str(own["body_model"]) if is_ours and _is_of_file(body, own) else name_of_body(body),
+        body_name=_printable(own["body_model"].item(), body.name) if _is_of_file(body, own) else name_of_body(body),
         frames_per_second=rate if frames_per_second is None else float(frames_per_second),
         num_frames=max(int(own.get("scene_frames", 0)), first + count),
         first_source_frame=int(own.get("first_source_frame", 0)),
         tracks=(
             TrackMotion(
-                name=str(own.get("track_name", path.stem)),
+                name=_track_name(own["track_name"].item(), path) if is_ours else path.stem,
                 track_id=int(own.get("track_id", 0)),
                 first_frame=first,
                 params=params,
@@ -108,10 +120,9 @@ def _read_npz_file(path: pathlib.Path) -> tuple[AmassClip, dict[str, Shaped[np.n
 
 def _check_own(path: pathlib.Path, own: dict[str, Shaped[np.ndarray, "..."]], count: int) -> None:
     """Refuse a file of ours that somebody has cut or changed in part."""
-    optional = ("smpl_hand_pose", "expressions")
     shapes = {"pelvis": (count, 3), "is_labelled": (count,), "smpl_hand_pose": (count, 2, 3)}
     for key in _OWN_KEYS:
-        if key not in own and key not in optional:
+        if key not in own and key not in _OPTIONAL_KEYS:
             raise MotionFileError(f"{path}: `{key}` is missing from a file of this package; export it again")
         if key not in own:
             continue
@@ -122,17 +133,55 @@ def _check_own(path: pathlib.Path, own: dict[str, Shaped[np.ndarray, "..."]], co
                 f"{path}: `{key}` has shape {array.shape}, expected {wanted} beside {count} frames of poses; whoever "
                 "cuts such a file cuts all of its arrays, or removes `hardmo_file_version` and is read as anybody's"
             )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise MotionFileError(f"{path}: `{key}` has values that are not finite")
-    if not own["frames_per_second"] > 0 or not own["first_frame"] >= 0:
-        raise MotionFileError(f"{path}: `frames_per_second` and `first_frame` must not be negative")
+        wanted_values = _fault(key, array)
+        if wanted_values is not None:
+            raise MotionFileError(
+                f"{path}: `{key}` is {_told(array)}, expected {wanted_values}; export the file again, or remove "
+                "`hardmo_file_version` and it is read as anybody's"
+            )
+
+
+def _fault(key: str, array: Shaped[np.ndarray, "..."]) -> str | None:
+    """What the values of a key of ours must be, where they are not."""
+    kind = array.dtype.kind
+    if key in _TEXT_KEYS:
+        return None if kind == "U" else "a text"
+    if key in _WHOLE_KEYS:
+        least, most = _WHOLE_KEYS[key]
+        return None if kind in "iu" and least <= array.item() <= most else f"a whole number from {least} to {most}"
+    if key == "is_labelled":
+        return None if kind == "b" else "true or false for each frame"
+    if key in _REAL_KEYS and (kind not in "fiu" or not np.isfinite(array).all()):
+        return "numbers that are finite"
+    if key == "frames_per_second" and not 0 < array.item() <= _MOST_FRAMES_PER_SECOND:
+        return f"more than 0 and at most {_MOST_FRAMES_PER_SECOND:g} frames a second"
+    if key == "body_betas" and array.ndim != 1:
+        return "one row of numbers"
+    return None
+
+
+def _told(array: Shaped[np.ndarray, "..."]) -> str:
+    """Values of a file for a message, of which control characters are shown as such."""
+    told = repr(array.item()) if array.ndim == 0 else f"of {array.dtype}, {array.ravel()[:3].tolist()!r} and so on"
+    return told if len(told) <= _MOST_TOLD else told[:_MOST_TOLD] + "..."
+
+
+def _track_name(name: str, path: pathlib.Path) -> str:
+    """Name of a person as parts of file names may be: letters, digits, `_` and `-`, and not many."""
+    return re.sub(r"[^\w-]", "_", name)[:_MOST_TRACK_NAME] or path.stem
+
+
+def _printable(name: str, otherwise: str) -> str:
+    """Name of a file or body without folders, and without what a terminal would take for a command."""
+    last = pathlib.PurePosixPath(name.replace("\\", "/")).name
+    return "".join(letter for letter in last if letter.isprintable())[:_MOST_TEXT] or otherwise
 
 
 def _body_of_file(path: pathlib.Path, own: dict[str, Shaped[np.ndarray, "..."]], clip: AmassClip) -> BodyModel:
     body = open_body(view="smpl" if str(own.get("body_family", clip.family)) == "smpl" else "smplh")
     if own and not _is_of_file(body, own):
         raise MotionFileError(
-            f"{path}: is of the body {str(own['body_model'])!r}; give it as `body=` (hm.load_body), or hm.open_body() "
+            f"{path}: is of the body {_told(own['body_model'])}; give it as `body=` (hm.load_body), or hm.open_body() "
             "to have the motion in the mean shape of another"
         )
     return body

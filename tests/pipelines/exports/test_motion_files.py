@@ -192,12 +192,69 @@ def test_files_of_ours_that_were_changed_in_part_are_refused(tmp_path, scene):
     for arrays, message in (
         ({"hardmo_file_version": np.array(9)}, "newer version"),
         ({"hardmo_file_version": np.array(1), "body_betas": None}, "`body_betas` is missing"),
-        ({"body_betas": np.full(10, np.nan)}, "not finite"),
+        ({"body_betas": np.full(10, np.nan)}, "expected numbers that are finite"),
         ({"body_betas": np.zeros(4)}, "num_betas=4"),
-        ({"frames_per_second": np.array(0.0)}, "negative"),
+        ({"frames_per_second": np.array(0.0)}, "more than 0 and at most 1000"),
     ):
         with pytest.raises(MotionFileError, match=message):
             read_scene(changed(path, **arrays), body=scene.body)
+
+
+HOSTILE = [
+    ("first_frame", np.array("abc"), r"is 'abc', expected a whole number from 0 to 1000000"),
+    ("first_frame", np.array(1e15), r"is 1000000000000000\.0, expected a whole number from 0 to 1000000"),
+    ("first_frame", np.array(-1), r"is -1, expected a whole number"),
+    ("first_frame", np.array(10**6 + 1), r"is 1000001, expected a whole number"),
+    ("scene_frames", np.array(2**62), r"is 4611686018427387904, expected a whole number from 0 to 1000000"),
+    ("first_source_frame", np.array(2**63, np.uint64), r"expected a whole number"),
+    ("track_id", np.array(True), r"is True, expected a whole number"),
+    ("frames_per_second", np.array("abc"), r"is 'abc', expected numbers"),
+    ("frames_per_second", np.array(1e300), r"is 1e\+300, expected more than 0 and at most 1000 frames a second"),
+    ("frames_per_second", np.array(np.nan), r"is nan, expected numbers that are finite"),
+    ("body_betas", np.array(["a"] * 10), r"expected numbers"),
+    ("body_betas", np.zeros((2, 10)), r"expected one row"),
+    ("body_betas", np.array(1.0), r"expected one row"),
+    ("pelvis", np.full((12, 3), "x"), r"expected numbers"),
+    ("is_labelled", np.full(12, "yes"), r"expected true or false"),
+    ("track_name", np.array(5), r"is 5, expected a text"),
+    ("source_name", np.array(b"\x1b[2J"), r"expected a text"),
+    ("body_model", np.array(1.5), r"is 1\.5, expected a text"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), HOSTILE)
+def test_values_that_no_file_of_ours_has_are_told_by_key(tmp_path, scene, key, value, message):
+    path = changed(written(tmp_path, "amass", scene, scene.tracks[0]), **{key: value})
+    with pytest.raises(MotionFileError, match=f"`{key}`.*{message}"):
+        read_scene(path, body=scene.body)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("../../evil", "______evil"),
+        ("a\0b", "a_b"),
+        ("a\nb\x1b[2J", "a_b__2J"),
+        ("n" * 300, "n" * 64),
+        ("", "person_00"),
+        ("Åsa-2", "Åsa-2"),
+    ],
+)
+def test_names_in_files_are_such_that_files_can_be_called_so(tmp_path, scene, given, name):
+    path = written(tmp_path, "amass", scene, scene.tracks[0])
+    found = read_scene(changed(path, track_name=np.array(given), source_name=np.array(f"/home/x/{given}.mp4")))
+    assert found.tracks[0].name == name
+    assert "/" not in found.source_name
+    assert found.source_name.isprintable()
+
+
+def test_frame_numbers_do_not_come_back_from_bvh(tmp_path, scene):
+    track = scene.tracks[1]
+    assert track.first_frame
+    assert not track.is_labelled.all()
+    found = read_scene(written(tmp_path, "bvh", scene, track), body=scene.body)
+    assert (found.tracks[0].first_frame, found.first_source_frame, found.num_frames) == (0, 0, track.num_frames)
+    assert found.tracks[0].is_labelled.all()
 
 
 def test_hands_and_rates_that_are_none_are_refused(tmp_path):

@@ -17,7 +17,8 @@ import hardmo_jax
 from hardmo_jax.array_types import Float
 from hardmo_jax.body.pieces import in_pieces
 from hardmo_jax.export.motion.gltf_buffers import GltfBuffer
-from hardmo_jax.export.motion.rigs import Rig, continuous_quaternions, rig_mesh_error, rig_of
+from hardmo_jax.export.motion.pose_quaternions import continuous_quaternions
+from hardmo_jax.export.motion.rigs import Rig, rig_mesh_error, rig_of
 from hardmo_jax.export.motion.scene_checks import check_scene
 from hardmo_jax.export.motion.scene_motion import Y_UP_FROM_Z_UP, SceneCamera, SceneMotion, TrackMotion, y_up
 from hardmo_jax.export.source_names import ExportError
@@ -239,7 +240,13 @@ class _Document:
         values = values.astype(np.float32)
         if np.all(values == values[0]):
             frames, values = frames[:1], values[:1]
-        times = frames / self._scene.rate("glTF")
+        times = (frames / self._scene.rate("glTF")).astype(np.float32)
+        if np.any(np.diff(times) <= 0):
+            raise ExportError(
+                f"{self._scene.source_name}: frames up to {int(frames[-1])} at {self._scene.rate('glTF'):g} a second "
+                "are so late that the times of glTF, which are float32, cannot tell them apart; export fewer frames, "
+                "or such that begin near 0"
+            )
         sampler = {
             "input": self._buffer.add(times, "values", bounds=True),
             "output": self._buffer.add(values, "values"),

@@ -7,6 +7,12 @@ import numpy as np
 from hardmo_jax.array_types import Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
+from hardmo_jax.export.motion.pose_quaternions import (
+    continuous_quaternions,
+    pose_matrices,
+    pose_quaternions,
+    product_of_quaternions,
+)
 from hardmo_jax.export.motion.scene_checks import check_scene
 from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
 from hardmo_jax.export.source_names import ExportError
@@ -92,44 +98,15 @@ def joint_motion(scene: SceneMotion, track: TrackMotion) -> JointMotion:
     joints = np.broadcast_to(joints, (track.num_frames, *joints.shape[-2:]))
     rest = joints.mean(axis=0)
     pose = np.asarray(params.full_pose(), np.float64)
-    local, quaternions = _matrices(pose), _quaternions(pose)
+    local, quaternions = pose_matrices(pose), pose_quaternions(pose)
     world, positions = local.copy(), joints + np.asarray(params.transl, np.float64)[:, None]
     for joint, parent in enumerate(body.parents[1:], start=1):
         world[:, joint] = world[:, parent] @ local[:, joint]
         bone = joints[:, joint] - joints[:, parent]
         positions[:, joint] = positions[:, parent] + np.einsum("tij,tj->ti", world[:, parent], bone)
-        quaternions[:, joint] = _product(quaternions[:, parent], quaternions[:, joint])
+        quaternions[:, joint] = product_of_quaternions(quaternions[:, parent], quaternions[:, joint])
+    # Of a path with either sign, the one that begins with a scalar that is not negative.
+    quaternions[0] *= np.where(quaternions[0, :, :1] < 0, -1.0, 1.0)
     return JointMotion(
-        rest=rest, local_rotations=local, world_quaternions=_without_flips(quaternions), positions=positions
+        rest=rest, local_rotations=local, world_quaternions=continuous_quaternions(quaternions), positions=positions
     )
-
-
-def _matrices(vectors: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3 3"]:
-    """Rodrigues' formula; `np.sinc` is sin(pi x) / (pi x), and one at zero."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vectors.shape, 3)
-    half = np.sinc(angle / (2 * np.pi))
-    return np.eye(3) + np.sinc(angle / np.pi) * skew + 0.5 * half**2 * (skew @ skew)
-
-
-def _quaternions(vectors: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 4"]:
-    half = 0.5 * np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.concatenate([np.cos(half), 0.5 * np.sinc(half / np.pi) * vectors], axis=-1)
-
-
-def _product(outer: Float[np.ndarray, "*batch 4"], inner: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "..."]:
-    """Hamilton's product of quaternions (w, x, y, z)."""
-    scalar = outer[..., :1] * inner[..., :1] - np.sum(outer[..., 1:] * inner[..., 1:], axis=-1, keepdims=True)
-    vector = (
-        outer[..., :1] * inner[..., 1:] + inner[..., :1] * outer[..., 1:] + np.cross(outer[..., 1:], inner[..., 1:])
-    )
-    return np.concatenate([scalar, vector], axis=-1)
-
-
-def _without_flips(quaternions: Float[np.ndarray, "T J 4"]) -> Float[np.ndarray, "T J 4"]:
-    """The one of q and -q that is nearer to the frame before; the first has a scalar that is not negative."""
-    signs = np.where(np.sum(quaternions[1:] * quaternions[:-1], axis=-1) < 0, -1.0, 1.0)
-    first = np.where(quaternions[:1, :, 0] < 0, -1.0, 1.0)
-    return quaternions * np.cumprod(np.concatenate([first, signs]), axis=0)[..., None]

@@ -13,6 +13,12 @@ from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams, pose_shapes
 from hardmo_jax.body.pieces import in_pieces
+from hardmo_jax.export.motion.pose_quaternions import (
+    continuous_quaternions,
+    matrices_of_quaternions,
+    pose_quaternions,
+    product_of_quaternions,
+)
 from hardmo_jax.export.motion.scene_motion import TrackMotion, y_up
 
 #: Turns a world with z up to one with y up: a quarter turn about x. (w, x, y, z).
@@ -94,7 +100,7 @@ def _rows(params: BodyParams, frames: Int[np.ndarray, "N"]) -> BodyParams:
 
 def _posed_rig(body: BodyModel, rig: Rig, weights: Float[np.ndarray, "V J"], frame: int) -> Float[np.ndarray, "V 3"]:
     """Vertices as a program that reads the rig makes them."""
-    turned = _matrices(rig.quaternions[frame])
+    turned = matrices_of_quaternions(np.roll(rig.quaternions[frame], 1, axis=-1))
     places = np.empty_like(rig.rest_joints)
     places[0] = rig.root_positions[frame]
     for joint, parent in enumerate(body.parents[1:], start=1):
@@ -127,38 +133,7 @@ def _bones(body: BodyModel) -> tuple[Int[np.ndarray, "V W"], Float[np.ndarray, "
 def _quaternions(body: BodyModel, params: BodyParams) -> Float[np.ndarray, "T J 4"]:
     # In NumPy: for a clip of another length nothing is compiled anew.
     groups = [np.asarray(getattr(params, name), np.float64) for name in ("global_orient", *pose_shapes(body.family))]
-    half = 0.5 * np.concatenate([group.reshape(len(group), -1, 3) for group in groups], axis=1)
-    angle = np.linalg.norm(half, axis=-1, keepdims=True)
-    wxyz = np.concatenate([np.cos(angle), np.sinc(angle / np.pi) * half], axis=-1)
-    wxyz[:, 0] = _product(_Y_UP_QUATERNION, wxyz[:, 0])
+    pose = np.concatenate([group.reshape(len(group), -1, 3) for group in groups], axis=1)
+    wxyz = pose_quaternions(pose)
+    wxyz[:, 0] = product_of_quaternions(_Y_UP_QUATERNION, wxyz[:, 0])
     return continuous_quaternions(np.roll(wxyz, -1, axis=-1))
-
-
-def continuous_quaternions(quaternions: Float[np.ndarray, "T *rest 4"]) -> Float[np.ndarray, "T *rest 4"]:
-    """The same rotations as unit quaternions, each of the sign nearer to the one before: of a path no way round.
-
-    Args:
-        quaternions: Frames along the first axis, of any length other than zero, in any order of components.
-    """
-    unit = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    is_opposite = np.sum(unit[1:] * unit[:-1], axis=-1, keepdims=True) < 0
-    unit[1:] *= np.cumprod(np.where(is_opposite, -1.0, 1.0), axis=0)
-    return unit
-
-
-def _product(first: Float[np.ndarray, "4"], second: Float[np.ndarray, "T 4"]) -> Float[np.ndarray, "T 4"]:
-    """Hamilton's product of (w, x, y, z)."""
-    w, x, y, z = first
-    left = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    return second @ left.T
-
-
-def _matrices(quaternions: Float[np.ndarray, "J 4"]) -> Float[np.ndarray, "J 3 3"]:
-    """Rotation matrices of (x, y, z, w)."""
-    x, y, z, w = quaternions.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)

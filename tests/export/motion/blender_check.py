@@ -1,6 +1,6 @@
 """Blender's view of an exported GLB file, compared with vertices that were computed without Blender.
 
-    blender -b -P tests/export/blender_check.py -- scene.glb truth.npz [picture.png [frame]]
+    blender -b -P tests/export/motion/blender_check.py -- scene.glb truth.npz [picture.png [frame]]
 
 or the same with a Python that has the `bpy` package. `truth.npz` holds, for every person, `NAME` (frames, V, 3), metres
 in a world with z up, and `NAME_first`, the frame of the scene where they begin; and `fps`. With a picture, a frame is

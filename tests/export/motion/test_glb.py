@@ -260,6 +260,12 @@ def _not_finite(array):
             "focal length must be positive",
         ),
         (lambda s: dataclasses.replace(s, body=s.body.subset([1, 2, 3])), "has no triangles"),
+        (
+            lambda s: dataclasses.replace(
+                s, num_frames=10**10, camera=None, tracks=(dataclasses.replace(s.tracks[0], first_frame=10**9),)
+            ),
+            "cannot tell them apart",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_is_refused_and_leaves_what_was_there(tmp_path, broken, message):

@@ -57,6 +57,18 @@ def test_programs_with_a_body_file_find_the_parameters_they_look_for(tmp_path, s
     assert [str(arrays["up_axis"]), str(arrays["gender"])] == ["z", "neutral"]
 
 
+def test_height_is_that_of_the_person_at_rest(tmp_path, scene):
+    for track in scene.tracks:
+        write_robot_npz(tmp_path / "one.npz", scene, track)
+        heights = np.asarray(scene.body(hm.BodyParams(**{
+            **vars(hm.BodyParams.rest(scene.body)), "betas": track.betas,
+        })).vertices)[:, 1]  # fmt: skip
+        found = loaded(tmp_path / "one.npz")["height"]
+        assert found.shape == ()
+        assert found == pytest.approx(heights.max() - heights.min(), abs=1e-5)
+        assert 1.3 < found < 2.2
+
+
 def test_feet_of_somebody_who_stands_are_in_contact_and_of_a_raised_leg_are_not(tmp_path):
     body, frames = hm.open_body(view="smpl"), 20
     params = jax.tree.map(np.array, hm.BodyParams.rest(body, batch=(frames,)))

@@ -32,7 +32,8 @@ def test_the_tool_says_what_it_wrote_and_what_is_wrong(tmp_path, labels):
     good = [f"--labels={labels}", "--format=glb,bvh", f"--output_dir={tmp_path / 'out'}"]
     done, *others = run_each("export", [good, *(arguments for arguments, _ in mistakes)])
     assert done.returncode == 0, done.stderr
-    assert "foot slide" in done.stdout
+    assert "slide mm/frame" in done.stdout
+    assert "clip person_00" in done.stdout
     assert "glb: 1 people, 1 file" in done.stdout
     assert "camera is taken as level" in done.stdout
     assert json.loads((tmp_path / "out" / "run.json").read_text())["results"]["exported"]["bvh"]["people"] == 1

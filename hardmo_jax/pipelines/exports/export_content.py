@@ -19,6 +19,7 @@ from hardmo_jax.pipelines.exports.dataset_pixels import check_pictures
 from hardmo_jax.pipelines.exports.export_motions import MOTION_FORMATS
 from hardmo_jax.pipelines.exports.export_options import ExportOptions
 from hardmo_jax.pipelines.exports.export_training import TRAINING_FORMATS
+from hardmo_jax.pipelines.exports.frame_grid import usual_rate
 from hardmo_jax.pipelines.label_rows import name_of_body
 from hardmo_jax.pipelines.labelled_pictures import picture_root
 
@@ -51,12 +52,19 @@ class ExportContent:
     """Whether these are not all labels of the file as they are there."""
 
 
+#: Nobody walks so far, metres; beyond it float32 is too coarse for a finger.
+_FARTHEST = 10_000.0
+
+
 def labels_path(source: pathlib.Path) -> pathlib.Path:
     """The file of labels of a run's folder; anything else is what it is.
 
     Raises:
-        ExportError: If the folder holds several runs.
+        ExportError: If the folder holds several runs, or files of motion.
+        FileNotFoundError: If there is no such file of motion.
     """
+    if source.suffix.lower() in _MOTION_SUFFIXES and not source.exists():
+        raise FileNotFoundError(f"{source}: no such file of motion")
     if (source / "labels.parquet").is_file():
         return source / "labels.parquet"
     if source.is_dir() and not any(source.glob("*.parquet")):
@@ -65,6 +73,11 @@ def labels_path(source: pathlib.Path) -> pathlib.Path:
             raise ExportError(
                 f"{source}: holds the labels of {len(below)} inputs, in a folder each; give one of them, such as "
                 f"--labels={source / below[0]}"
+            )
+        motion = sorted(path.name for path in source.iterdir() if path.suffix.lower() in _MOTION_SUFFIXES)
+        if motion:
+            raise ExportError(
+                f"{source}: holds files of motion; give one of them, such as --labels={source / motion[0]}"
             )
     return source
 
@@ -98,6 +111,9 @@ def read_content(path: pathlib.Path, chosen: Sequence[str], options: ExportOptio
         notes.append(f"{len(rows) - len(own)} labels of other bodies were left out")
     rows = own
     pictures = picture_root(path, options.pictures)
+    _check_named_picture(rows, options.pictures)
+    if options.motion.frames_per_second is not None and has_motion and all(row.fps is not None for row in rows):
+        notes.append(f"--fps={options.motion.frames_per_second:g} changes nothing: all labels state their rate")
     if any(name in TRAINING_FORMATS for name in chosen) or (options.with_pixels and "hf" in chosen):
         if pictures is None:
             raise ExportError(f"{path}: nothing tells where the pictures of these labels are; give --pictures=FOLDER")
@@ -111,7 +127,14 @@ def read_content(path: pathlib.Path, chosen: Sequence[str], options: ExportOptio
         notes.append(conversion.told)
         if len(usable) < len(own):
             notes.append(f"{len(own) - len(usable)} labels without a usable pose were left out")
-        rows, body = found.rows, target
+        rows, body = [row for row in found.rows if row.is_usable], target
+        if not rows:
+            raise ExportError(
+                f"{path}: none of {len(usable)} labels can be converted to {name_of_body(target)}: the bodies stay "
+                "decimetres apart; look whether the file is that of a whole body, or give --vertex_map"
+            )
+        if len(rows) < len(found.rows):
+            notes.append(f"{len(found.rows) - len(rows)} labels could not be converted and were left out")
     scenes: Sequence[SceneMotion] = ()
     if has_motion and body is not None:
         motions = label_motions.scenes_of_labels(rows, body, options.motion)
@@ -121,6 +144,18 @@ def read_content(path: pathlib.Path, chosen: Sequence[str], options: ExportOptio
         path=path, rows=rows, scenes=scenes, notes=notes, pictures=pictures, conversion=conversion,
         is_changed=conversion is not None or is_part,
     )  # fmt: skip
+
+
+def _check_named_picture(rows: Sequence[LabelRow], given: str | None) -> None:
+    """Refuse a video or photo, given as the pictures, that is called otherwise than in the labels."""
+    if given is None or not pathlib.Path(given).is_file():
+        return
+    names = {pathlib.PurePosixPath(row.source_path.replace("\\", "/")).name for row in rows}
+    if pathlib.Path(given).name not in names:
+        raise ExportError(
+            f"--pictures={given}: the labels are of {', '.join(sorted(names)[:3])}; give a file of that name, or the "
+            "folder that it lies in"
+        )
 
 
 def _read_motion(
@@ -138,6 +173,14 @@ def _read_motion(
         )
     body = None if options.body is None else _body_called(options.body)
     scene, notes = _scene_of_file(path, body, options.motion.frames_per_second)
+    farthest = max(float(np.abs(track.params.transl).max()) for track in scene.tracks)
+    if not farthest < _FARTHEST:
+        raise ExportError(
+            f"{path}: somebody is {farthest:.3g} m from the origin, and a motion is within {_FARTHEST:.0f} m of it; a "
+            "number or the unit is wrong"
+        )
+    if body is None and path.suffix.lower() == ".npz" and not any(track.betas.any() for track in scene.tracks):
+        notes += ("the shape is the open body's mean one; --body, the file of the motion's own model, keeps its shape",)
     if target is None:
         return ExportContent(path=path, rows=(), scenes=(scene,), notes=notes, pictures=None)
     converted, errors, matched_by = convert_labels.convert_scene(scene, target, vertex_map=vertex_map)
@@ -152,7 +195,9 @@ def _scene_of_file(
 ) -> tuple[SceneMotion, tuple[str, ...]]:
     """A file of motion, at the rate that it states or, as some state a wrong one, at that which the user does."""
     if frames_per_second is None:
-        return motion_files.read_scene(path, body=body), ()
+        scene = motion_files.read_scene(path, body=body)
+        stated = scene.frames_per_second
+        return dataclasses.replace(scene, frames_per_second=None if stated is None else usual_rate(stated)), ()
     scene = motion_files.read_scene(path, body=body, frames_per_second=frames_per_second)
     seconds = (scene.num_frames - 1) / frames_per_second
     return scene, (f"{path.name}: at --fps={frames_per_second:g}, whatever it states: {seconds:.1f} s",)

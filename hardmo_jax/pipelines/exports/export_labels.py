@@ -23,7 +23,7 @@ from hardmo_jax.pipelines.exports import (
 from hardmo_jax.pipelines.exports.export_content import ExportContent, labels_path, read_content
 from hardmo_jax.pipelines.exports.export_keypoints import KEYPOINT_FORMATS
 from hardmo_jax.pipelines.exports.export_motions import MOTION_FORMATS, Progress, TrackReport
-from hardmo_jax.pipelines.exports.export_options import OUTPUTS, ExportOptions, check_formats
+from hardmo_jax.pipelines.exports.export_options import ENDINGS, OUTPUTS, ExportOptions, check_formats
 from hardmo_jax.pipelines.exports.export_training import TRAINING_FORMATS
 from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
 
@@ -85,6 +85,7 @@ def export_labels(
     path, output = labels_path(pathlib.Path(source)), pathlib.Path(output_folder)
     known = (*OUTPUTS.values(), _RECORD)
     check_output_folder(output, path, known, job="export", source_lies=f"{path} lies", error=ExportError)
+    _check_own(output, chosen)
     sweep_leftovers(output.parent, _UNFINISHED)
     record = provenance.RunRecord(config={"formats": chosen, **dataclasses.asdict(options)}, command=command)
     with record.stage("read"):
@@ -99,12 +100,12 @@ def export_labels(
                 one = _write(folder / OUTPUTS[name], name, content, options, command, report)
             written.append(dataclasses.replace(one, path=output / OUTPUTS[name]))
         with record.stage("slide"):
-            tracks = export_motions.reports_of(content.scenes)
+            tracks = export_motions.reports_of(content.scenes, progress=report)
         source_of = {"source": os.fspath(path)}
         if path.is_file():
             source_of["source_sha256"] = provenance.file_sha256(path)
         told = {one.format_name: {"files": one.num_files, "people": one.num_people, **source_of} for one in written}
-        record.add("exported", {**_formats_beside(output, chosen), **told})
+        record.add("exported", {**_recorded(output), **told})
         if content.conversion is not None:
             record.add("conversion", {"told": content.conversion.told, "errors_mm": content.conversion.errors_mm})
         record.write(folder / _RECORD)
@@ -112,17 +113,32 @@ def export_labels(
     return ExportSummary(formats=tuple(written), tracks=tuple(tracks), notes=tuple(content.notes))
 
 
-def _formats_beside(output: pathlib.Path, chosen: Sequence[str]) -> dict[str, Any]:
-    """What the record of earlier exports says of formats that stay."""
+def _recorded(output: pathlib.Path) -> dict[str, Any]:
+    """What the record of earlier exports says of formats that are still there."""
     try:
         exported = json.loads((output / _RECORD).read_text(encoding="utf-8"))["results"]["exported"]
-        return {
-            name: told
-            for name, told in exported.items()
-            if name in OUTPUTS and name not in chosen and (output / OUTPUTS[name]).exists()
-        }
+        return {name: told for name, told in exported.items() if name in OUTPUTS and (output / OUTPUTS[name]).exists()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _check_own(output: pathlib.Path, chosen: Sequence[str]) -> None:
+    """Refuse to replace what no export wrote: a folder of the same name, or a scene saved beside exported files."""
+    known = _recorded(output)
+    for name in chosen:
+        path = output / OUTPUTS[name]
+        if not path.exists():
+            continue
+        if name not in known:
+            raise ExportError(
+                f"{path} is there, and {output / _RECORD} tells of no export that wrote it; give another --output_dir"
+            )
+        for found in path.rglob("*") if path.is_dir() else ():
+            if found.is_file() and found.suffix.lower() not in ENDINGS[name]:
+                raise ExportError(
+                    f"{found} was not written by an export, which would replace its folder; move it away, or give "
+                    "another --output_dir"
+                )
 
 
 def _write(

@@ -115,7 +115,9 @@ def write_motions(
             written.append(path)
         if form.write_track is not None:
             for track in scene.tracks:
-                path = place.with_name(f"{place.name}_{track.name}{form.suffix}")
+                # A scene that was read from a file of one person is called after her already.
+                name = place.name if place.name.endswith(track.name) else f"{place.name}_{track.name}"
+                path = place.with_name(name + form.suffix)
                 form.write_track(path, scene, track)
                 written.append(path)
         progress(format_name, done, len(scenes))
@@ -125,16 +127,24 @@ def write_motions(
     return written
 
 
-def reports_of(scenes: Sequence[SceneMotion]) -> list[TrackReport]:
-    """What is to be said of each person: frames, holes, and how far standing feet slide."""
-    return [
-        TrackReport(
-            scene=scene.name,
-            track=track.name,
-            num_frames=track.num_frames,
-            num_interpolated=int((~track.is_labelled).sum()),
-            slide=None if scene.frames_per_second is None else standing_slide(scene, track),
+def reports_of(scenes: Sequence[SceneMotion], *, progress: Progress) -> list[TrackReport]:
+    """What is to be said of each person: frames, holes, and how far standing feet slide.
+
+    Args:
+        scenes: What was written.
+        progress: Told people, and of how many.
+    """
+    people = [(scene, track) for scene in scenes for track in scene.tracks]
+    reports = []
+    for done, (scene, track) in enumerate(people, start=1):
+        reports.append(
+            TrackReport(
+                scene=scene.name,
+                track=track.name,
+                num_frames=track.num_frames,
+                num_interpolated=int((~track.is_labelled).sum()),
+                slide=None if scene.frames_per_second is None else standing_slide(scene, track),
+            )
         )
-        for scene in scenes
-        for track in scene.tracks
-    ]
+        progress("foot slide", done, len(people))
+    return reports

@@ -19,6 +19,18 @@ OUTPUTS: dict[str, str] = {
 }
 
 
+#: Endings of the files that a format puts into its folder; what ends otherwise is somebody's own.
+ENDINGS: dict[str, tuple[str, ...]] = {
+    **{name: (form.suffix,) for name, form in MOTION_FORMATS.items()},
+    "spin": (".npz", ".jpg"),
+    "cliff": (".npz", ".jpg"),
+    "hmr2": (".tar",),
+    "hardmo": (".tar",),
+    "openpose": (".json",),
+    "hf": (".parquet", ".md", ".json", ""),
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportOptions:
     """How labels are exported."""

@@ -77,12 +77,17 @@ def write_training(
 
 
 def _notes(export: TrainingExport, format_name: str) -> tuple[str, ...]:
-    notes = [f"{count} labels were left out: {reason}" for reason, count in export.left_out.items()]
+    flags = {"badly seen": " (--take_doubtful takes them)", "filled": " (--take_filled takes them)"}
+    notes = [
+        f"{count} labels were left out: {reason}"
+        + next((flag for words, flag in flags.items() if reason.startswith(words)), "")
+        for reason, count in export.left_out.items()
+    ]
     if export.num_without_betas:
         what = f"{export.num_without_betas} of {export.num_people} people have no shape of SMPL's neutral body"
         if format_name == "hmr2":
             what += "; 4DHumans forgets their poses too unless its config says POSES_BETAS_SIMULTANEOUS: False"
-        notes.append(f"{what}; --to_body with SMPL's file gives them one")
+        notes.append(f"{what}; --to_body with the file of SMPL's neutral body gives them one")
     return tuple(notes)
 
 

@@ -19,6 +19,9 @@ _ON_GRID = 0.05
 _LONGEST_STEP = 10
 #: A stated rate is believed if no label lies farther from its grid, in frames: rounded times do not.
 _FAR_FROM_GRID = 0.2
+#: Rates of cameras and captures, frames/s, and how far a text of seven digits may be from one.
+_USUAL_RATES = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 48.0, 50.0, 60000 / 1001, 60.0, 90.0, 100.0, 120.0, 240.0)
+_ROUNDED = 2e-5
 #: More frames than this are no motion but a number that is wrong: four hours at 60 frames/s.
 _MOST_FRAMES = 1_000_000
 
@@ -88,6 +91,18 @@ def _rate_of_times(seconds: Float[np.ndarray, "M"], stated: float | None) -> flo
         if np.abs(places - nearest_frames(places)).max() <= _FAR_FROM_GRID and 0.5 < stated / found < 2:
             return stated
     return found
+
+
+def usual_rate(frames_per_second: float) -> float:
+    """The usual rate that a rounded text means: `Frame Time: 0.0083334` is 120 frames/s and not 119.999.
+
+    Args:
+        frames_per_second: As a file states it; one that is near to no usual rate is kept.
+    """
+    for usual in _USUAL_RATES:
+        if abs(frames_per_second / usual - 1) < _ROUNDED:
+            return usual
+    return frames_per_second
 
 
 def nearest_frames(places: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:

@@ -16,6 +16,7 @@ from hardmo_jax.labels import store
 from hardmo_jax.pipelines import output_folders
 from hardmo_jax.pipelines.exports import export_labels
 from hardmo_jax.pipelines.exports.export_options import OUTPUTS, ExportOptions
+from hardmo_jax.pipelines.exports.frame_grid import usual_rate
 from hardmo_jax.pipelines.exports.label_motions import MotionOptions
 from hardmo_jax.whole_files import file_sha256
 from tests.pipelines.exports.test_label_motions import motion, row_of
@@ -190,3 +191,49 @@ def test_a_kill_while_an_export_is_replaced_loses_nothing(run, tmp_path, monkeyp
     export(run, output, ["openpose"])
     assert looked == [[".former-openpose", "openpose", "run.json"]]
     assert files_in(output / "openpose")
+
+
+def test_what_somebody_put_beside_exported_files_is_never_deleted(run, tmp_path):
+    output = tmp_path / "out"
+    export(run, output, ["glb"])
+    scene = output / "glb" / "scene.blend"
+    scene.write_text("a day's work")
+    with pytest.raises(ExportError, match=r"scene\.blend was not written by an export"):
+        export(run, output, ["glb"])
+    assert scene.read_text() == "a day's work"
+    (tmp_path / "own" / "amass").mkdir(parents=True)
+    (tmp_path / "own" / "amass" / "mine.npz").write_text("mine")
+    with pytest.raises(ExportError, match="tells of no export that wrote it"):
+        export(run, tmp_path / "own", ["amass"], motion=MotionOptions(frames_per_second=30.0))
+    assert (tmp_path / "own" / "amass" / "mine.npz").read_text() == "mine"
+
+
+def test_pictures_that_are_given_as_one_file_must_be_that_file(run, tmp_path):
+    other = tmp_path / "photos" / "other.png"
+    other.write_bytes((tmp_path / "photos" / "b.png").read_bytes())
+    with pytest.raises(ExportError, match=r"the labels are of a\.png, b\.png"):
+        export(run, tmp_path / "out", ["hmr2"], pictures=str(other))
+
+
+def test_motion_files_that_mean_no_motion_are_told(run, tmp_path):
+    export(run, tmp_path / "out", ["amass"], motion=MotionOptions(frames_per_second=25.0))
+    walk = tmp_path / "out" / "amass" / "b_person_00.npz"
+    arrays = dict(np.load(walk))
+    far = tmp_path / "far.npz"
+    np.savez(far, **{**arrays, "trans": arrays["trans"] + 1e28, "pelvis": arrays["pelvis"] + 1e28})
+    with pytest.raises(ExportError, match="m from the origin"):
+        export(far, tmp_path / "again", ["glb"])
+    with pytest.raises(FileNotFoundError, match="no such file of motion"):
+        export(tmp_path / "typo.bvh", tmp_path / "again", ["glb"])
+    with pytest.raises(ExportError, match="holds files of motion; give one of them"):
+        export(walk.parent, tmp_path / "again", ["glb"])
+    again = export(walk, tmp_path / "again", ["bvh"])
+    assert [path.name for path in again.formats[0].path.iterdir()] == ["b_person_00.bvh"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "meant"),
+    [(1 / 0.0083334, 120.0), (1 / 0.0333333, 30.0), (29.97003, 30000 / 1001), (12.5, 12.5), (119.9, 119.9)],
+)
+def test_rates_that_a_text_rounded_are_the_usual_ones(stated, meant):
+    assert usual_rate(stated) == meant

@@ -15,10 +15,7 @@ labels with their status and review.
 import sys
 from collections.abc import Sequence
 
-import rich.box
 import rich.console
-import rich.markup
-import rich.table
 from absl import flags
 
 from hardmo_jax.export.dataset.dataset_facts import DatasetWords
@@ -27,6 +24,7 @@ from hardmo_jax.pipelines.exports import export_labels as pipeline
 from hardmo_jax.pipelines.exports.export_motions import TrackReport
 from hardmo_jax.pipelines.exports.label_motions import MotionOptions
 from tools import _cli
+from tools._tables import print_numbers
 
 _LABELS = flags.DEFINE_string("labels", "out/annotate", "Labels: a folder or file; or an .npz or .bvh file of motion.")
 _FORMAT = flags.DEFINE_list("format", None, f"What is written, by commas: {', '.join(pipeline.OUTPUTS)}.")
@@ -110,22 +108,30 @@ def _print_summary(summary: pipeline.ExportSummary) -> None:
 
 
 def _print_tracks(tracks: Sequence[TrackReport], console: rich.console.Console) -> None:
-    """Foot slide of each person; of many the worst."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for name in ("who", "frames", "filled", "standing %", "foot slide mm/frame", "below floor mm"):
-        table.add_column(name, justify="left" if name == "who" else "right", no_wrap=name != "who")
-    worst = sorted(tracks, key=lambda one: (one.slide and one.slide.millimetres_per_frame) or 0.0, reverse=True)
-    for one in worst[:_MAX_TRACKS]:
-        numbers = ("-", "-", "-")
+    """How each person's feet stand and slide; of many those who slide most."""
+    columns = ("frames", "filled", "standing %", "slide mm/frame", "moving at floor %", "below floor mm")
+    rows = []
+    for one in sorted(tracks, key=_slides, reverse=True)[:_MAX_TRACKS]:
+        numbers = ("-", "-", "-", "-")
         if one.slide is not None:
             slid = one.slide.millimetres_per_frame
-            told = "-" if slid is None else f"{slid:.1f}"
-            numbers = (f"{100 * one.slide.standing_share:.0f}", told, f"{1000 * one.slide.below_floor:.0f}")
-        name = rich.markup.escape(f"{one.scene} {one.track}")
-        table.add_row(name, str(one.num_frames), str(one.num_interpolated), *numbers)
-    console.print(table)
+            numbers = (
+                f"{100 * one.slide.standing_share:.0f}",
+                "-" if slid is None else f"{slid:.1f}",
+                f"{100 * one.slide.moving_share:.0f}",
+                f"{1000 * one.slide.below_floor:.0f}",
+            )
+        rows.append((f"{one.scene} {one.track}", (str(one.num_frames), str(one.num_interpolated), *numbers)))
+    print_numbers(console, columns, rows)
     if len(tracks) > _MAX_TRACKS:
         console.print(f"... and {len(tracks) - _MAX_TRACKS} people whose feet slide less")
+
+
+def _slides(one: TrackReport) -> tuple[float, float]:
+    """The worst first: feet that are too fast to count as standing, then those that stand and slide."""
+    if one.slide is None:
+        return 0.0, 0.0
+    return one.slide.moving_share, one.slide.millimetres_per_frame or 0.0
 
 
 if __name__ == "__main__":

@@ -51,8 +51,11 @@ def _print_summary(summary: pipeline.RemovalSummary) -> None:
     console.print(table)
     who = "everybody" if summary.track_id is None else f"person {summary.track_id}"
     done = "would be removed" if summary.is_dry else "removed"
+    num_files = sum(step.num_labels > 0 for step in summary.steps)
+    places = f"{num_files} file{'s' if num_files != 1 else ''}"
     print(
-        f"{summary.num_labels} labels of {who} in {', '.join(summary.sources) or 'no source'} {done}, "
+        f"{summary.num_labels} rows in {places} (versions and copies) of {who} in "
+        f"{', '.join(summary.sources) or 'no source'} {done}, "
         f"{summary.num_files_deleted} files {'would be ' if summary.is_dry else ''}deleted"
     )
     for warning in summary.warnings:

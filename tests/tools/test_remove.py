@@ -37,9 +37,10 @@ def test_the_tool_says_what_went_and_what_is_wrong(run):
         (line,) = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
         assert message in line
     assert dry.returncode == 0, dry.stderr
-    assert "6 labels of person 1 in clip.mp4 would be removed, 1 files would be deleted" in dry.stdout
+    assert "6 rows in" in dry.stdout
+    assert "of person 1 in clip.mp4 would be removed, 1 files would be deleted" in dry.stdout
     assert done.returncode == 0, done.stderr
-    assert "6 labels of person 1 in clip.mp4 removed, 1 files deleted" in done.stdout
+    assert "of person 1 in clip.mp4 removed, 1 files deleted" in done.stdout
     assert "drawing: deleted" in done.stdout
     assert "never deleted" in done.stdout
     for name in ("annotate", "refine"):

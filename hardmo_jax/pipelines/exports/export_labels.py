@@ -153,7 +153,8 @@ def _write(
     if name in MOTION_FORMATS:
         files = export_motions.write_motions(path, content.scenes, name, progress=progress)
         num_people = sum(len(scene.tracks) for scene in content.scenes)
-        return FormatReport(**common, num_files=len(files), num_people=num_people)
+        note = export_motions.skinning_note(content.scenes) if name == "glb" else None
+        return FormatReport(**common, num_files=len(files), num_people=num_people, notes=(note,) if note else ())
     if name in TRAINING_FORMATS:
         made = export_training.write_training(
             path, content.rows, name, pictures=content.pictures or path, options=options.training, progress=progress

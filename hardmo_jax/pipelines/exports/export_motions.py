@@ -4,11 +4,17 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
+import numpy as np
+
 from hardmo_jax.export.motion import amass, bvh, glb, robot_npz, smpl_npz
 from hardmo_jax.export.motion.foot_slide import FootSlide, standing_slide
+from hardmo_jax.export.motion.rigs import rig_mesh_error, rig_of
 from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
 from hardmo_jax.export.source_names import ExportError
 
+#: Frames of one person that a GLB is compared in.
+_LOOKED_AT = 32
 #: Called with what was written and how much there is.
 Progress = Callable[[str, int, int | None], None]
 
@@ -125,6 +131,28 @@ def write_motions(
         twice = next(path for path in written if written.count(path) > 1)
         raise ExportError(f"two people would be written to {twice.name}; export the labels of each run by themselves")
     return written
+
+
+def skinning_note(scenes: Sequence[SceneMotion]) -> str | None:
+    """How far a GLB is from a body with pose blend shapes, which skinning leaves out; None for bodies without any.
+
+    Args:
+        scenes: What was written; the first person is looked at.
+    """
+    body, track = scenes[0].body, scenes[0].tracks[0]
+    if body.pose_basis_planar is None:
+        return None
+    chosen = np.linspace(0, track.num_frames - 1, min(track.num_frames, _LOOKED_AT)).round().astype(int)
+    some = dataclasses.replace(
+        track,
+        params=jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], track.params),
+        is_labelled=track.is_labelled[chosen],
+    )
+    greatest, mean = rig_mesh_error(body, some, rig_of(body, some))
+    return (
+        f"glTF has no room for pose blend shapes: vertices are {1000 * mean:.1f} mm off in the mean and "
+        f"{1000 * greatest:.1f} mm at most, by {len(chosen)} frames of {track.name}"
+    )
 
 
 def reports_of(scenes: Sequence[SceneMotion], *, progress: Progress) -> list[TrackReport]:

@@ -24,7 +24,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     **{name: (form.suffix,) for name, form in MOTION_FORMATS.items()},
     "spin": (".npz", ".jpg"),
     "cliff": (".npz", ".jpg"),
-    "hmr2": (".tar",),
+    "hmr2": (".tar", ".npz"),
     "hardmo": (".tar",),
     "openpose": (".json",),
     "hf": (".parquet", ".md", ".json", ""),

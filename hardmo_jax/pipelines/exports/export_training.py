@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from hardmo_jax.export.training_sets import hardmo_tars, hmr2_tars, spin_npz, training_labels
+from hardmo_jax.export.training_sets import hardmo_tars, hmr2_tars, mocap_npz, spin_npz, training_labels
 from hardmo_jax.export.training_sets.training_labels import TrainingExport, TrainingLabelOptions
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.exports.dataset_pixels import LabelledPictures
@@ -65,7 +65,11 @@ def write_training(
 
     if format_name in _TARS:
         export = _TARS[format_name](rows, folder, picture_of, options=options)
-        return WrittenTraining(export=export, num_files=len(export.paths), notes=_notes(export, format_name))
+        num_files = len(export.paths)
+        if format_name == "hmr2":
+            # Poses for its discriminator, which 4DHumans reads from a file of their own.
+            num_files += len(mocap_npz.write_mocap_npz(rows, folder / "mocap.npz", options=options).paths)
+        return WrittenTraining(export=export, num_files=num_files, notes=_notes(export, format_name))
     export = _NPZ[format_name](rows, folder / f"{format_name}.npz", options=options)
     # As the labels saw them: upright, whatever a reader makes of EXIF, and under names that every disk takes.
     named = {training_labels.picture_name(row): row for row in chosen}

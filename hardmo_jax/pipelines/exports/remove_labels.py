@@ -138,7 +138,11 @@ def remove_labels(
             _write_tombstone((given[0] if given[0].is_dir() else given[0].parent) / TOMBSTONE_FILE, ids)
         for one in planned:
             one.do()
-    warnings = [*_warnings(given, read, sources, track_id), *_unfinished_work(read, sweeps=not dry_run)]
+    warnings = [
+        *_warnings(given, read, sources, track_id),
+        *_emptied(read, is_meant),
+        *_unfinished_work(read, sweeps=not dry_run),
+    ]
     steps = tuple(one.step for one in planned)
     return RemovalSummary(
         sources=tuple(sorted({one.path for one in sources})),
@@ -197,6 +201,15 @@ def _warnings(
             yield (
                 f"{folder}: left alone, as neither annotation nor export writes it: {', '.join(strange[:_MOST_NAMED])}"
                 f"{more}; look yourself whom it shows"
+            )
+
+
+def _emptied(read: Sequence[_Contents], is_meant: Callable[[KnownLabel], bool]) -> Iterator[str]:
+    for contents in read:
+        rows = [one for labels in contents.labels.values() for one in labels]
+        if contents.place.kind == "dataset" and rows and all(map(is_meant, rows)):
+            yield (
+                f"{contents.place.folder}: the data set has no row any more, which readers of such refuse; delete it"
             )
 
 

@@ -18,6 +18,7 @@ from hardmo_jax.export.motion import glb
 from hardmo_jax.export.motion.scene_motion import y_up
 from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.perception import model_files
+from hardmo_jax.pipelines.exports import export_motions
 from tests.export.motion import scenes_to_write
 from tests.export.motion.glb_reader import GlbFile
 from tests.reference import smpl_files
@@ -104,6 +105,12 @@ def test_error_of_the_mesh_is_that_of_an_independent_reader(tmp_path):
     # One is a distance, the other a component of it.
     assert vertices <= greatest + 1e-6 <= 3**0.5 * vertices + 1e-5
     assert CLOSE < mean < greatest
+    # What the command tells of it is of the first person.
+    alone = dataclasses.replace(scene, tracks=scene.tracks[:1])
+    told = export_motions.skinning_note([scene])
+    greatest, mean = (1000 * error for error in glb.glb_mesh_error(alone))
+    assert f"{mean:.1f} mm off in the mean and {greatest:.1f} mm at most, by {FRAMES} frames of person_00" in told
+    assert export_motions.skinning_note([two_people()]) is None
 
 
 def test_people_are_there_in_their_frames_only():

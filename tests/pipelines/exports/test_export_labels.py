@@ -67,7 +67,7 @@ def test_every_format_writes_everybody_under_its_name(run, tmp_path):
     assert all(one.num_people == 3 for one in done.formats)
     assert files_in(output / "glb") == {"b.glb", "day/a.glb"}
     assert files_in(output / "bvh") == {"b_person_00.bvh", "day/a_person_00.bvh", "day/a_person_01.bvh"}
-    assert files_in(output / "hmr2") == {"000000.tar"}
+    assert files_in(output / "hmr2") == {"000000.tar", "mocap.npz"}
     for one in done.formats:
         assert one.path == output / OUTPUTS[one.format_name]
         assert one.num_files == (1 if one.path.is_file() else len(files_in(one.path))) or one.format_name == "hf"
@@ -77,7 +77,7 @@ def test_every_format_writes_everybody_under_its_name(run, tmp_path):
     clip = read_amass(output / "amass" / "b_person_00.npz")
     np.testing.assert_allclose(clip.poses[0, 1:22], rows[2].body_pose, atol=1e-6)
     record = json.loads((output / "run.json").read_text())
-    assert record["results"]["exported"]["hmr2"].items() >= {"files": 1, "people": 3}.items()
+    assert record["results"]["exported"]["hmr2"].items() >= {"files": 2, "people": 3}.items()
     images = output / "spin" / "images"
     assert files_in(images) == {"b.jpg", "day/a.jpg"}
     assert set(np.load(output / "spin" / "spin.npz")["imgname"]) == {"b.jpg", "day/a.jpg"}

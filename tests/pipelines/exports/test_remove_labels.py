@@ -125,6 +125,8 @@ def test_data_set_of_which_something_was_removed_is_read_by_others(world, tmp_pa
     told = json.loads((world / "hf" / "croissant.json").read_text())
     assert told["distribution"][1]["sha256"] == hashlib.sha256(shard.read_bytes()).hexdigest()
     assert "2 labels of 2 tracks" in told["description"]
+    remove(world, PHOTO)
+    assert any("hf: the data set has no row any more" in note for note in remove(world, SOLO).warnings)
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(world):

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 import hardmo_jax as hm
 from hardmo_jax.body.families import FAMILIES
 from hardmo_jax.data.sources.clip import MotionFileError
+from hardmo_jax.export.motion import glb
 from hardmo_jax.export.motion.amass import write_amass
 from hardmo_jax.export.motion.bvh import write_bvh
 from hardmo_jax.export.motion.joint_motion import pelvis_places
@@ -282,3 +283,15 @@ def test_bvh_of_ours_is_retargeted_to_a_body_with_other_bones(tmp_path, figure):
     apart = np.linalg.norm(ours - np.asarray(scene.body.joints(scene.tracks[0].params))[:, :22], axis=-1)
     figure(f"BVH of 52 joints retargeted to 24: {1000 * apart.mean():.1f} mm, at most {1000 * apart.max():.1f}")
     assert apart.mean() < 0.01
+
+
+def test_a_body_without_shape_coefficients_goes_out_and_comes_back(tmp_path):
+    body = hm.open_body()
+    plain = dataclasses.replace(body, blend_basis=body.blend_basis[:0], joint_shape_basis=body.joint_shape_basis[:0])
+    scene = scenes_to_write.two_people(6, plain)
+    glb.write_glb(tmp_path / "a.glb", scene)
+    for name, write in (("a.npz", write_amass), ("b.npz", write_smpl_npz), ("c.bvh", write_bvh)):
+        write(tmp_path / name, scene, scene.tracks[0])
+        (track,) = read_scene(tmp_path / name, body=plain).tracks
+        assert track.params.betas.shape == (6, 0)
+        np.testing.assert_allclose(track.params.transl, scene.tracks[0].params.transl, atol=1e-4)

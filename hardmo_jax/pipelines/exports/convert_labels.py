@@ -15,7 +15,7 @@ from hardmo_jax.export.motion.scene_motion import SceneMotion
 from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.fitting.result import FitStatus
 from hardmo_jax.labels.schema import LabelRow
-from hardmo_jax.pipelines.exports.label_motions import of_one_shape
+from hardmo_jax.pipelines.exports.label_motions import with_one_shape_each
 from hardmo_jax.pipelines.exports.label_worlds import camera_poses
 from hardmo_jax.pipelines.label_rows import measured_again, name_of_body, params_of_labels, pose_columns
 from hardmo_jax.recovery.body_correspondence import load_vertex_map
@@ -52,12 +52,10 @@ def convert_labels(
         hardmo_jax.recovery.convert.ConvertError: If one of the bodies is a hand.
         hardmo_jax.recovery.body_correspondence.VertexMapError: If the matrix does not fit the bodies.
     """
-    params = params_of_labels(rows, source)
     people = [(row.source_path, row.source_sha256, row.track_id) for row in rows]
     numbers = {person: number for number, person in enumerate(dict.fromkeys(people))}
     whose = np.array([numbers[person] for person in people])
-    for number in range(len(numbers)):
-        params = of_one_shape(source, params, whose == number)
+    params, _ = with_one_shape_each(source, params_of_labels(rows, source), whose)
     found = convert_params(
         source,
         target,

@@ -142,32 +142,24 @@ def resampled(
         whole = value[first].astype(np.float32)
         mixed = np.flatnonzero(~is_label)
         if len(mixed):
-            mix = _between if field.name in _NOT_ROTATIONS else _turned_between
-            whole[mixed] = mix(value, places, before[mixed], share[mixed], at[mixed])
+            if field.name in _NOT_ROTATIONS:
+                whole[mixed] = _between(value, before[mixed], share[mixed])
+            else:
+                whole[mixed] = _turned_between(value, places, at[mixed])
         filled[field.name] = whole
     return dataclasses.replace(params, **filled), apart <= 0.5 + 1e-9
 
 
 def _between(
-    values: Float[np.ndarray, "N *shape"],
-    places: Float[np.ndarray, "N"],
-    before: Int[np.ndarray, "M"],
-    share: Float[np.ndarray, "M"],
-    at: Float[np.ndarray, "M"],
+    values: Float[np.ndarray, "N *shape"], before: Int[np.ndarray, "M"], share: Float[np.ndarray, "M"]
 ) -> Float[np.ndarray, "M *shape"]:
-    del places, at
     share = share.reshape(-1, *(1,) * (values.ndim - 1))
     return values[before] * (1 - share) + values[before + 1] * share
 
 
 def _turned_between(
-    values: Float[np.ndarray, "N *shape"],
-    places: Float[np.ndarray, "N"],
-    before: Int[np.ndarray, "M"],
-    share: Float[np.ndarray, "M"],
-    at: Float[np.ndarray, "M"],
+    values: Float[np.ndarray, "N *shape"], places: Float[np.ndarray, "N"], at: Float[np.ndarray, "M"]
 ) -> Float[np.ndarray, "M *shape"]:
-    del before, share
     joints = values.reshape(len(values), -1, 3)
     turned = [Slerp(places, Rotation.from_rotvec(joints[:, joint]))(at).as_rotvec() for joint in range(joints.shape[1])]
     return np.stack(turned, axis=1).reshape(len(at), *values.shape[1:])

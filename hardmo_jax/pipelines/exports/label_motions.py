@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from hardmo_jax.array_types import Bool, Float
+from hardmo_jax.array_types import Float, Int
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import move_in_pieces
@@ -129,11 +129,9 @@ def _scene(name: str, rows: list[LabelRow], body: BodyModel, options: MotionOpti
     order = np.lexsort((grid.places, np.array([row.track_id for row in rows])))
     rows, places = [rows[at] for at in order], grid.places[order]
     worlds = worlds_of_labels(rows, places, body)
-    params, position = params_of_labels(rows, body), worlds.position.copy()
+    position = worlds.position.copy()
     own_tracks = np.array([row.track_id for row in rows])
-    num_shapes = 0
-    for track_id in np.unique(own_tracks):
-        num_shapes += _give_one_shape(body, params, own_tracks == track_id)
+    params, num_shapes = with_one_shape_each(body, params_of_labels(rows, body), own_tracks)
     params = jax.tree.map(np.array, move_in_pieces(body, params, worlds.rotation, worlds.position))
     for stretch in worlds.laid:
         height = floor_height(body, jax.tree.map(lambda leaf, at=stretch: leaf[at], params))
@@ -197,25 +195,26 @@ def _camera(
     )
 
 
-def _give_one_shape(body: BodyModel, params: BodyParams, rows: Bool[np.ndarray, "N"]) -> bool:
-    """Give some rows the mean of their shapes, the pelvis where it was; False if they had one."""
-    betas = np.asarray(params.betas)[rows]
-    if (betas == betas[0]).all():
-        return False
-    mean = betas.mean(axis=0, dtype=np.float64).astype(np.float32)
-    params.transl[rows] += root_at_rest(body, betas) - root_at_rest(body, mean[None])
-    params.betas[rows] = mean
-    return True
-
-
-def of_one_shape(body: BodyModel, params: BodyParams, rows: Bool[np.ndarray, "N"]) -> BodyParams:
-    """The same with the mean shape in some rows, whose pelvis stays where it was.
+def with_one_shape_each(body: BodyModel, params: BodyParams, people: Int[np.ndarray, "N"]) -> tuple[BodyParams, int]:
+    """The same with the mean of each person's shapes, whose pelvis stays where it was.
 
     Args:
         body: Of the parameters.
-        params: Of people along one axis; not changed.
-        rows: Of one person.
+        params: NumPy arrays with one row a label; not changed.
+        people: Number of the person of each row.
+
+    Returns:
+        Parameters, and how many people had more than one shape.
     """
-    copied = dataclasses.replace(params, betas=np.array(params.betas), transl=np.array(params.transl))
-    _give_one_shape(body, copied, rows)
-    return copied
+    betas, transl = np.array(params.betas), np.array(params.transl)
+    order = np.argsort(people, kind="stable")
+    num_changed = 0
+    for rows in np.split(order, np.flatnonzero(np.diff(people[order])) + 1):
+        own = betas[rows]
+        if (own == own[0]).all():
+            continue
+        mean = own.mean(axis=0, dtype=np.float64).astype(np.float32)
+        transl[rows] += root_at_rest(body, own) - root_at_rest(body, mean[None])
+        betas[rows] = mean
+        num_changed += 1
+    return dataclasses.replace(params, betas=betas, transl=transl), num_changed

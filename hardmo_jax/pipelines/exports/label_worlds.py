@@ -21,7 +21,7 @@ from hardmo_jax.labels.schema import LabelRow
 _STILL_DEGREES, _STILL_METRES = 0.05, 0.005
 #: From camera axes (x right, y down, z forward) of a level camera to a world with z up: the inverse turns z up to y up,
 #: whose y and z point against the camera's.
-LEVEL = Y_UP_FROM_Z_UP.T @ np.diag([1.0, -1.0, -1.0])
+_LEVEL = Y_UP_FROM_Z_UP.T @ np.diag([1.0, -1.0, -1.0])
 #: Share of frames that may reach below a floor that is laid under them, so that one bad frame does not lift the rest.
 _BELOW_FLOOR = 0.02
 
@@ -55,7 +55,7 @@ def worlds_of_labels(rows: Sequence[LabelRow], places: Float[np.ndarray, "N"], b
         body: Theirs.
     """
     own = np.array([row.world_transl is not None for row in rows])
-    rotation = np.broadcast_to(LEVEL, (len(rows), 3, 3)).copy()
+    rotation = np.broadcast_to(_LEVEL, (len(rows), 3, 3)).copy()
     position = np.zeros((len(rows), 3))
     if own.any():
         known = np.flatnonzero(own)

@@ -229,7 +229,7 @@ def test_a_mean_shape_leaves_the_pelvis_where_it_was(truth, body):
     betas = np.array(params.betas)
     betas[1::2] += 1.0
     params = dataclasses.replace(params, betas=betas)
-    averaged = label_motions.of_one_shape(moving, params, np.ones(9, bool))
+    averaged, _ = label_motions.with_one_shape_each(moving, params, np.zeros(9, int))
     np.testing.assert_allclose(averaged.betas, np.broadcast_to(betas.mean(0), betas.shape), atol=1e-6)
     np.testing.assert_allclose(joints(moving, averaged)[:, 0], joints(moving, params)[:, 0], atol=1e-5)
 

@@ -5,7 +5,8 @@ import os
 import numpy as np
 
 from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
-from hardmo_jax.export.motion.smpl_arrays import layout_poses, pose_parts, shared_arrays, write_npz
+from hardmo_jax.export.motion.smpl_arrays import layout_poses, pose_parts, shared_arrays
+from hardmo_jax.export.npz_files import write_npz
 
 #: Soft-tissue coefficients of AMASS's bodies.
 _NUM_DMPLS = 8
@@ -43,4 +44,4 @@ def write_amass(path: str | os.PathLike[str], scene: SceneMotion, track: TrackMo
         arrays |= pose_parts(poses, family)
     else:
         arrays["dmpls"] = np.zeros((len(poses), _NUM_DMPLS))
-    write_npz(path, arrays)
+    write_npz(path, arrays, is_compressed=True)

@@ -8,8 +8,9 @@ from hardmo_jax.array_types import Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.export.motion.joint_motion import joint_motion
 from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
-from hardmo_jax.export.motion.smpl_arrays import layout_poses, pose_parts, shared_arrays, write_npz
+from hardmo_jax.export.motion.smpl_arrays import layout_poses, pose_parts, shared_arrays
 from hardmo_jax.export.motion.standing_feet import standing_feet
+from hardmo_jax.export.npz_files import write_npz
 
 
 def write_robot_npz(path: str | os.PathLike[str], scene: SceneMotion, track: TrackMotion) -> None:
@@ -63,7 +64,7 @@ def write_robot_npz(path: str | os.PathLike[str], scene: SceneMotion, track: Tra
         "foot_contact_names": np.array(feet.names),
         "foot_contact_positions": feet.points,
     }
-    write_npz(path, arrays)
+    write_npz(path, arrays, is_compressed=True)
 
 
 def _rest_height(body: BodyModel, betas: Float[np.ndarray, "S"]) -> float:

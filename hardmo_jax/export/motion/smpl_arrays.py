@@ -5,7 +5,6 @@ space of its own: written as `betas` its coefficients would silently make anothe
 SMPL's mean shape, and the coefficients as `body_betas` beside the name of the body.
 """
 
-import os
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,6 @@ from hardmo_jax.body.families import FAMILIES
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.export.motion.joint_motion import check_exportable, pelvis_places
 from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
-from hardmo_jax.whole_files import replacing
 
 #: Coefficients of shape in files, which readers expect to find so many of.
 NUM_FILE_BETAS = 16
@@ -127,14 +125,3 @@ def pose_parts(
     if family == "smplx":
         parts |= {"pose_jaw": flat[:, 66:69], "pose_eye": flat[:, 69:75]}
     return parts
-
-
-def write_npz(path: str | os.PathLike[str], arrays: dict[str, Shaped[np.ndarray, "..."]]) -> None:
-    """Write plain arrays as a compressed `.npz`, whole or not at all.
-
-    Args:
-        path: File to write, exactly so named.
-        arrays: By key; none holds Python objects, so that they are read with `allow_pickle=False`.
-    """
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,8 @@ import os
 import numpy as np
 
 from hardmo_jax.export.motion.scene_motion import SceneMotion, TrackMotion
-from hardmo_jax.export.motion.smpl_arrays import layout_poses, shared_arrays, write_npz
+from hardmo_jax.export.motion.smpl_arrays import layout_poses, shared_arrays
+from hardmo_jax.export.npz_files import write_npz
 
 
 def write_smpl_npz(path: str | os.PathLike[str], scene: SceneMotion, track: TrackMotion) -> None:
@@ -39,4 +40,4 @@ def write_smpl_npz(path: str | os.PathLike[str], scene: SceneMotion, track: Trac
     poses = layout_poses(scene, track, "smplx")
     arrays["poses"] = poses.reshape(len(poses), -1)
     arrays["mocap_frame_rate"] = np.asarray(max(round(float(arrays["frames_per_second"])), 1))
-    write_npz(path, arrays)
+    write_npz(path, arrays, is_compressed=True)

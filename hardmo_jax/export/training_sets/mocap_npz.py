@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hardmo_jax.export.npz_files import write_npz
 from hardmo_jax.export.training_sets import training_labels
-from hardmo_jax.export.training_sets.spin_npz import write_npz_rows
 from hardmo_jax.export.training_sets.training_labels import TrainingExport, TrainingLabelOptions
 from hardmo_jax.labels.schema import LabelRow
 
@@ -41,4 +41,4 @@ def write_mocap_npz(
     }
     if not has_betas.all():
         arrays[training_labels.own_betas_name(labels.rows[0])] = np.stack([row.betas for row in labels.rows])
-    return labels.exported([write_npz_rows(path, arrays)])
+    return labels.exported([write_npz(path, arrays, is_compressed=False)])

@@ -5,14 +5,12 @@ pictures calls them so. Arrays hold numbers and texts, no objects.
 """
 
 import os
-import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from hardmo_jax import whole_files
 from hardmo_jax.array_types import Float, Shaped
+from hardmo_jax.export.npz_files import write_npz
 from hardmo_jax.export.training_sets import training_labels, training_points
 from hardmo_jax.export.training_sets.training_labels import PIXELS_PER_SCALE, TrainingExport, TrainingLabelOptions
 from hardmo_jax.export.training_sets.training_points import (
@@ -66,7 +64,7 @@ def write_spin_npz(
     labels = training_labels.select_training_labels(rows, options)
     arrays = _shared_arrays(labels.rows, slots_of)
     arrays["openpose"] = np.stack([training_points.seen_points(row, OPENPOSE_LAYOUT.points) for row in labels.rows])
-    return labels.exported([write_npz_rows(path, arrays)])
+    return labels.exported([write_npz(path, arrays, is_compressed=False)])
 
 
 def write_cliff_npz(
@@ -113,21 +111,7 @@ def write_cliff_npz(
     arrays["cam_int"] = np.stack([_intrinsics(row) for row in labels.rows])
     if "shape" in arrays and all(map(_is_camera_of_cliff, labels.rows)):
         arrays["global_t"] = np.stack([row.transl for row in labels.rows])
-    return labels.exported([write_npz_rows(path, arrays)])
-
-
-def write_npz_rows(path: str | os.PathLike[str], arrays: Mapping[str, Shaped[np.ndarray, "N ..."]]) -> pathlib.Path:
-    """Write arrays to an `.npz`, whole or not at all.
-
-    Args:
-        path: Where; an earlier file is replaced.
-        arrays: By name, none of objects.
-    """
-    target = pathlib.Path(path)
-    named: dict[str, Any] = dict(arrays)
-    with whole_files.replacing(target) as temporary, temporary.open("wb") as file:
-        np.savez(file, **named)
-    return target
+    return labels.exported([write_npz(path, arrays, is_compressed=False)])
 
 
 def _intrinsics(row: LabelRow) -> Float[np.ndarray, "3 3"]:

@@ -4,6 +4,7 @@ Nothing is invented: what labels do not say is said to be unknown.
 """
 
 import dataclasses
+import functools
 import pathlib
 import re
 from collections import Counter
@@ -177,7 +178,7 @@ def responsible_ai(facts: DatasetFacts, words: DatasetWords) -> dict[str, str | 
     Returns:
         Sentences by name of the field, such as `dataBiases`, in the order in which they are told.
     """
-    say = lambda counts: counts_in_words(counts, of=facts.num_labels)  # noqa: E731
+    say = functools.partial(counts_in_words, of=facts.num_labels)
     return {
         "dataCollection": (
             f"Labels of {facts.num_people} tracks of people in {facts.num_pictures} pictures: {facts.num_videos} "

@@ -41,15 +41,14 @@ class ExportContent:
 
     path: pathlib.Path
     """Of the labels."""
-    rows: Sequence[LabelRow]
+    labels: store.LabelSet
+    """Those that are exported, newest versions; none of a file of motion."""
     scenes: Sequence[SceneMotion]
     notes: Sequence[str]
     pictures: pathlib.Path | None
     """Folder that the paths of pictures are relative to, where it is known."""
     conversion: Conversion | None = None
     """None where all is of the body that it was."""
-    is_changed: bool = False
-    """Whether these are not all labels of the file as they are there."""
 
 
 #: Nobody walks so far, metres; beyond it float32 is too coarse for a finger.
@@ -99,17 +98,17 @@ def read_content(path: pathlib.Path, chosen: Sequence[str], options: ExportOptio
     vertex_map = None if options.vertex_map is None else pathlib.Path(options.vertex_map)
     if path.suffix.lower() in _MOTION_SUFFIXES and path.is_file():
         return _read_motion(path, chosen, options, target, vertex_map)
-    rows: Sequence[LabelRow] = store.latest_labels(store.read_labels(path).rows)
+    found = store.read_labels(path)
+    rows: Sequence[LabelRow] = store.latest_labels(found.rows)
     if not rows:
         raise ExportError(f"{path}: holds no label; nothing can be exported")
     has_motion = any(name in MOTION_FORMATS for name in chosen)
-    body, own, notes, conversion = None, rows, [], None
+    body, notes, conversion = None, [], None
     if has_motion or target is not None or options.body is not None:
         body, own = _of_one_body(rows, options.body, path)
-    is_part = len(own) < len(rows)
-    if is_part:
-        notes.append(f"{len(rows) - len(own)} labels of other bodies were left out")
-    rows = own
+        if len(own) < len(rows):
+            notes.append(f"{len(rows) - len(own)} labels of other bodies were left out")
+        rows = own
     pictures = picture_root(path, options.pictures)
     _check_named_picture(rows, options.pictures)
     if options.motion.frames_per_second is not None and has_motion and all(row.fps is not None for row in rows):
@@ -119,31 +118,39 @@ def read_content(path: pathlib.Path, chosen: Sequence[str], options: ExportOptio
             raise ExportError(f"{path}: nothing tells where the pictures of these labels are; give --pictures=FOLDER")
         check_pictures(rows, pictures)
     if target is not None and body is not None:
-        usable = [row for row in own if row.is_usable]
-        if not usable:
-            raise ExportError(f"{path}: none of {len(own)} labels has a usable pose, so that none can be converted")
-        found = convert_labels.convert_labels(usable, body, target, vertex_map=vertex_map)
-        conversion = _conversion(name_of_body(body), name_of_body(target), found.matched_by, found.mean_error)
-        notes.append(conversion.told)
-        if len(usable) < len(own):
-            notes.append(f"{len(own) - len(usable)} labels without a usable pose were left out")
-        rows, body = [row for row in found.rows if row.is_usable], target
-        if not rows:
-            raise ExportError(
-                f"{path}: none of {len(usable)} labels can be converted to {name_of_body(target)}: the bodies stay "
-                "decimetres apart; look whether the file is that of a whole body, or give --vertex_map"
-            )
-        if len(rows) < len(found.rows):
-            notes.append(f"{len(found.rows) - len(rows)} labels could not be converted and were left out")
+        rows, conversion, told = _converted(rows, body, target, vertex_map, path)
+        body = target
+        notes += told
     scenes: Sequence[SceneMotion] = ()
     if has_motion and body is not None:
         motions = label_motions.scenes_of_labels(rows, body, options.motion)
         scenes = motions.scenes
         notes += _notes(motions)
-    return ExportContent(
-        path=path, rows=rows, scenes=scenes, notes=notes, pictures=pictures, conversion=conversion,
-        is_changed=conversion is not None or is_part,
-    )  # fmt: skip
+    labels = dataclasses.replace(found, rows=tuple(rows))
+    return ExportContent(path=path, labels=labels, scenes=scenes, notes=notes, pictures=pictures, conversion=conversion)
+
+
+def _converted(
+    rows: Sequence[LabelRow], body: BodyModel, target: BodyModel, vertex_map: pathlib.Path | None, path: pathlib.Path
+) -> tuple[list[LabelRow], Conversion, list[str]]:
+    """Labels of another body, how near they come, and what is to be said of it."""
+    usable = [row for row in rows if row.is_usable]
+    if not usable:
+        raise ExportError(f"{path}: none of {len(rows)} labels has a usable pose, so that none can be converted")
+    found = convert_labels.convert_labels(usable, body, target, vertex_map=vertex_map)
+    conversion = _conversion(name_of_body(body), name_of_body(target), found.matched_by, found.mean_error)
+    made = [row for row in found.rows if row.is_usable]
+    if not made:
+        raise ExportError(
+            f"{path}: none of {len(usable)} labels can be converted to {name_of_body(target)}: the bodies stay "
+            "decimetres apart; look whether the file is that of a whole body, or give --vertex_map"
+        )
+    notes = [conversion.told]
+    if len(usable) < len(rows):
+        notes.append(f"{len(rows) - len(usable)} labels without a usable pose were left out")
+    if len(made) < len(usable):
+        notes.append(f"{len(usable) - len(made)} labels could not be converted and were left out")
+    return made, conversion, notes
 
 
 def _check_named_picture(rows: Sequence[LabelRow], given: str | None) -> None:
@@ -181,12 +188,18 @@ def _read_motion(
         )
     if body is None and path.suffix.lower() == ".npz" and not any(track.betas.any() for track in scene.tracks):
         notes += ("the shape is the open body's mean one; --body, the file of the motion's own model, keeps its shape",)
+    nobody = store.LabelSet(rows=())
     if target is None:
-        return ExportContent(path=path, rows=(), scenes=(scene,), notes=notes, pictures=None)
+        return ExportContent(path=path, labels=nobody, scenes=(scene,), notes=notes, pictures=None)
     converted, errors, matched_by = convert_labels.convert_scene(scene, target, vertex_map=vertex_map)
     conversion = _conversion(scene.body_name, name_of_body(target), matched_by, errors)
     return ExportContent(
-        path=path, rows=(), scenes=(converted,), notes=(*notes, conversion.told), pictures=None, conversion=conversion
+        path=path,
+        labels=nobody,
+        scenes=(converted,),
+        notes=(*notes, conversion.told),
+        pictures=None,
+        conversion=conversion,
     )
 
 

@@ -54,6 +54,7 @@ def export_dataset(
     source: str | os.PathLike[str],
     output_folder: str | os.PathLike[str],
     *,
+    found: store.LabelSet | None = None,
     pictures: str | os.PathLike[str] | None = None,
     with_pixels: bool = False,
     allow_unknown_licence: bool = False,
@@ -67,6 +68,7 @@ def export_dataset(
         source: Label file, or folder of shards or of a run of `tools.annotate`.
         output_folder: Gets `data/`, `README.md`, `croissant.json`, `SHA256SUMS` and `run.json`. An earlier export is
             replaced.
+        found: What is exported of the source, where it was read before; None reads it.
         pictures: Folder that the paths of pictures in the labels are relative to; needed for pixels.
         with_pixels: Put the picture into each row.
         allow_unknown_licence: Also pictures whose licence the labels do not tell.
@@ -100,7 +102,7 @@ def export_dataset(
     config |= {"words": dataclasses.asdict(words)}
     record = provenance.RunRecord(config=config, command=tuple(map(_without_folders, command)))
     with record.stage("read"):
-        found = store.read_labels(labels)
+        found = store.read_labels(labels) if found is None else found
         rows = _in_order(store.latest_labels(found.rows))
     if not rows:
         raise DatasetExportError(f"{labels}: holds no labels, of which no data set can be made")

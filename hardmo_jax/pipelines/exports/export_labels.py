@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hardmo_jax.export.source_names import ExportError
-from hardmo_jax.labels import provenance, store
+from hardmo_jax.labels import provenance
 from hardmo_jax.pipelines.exports import (
     export_dataset,
     export_keypoints,
@@ -150,6 +150,7 @@ def _write(
     progress: Progress,
 ) -> FormatReport:
     common: dict[str, Any] = {"format_name": name, "path": path}
+    rows = content.labels.rows
     if name in MOTION_FORMATS:
         files = export_motions.write_motions(path, content.scenes, name, progress=progress)
         num_people = sum(len(scene.tracks) for scene in content.scenes)
@@ -157,16 +158,18 @@ def _write(
         return FormatReport(**common, num_files=len(files), num_people=num_people, notes=(note,) if note else ())
     if name in TRAINING_FORMATS:
         made = export_training.write_training(
-            path, content.rows, name, pictures=content.pictures or path, options=options.training, progress=progress
+            path,
+            rows,
+            name,
+            pictures=content.pictures or path,
+            options=options.training,
+            progress=progress,
         )
         return FormatReport(**common, num_files=made.num_files, num_people=made.export.num_people, notes=made.notes)
     if name == "hf":
-        source = content.path
-        if content.is_changed:
-            # Beside the outputs: it stays behind in the scratch folder.
-            source = store.write_labels(path.parent / "converted" / "labels.parquet", content.rows)
         dataset = export_dataset.export_dataset(
-            source, path, pictures=content.pictures, with_pixels=options.with_pixels,
+            content.path, path, found=content.labels,
+            pictures=content.pictures, with_pixels=options.with_pixels,
             allow_unknown_licence=options.allow_unknown_licence, words=options.words, command=command,
             progress=progress,
         )  # fmt: skip
@@ -175,7 +178,7 @@ def _write(
         )
     for known in KEYPOINT_FORMATS:
         if name == known:
-            counts = export_keypoints.write_keypoints(path, content.rows, known)
+            counts = export_keypoints.write_keypoints(path, rows, known)
             notes = (
                 (f"{counts.num_left_out} labels were left out: no keypoint of theirs was measured",)
                 if counts.num_left_out

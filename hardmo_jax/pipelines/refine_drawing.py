@@ -68,27 +68,52 @@ class CloseUps:
             folder.mkdir()
         if not parts:
             return draw_close_up_sheet([])
+        on_sheet: dict[int, np.ndarray] = {}
+        for place, drawn in self.each(parts, report):
+            if folder is not None:
+                overlay.write_png(folder / _file_name(place, parts[place]), drawn)
+            if place < self.options.most_on_sheet:
+                on_sheet[place] = drawn
+        return draw_close_up_sheet([on_sheet[place] for place in sorted(on_sheet)])
+
+    def each(
+        self,
+        parts: Sequence[RefinedPartOfLabel],
+        report: Progress,
+        *,
+        is_titled: bool = True,
+        only_pictured: bool = False,
+        cell: int = 300,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Draw close-ups one by one, in the order of their files.
+
+        Args:
+            parts: What was mined; each of them once.
+            report: Told the stage, what is done, and of how much.
+            is_titled: With words over them.
+            only_pictured: Leave out those whose picture is not there, rather than draw them on paper.
+            cell: Side of each picture, pixels.
+
+        Yields:
+            Place among the parts, and the picture.
+        """
         renderer = raster.choose_renderer(self.options.renderer)
         if renderer.reason:
             self.warnings.append(f"drawn without OpenGL: {renderer.reason}")
         faces = np.asarray(self.body.faces)
         rank = {part.found: place for place, part in enumerate(parts)}
-        on_sheet: dict[int, np.ndarray] = {}
         report("draw", 0, len(parts))
         done = 0
         for some, images in self._with_images(parts):
             meshes = [self._vertices([getattr(part, when) for part in some]) for when in ("before", "after")]
             for at, (part, image) in enumerate(zip(some, images, strict=True)):
-                place = rank[part.found]
-                subject = _subject(part, image, tuple(vertices[at] for vertices in meshes))
-                drawn = draw_close_up(subject, faces, renderer=renderer)
-                if folder is not None:
-                    overlay.write_png(folder / _file_name(place, part), drawn)
-                if place < self.options.most_on_sheet:
-                    on_sheet[place] = drawn
                 done += 1
+                if image is not None or not only_pictured:
+                    subject = _subject(part, image, tuple(vertices[at] for vertices in meshes))
+                    if not is_titled:
+                        subject = dataclasses.replace(subject, title="")
+                    yield rank[part.found], draw_close_up(subject, faces, renderer=renderer, cell=cell)
                 report("draw", done, len(parts))
-        return draw_close_up_sheet([on_sheet[place] for place in sorted(on_sheet)])
 
     def _vertices(self, rows: list[LabelRow]) -> Float[np.ndarray, "N V 3"]:
         """Meshes of a few labels; the rest of the batch repeats the first, so that one program serves all."""

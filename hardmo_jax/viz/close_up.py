@@ -30,7 +30,7 @@ class CloseUp:
     part: str
     """Such as `left_hand`."""
     title: str
-    """Words over it; a comma begins a new line."""
+    """Words over it; a comma begins a new line; empty for none."""
     image: UInt8[np.ndarray, "H W 3"] | None
     """Picture; None draws on paper."""
     bbox: Float[np.ndarray, "4"]
@@ -61,6 +61,8 @@ def draw_close_up(
     """
     pictures = [_cut(subject, vertices, faces, renderer, cell) for vertices in (None, *subject.vertices)]
     drawn = np.concatenate(pictures, axis=1)
+    if not subject.title:
+        return drawn
     return np.concatenate([written(subject.title, drawn.shape[1], _TITLE_HEIGHT), drawn])
 
 

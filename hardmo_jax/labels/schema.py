@@ -50,6 +50,8 @@ QUALITY_REASONS = ("small", "blurred", "truncated", "occluded", "few_points")
 QUALITY_MEASURES = ("height_pixels", "sharpness", "truncated_share", "occluded_share", "num_points")
 ORIGINS = ("machine", "human")
 REVIEWS = ("none", "accepted", "rejected")
+#: What a person says of one part.
+PART_REVIEWS = ("right", "wrong")
 GENDERS = ("neutral", "female", "male", "unknown")
 
 _CHOICES = {"status": STATUSES, "origin": ORIGINS, "review": REVIEWS, "gender": GENDERS}
@@ -253,6 +255,10 @@ class LabelRow:
     """`machine` or `human`."""
     review: str = "none"
     """`none`, `accepted` or `rejected` by a person."""
+    review_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    """What a person says of each foot or hand of this version, one of `PART_REVIEWS`; None where nobody did."""
+    placed_points: tuple[str, ...] | None = None
+    """Keypoints that a person placed in this version, by their names in the layout; None in machines' versions."""
     code_version: str | None = None
     """Version of this package, and its commit where known."""
     config_sha256: str | None = None
@@ -268,6 +274,8 @@ class LabelRow:
             object.__setattr__(self, name, _complete_keys(getattr(self, name), name))
         if self.quality_reasons is not None:
             object.__setattr__(self, "quality_reasons", tuple(self.quality_reasons))
+        if self.placed_points is not None:
+            object.__setattr__(self, "placed_points", tuple(self.placed_points))
         if self.person_score is not None:
             object.__setattr__(self, "person_score", float(np.float32(self.person_score)))
         if self.hypotheses is not None:
@@ -288,6 +296,11 @@ class LabelRow:
     def has_a_persons_word(self) -> bool:
         """Whether a person made, accepted or rejected it: machines neither find nor repair anything in it."""
         return self.origin == "human" or self.review != "none"
+
+    @property
+    def was_looked_at(self) -> bool:
+        """Whether a person said anything of it or of one of its parts."""
+        return self.has_a_persons_word or any(word is not None for word in self.review_by_part.values())
 
     @property
     def belongs_to_a_person(self) -> bool:
@@ -431,6 +444,11 @@ def _keypoint_problems(row: LabelRow) -> Any:
         yield f"`keypoint_layout` {row.keypoint_layout!r} is not known"
     elif len(layouts.get_layout(row.keypoint_layout)) != NUM_KEYPOINTS:
         yield f"`keypoint_layout` {row.keypoint_layout!r} does not have {NUM_KEYPOINTS} points; convert it first"
+    else:
+        points = layouts.get_layout(row.keypoint_layout).points
+        for name in row.placed_points or ():
+            if name not in points:
+                yield f"`placed_points` names {name!r}, which is no point of {row.keypoint_layout}"
     confidence = row.keypoint_confidence
     if (confidence < 0).any() or (confidence > 1).any():
         yield f"`keypoint_confidence` must be in [0, 1], got {confidence.min():g} to {confidence.max():g}"
@@ -532,12 +550,16 @@ _DESCRIPTIONS = {
     "refit_error_by_part": "weighted mean distance of its points, solved anew, over the longer side of their box",
     "outcome_by_part": "refined: replaced in this version; right; unrepairable; no_better: solving anew was not; "
     "outvoted: right by the frames around; strays: solved far from the frames around; null: not looked at",
+    "review_by_part": "what a person says of the part in this version: right or wrong; null: nothing",
+    "placed_points": "keypoints that a person placed in this version; null in versions that machines made",
 }
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
     "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
     "vertical_field_of_view_degrees", "quality_reasons", "world_global_orient", "world_transl",
+    "placed_points",
 )  # fmt: skip
+_LISTS_OF_WORDS = ("quality_reasons", "placed_points")
 _LEAST_INTEGERS = {
     "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
     "parent_version": 1,
@@ -566,10 +588,14 @@ _PREFIXES = {
     "inconsistency_by_part": "inconsistency_",
     "refit_error_by_part": "refit_error_",
     "outcome_by_part": "outcome_",
+    "review_by_part": "review_",
     "quality": "quality_",
 }
 #: Values that are words, and which there are.
-_PART_WORDS = {"evidence_by_part": EVIDENCES, "reason_by_part": PART_REASONS, "outcome_by_part": PART_OUTCOMES}
+_PART_WORDS = {
+    "evidence_by_part": EVIDENCES, "reason_by_part": PART_REASONS, "outcome_by_part": PART_OUTCOMES,
+    "review_by_part": PART_REVIEWS,
+}  # fmt: skip
 #: Values that are not negative.
 _PART_MEASURES = (
     "direction_error_by_part", "turn_by_part", "disagreement_by_part", "cost_drop_by_part", "implausibility_by_part",
@@ -607,7 +633,7 @@ def _column_type(name: str) -> pa.DataType:
         return _FLOATS[name]
     if name == "hypotheses":
         return _hypotheses_type()
-    if name == "quality_reasons":
+    if name in _LISTS_OF_WORDS:
         return pa.list_(pa.string())
     if name == "created_utc":
         return pa.timestamp("us", tz="UTC")
@@ -750,7 +776,7 @@ def _column_values(column: pa.ChunkedArray, name: str) -> list[Any]:
     values = column.to_pylist()
     if name == "hypotheses":
         return [None if value is None else tuple(map(_hypothesis_from_dict, value)) for value in values]
-    if name == "quality_reasons":
+    if name in _LISTS_OF_WORDS:
         return [None if value is None else tuple(value) for value in values]
     return values
 

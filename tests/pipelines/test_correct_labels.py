@@ -1,0 +1,61 @@
+"""Labels corrected by hand: they say who made them, hold what was placed, and nothing of machines about the part."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hardmo_jax.hardcase.correct import CorrectionError
+from hardmo_jax.labels import store
+from hardmo_jax.pipelines import label_rows, score_labels
+from hardmo_jax.pipelines.correct_labels import correct_label
+from hardmo_jax.skeleton import layouts
+from tests.pipelines import refined_people
+
+POINTS = layouts.get_layout("openpose67").points
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return refined_people.planted_labels(4)[0]
+
+
+def seen(row, *names):
+    return {name: row.keypoints_2d[POINTS.index(name)] + np.array([3.0, -2.0], np.float32) for name in names}
+
+
+def test_a_corrected_label_holds_what_was_placed_and_who_made_it(labels):
+    body = refined_people.open_body()
+    row = score_labels.with_part(
+        labels[0], "left_foot", {"wrong_by_part": 0.9, "outcome_by_part": "no_better", "review_by_part": "wrong"}
+    )
+    points = seen(row, "left_big_toe", "left_heel")
+    made = correct_label(row, body, points=points).row
+    made.validate()
+    assert (made.origin, made.placed_points) == ("human", ("left_big_toe", "left_heel"))
+    for name, place in points.items():
+        np.testing.assert_array_equal(made.keypoints_2d[POINTS.index(name)], place)
+        assert made.keypoint_confidence[POINTS.index(name)] == 1
+    of_part = [getattr(made, name)["left_foot"] for name in ("wrong_by_part", "outcome_by_part", "review_by_part")]
+    assert of_part == [None, None, None]
+    assert made.evidence_by_part["left_foot"] == "seen"
+    again = label_rows.measured_again([made], body)[0]
+    assert made.same_as(again)
+    others = [at for at, name in enumerate(POINTS) if name not in points]
+    np.testing.assert_array_equal(made.keypoints_2d[others], row.keypoints_2d[others])
+    assert made.wrong_by_part["right_foot"] == row.wrong_by_part["right_foot"]
+
+
+def test_a_machine_does_not_replace_it_and_points_placed_before_stay_where_they_are(labels):
+    body = refined_people.open_body()
+    first = correct_label(labels[1], body, points=seen(labels[1], "right_heel", "right_small_toe")).row
+    assert store.replace_if_better(first, labels[1]) is first
+    second = correct_label(first, body, points=seen(labels[1], "right_big_toe"))
+    assert second.row.placed_points == ("right_big_toe", "right_small_toe", "right_heel")
+    assert set(second.correction.pixel_errors) == {"right_big_toe", "right_small_toe", "right_heel"}
+
+
+def test_a_label_without_a_pose_is_refused(labels):
+    failed = dataclasses.replace(labels[0], status="NO_EVIDENCE")
+    with pytest.raises(CorrectionError, match=r"no pose to correct.*NO_EVIDENCE"):
+        correct_label(failed, refined_people.open_body(), points=seen(failed, "left_heel"))

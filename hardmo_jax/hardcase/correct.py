@@ -48,8 +48,8 @@ class Correction:
     """Joints that were free to turn."""
     pixel_errors: dict[str, float]
     """From each placed point to where the body has it now, pixels."""
-    joint_errors: dict[str, float]
-    """From each joint to where it was put, metres."""
+    metre_errors: dict[str, float]
+    """From each point that was placed in space to where the body has it now, metres."""
 
 
 def placeable_points(body: BodyModel, layout: str) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def placeable_points(body: BodyModel, layout: str) -> tuple[str, ...]:
 
 
 def joints_moved_by(point: str, body: BodyModel) -> tuple[str, ...]:
-    """Joints that turn to bring a point (or joint) to where it is put; none if it belongs to no arm or leg.
+    """Joints that turn to bring a point to where it is put; none if it belongs to no arm or leg.
 
     Args:
         point: Name of a keypoint or of a joint of the body.
@@ -98,18 +98,18 @@ def correct(
     observations: Observations,
     *,
     points: Mapping[str, Float[np.ndarray, "2"]] | None = None,
-    joints: Mapping[str, Float[np.ndarray, "3"]] | None = None,
+    points_3d: Mapping[str, Float[np.ndarray, "3"]] | None = None,
     current: BodyParams | None = None,
     options: LimbSolveOptions | None = None,
 ) -> Correction:
-    """Solve the limbs of one person again to which placed points or joints belong.
+    """Solve the limbs of one person again to which placed points belong.
 
     Args:
         body: Model with landmarks.
         params: Of the person before any correction, without batch axes.
         observations: What was seen of the person, one row: 2D keypoints, box and camera.
         points: Where a person placed keypoints, pixels, by their names in the layout of the observations.
-        joints: Where a person placed joints of arms and legs, camera frame, metres, by their names in the body.
+        points_3d: Where a person placed keypoints in space, camera frame, metres.
         current: The person after the last correction, a better start than `params` while a point is dragged.
         options: Weights.
 
@@ -118,50 +118,47 @@ def correct(
     """
     options = options or LimbSolveOptions()
     points = {name: np.asarray(place, np.float32) for name, place in (points or {}).items()}
-    joints = {name: np.asarray(place, np.float32) for name, place in (joints or {}).items()}
+    points_3d = {name: np.asarray(place, np.float32) for name, place in (points_3d or {}).items()}
     layout = layouts.get_layout(observations.layout)
     model, is_supported = landmarks.point_model(body, layout)
-    _check_placed(body, observations.layout, points, joints)
+    _check_placed(body, observations.layout, points, points_3d)
     corrected, moved = params, []
     for side in layouts.SIDES:
         for kind in _ENDS:
             free = {
                 joint
-                for name in (*points, *joints)
+                for name in (*points, *points_3d)
                 if _limb_of(name) == (side, kind)
                 for joint in joints_moved_by(name, body)
             }
             if not free:
                 continue
             names = _joints_of_limb(body, side, kind)
-            limb = _limb(body, params, observations, is_supported, names, free, points, joints)
+            limb = _limb(body, params, observations, is_supported, names, free, points, points_3d)
             starts = _starts(limb, np.asarray((current or params).full_pose())[np.asarray(limb.joints)])
             pose, _ = solve_limb(model, params, limb, starts, family=body.family, options=options)
             corrected = _with_joints(body, corrected, dict(zip(names, np.asarray(pose), strict=True)), free)
             moved += [name for name in names if name in free]
-    return _measured(model, body, corrected, observations, points, joints, tuple(moved))
+    return _measured(model, body, corrected, observations, points, points_3d, tuple(moved))
 
 
-def _check_placed(body: BodyModel, layout: str, points: Mapping[str, np.ndarray], joints: Mapping[str, np.ndarray]):
+def _check_placed(
+    body: BodyModel, layout: str, points: Mapping[str, np.ndarray], points_3d: Mapping[str, np.ndarray]
+) -> None:
     """Refuse what cannot be placed."""
     known = placeable_points(body, layout)
-    for name, place in points.items():
+    for name, place in (*points.items(), *points_3d.items()):
         if name not in known:
             fingers = "" if layouts.MANO_JOINTS["left"][1] in body.joint_names else f"; {body.name} has no fingers"
             raise CorrectionError(
                 f"{name!r} cannot be placed on a body of {body.name} ({body.family}){fingers}; "
                 f"points that can: {', '.join(known)}"
             )
-        if place.shape != (2,) or not np.isfinite(place).all():
-            raise CorrectionError(f"{name!r} must be placed at two finite numbers of pixels, got {place.tolist()}")
-    for name, place in joints.items():
-        if name not in body.joint_names or not joints_moved_by(name, body):
-            known = [joint for joint in body.joint_names if joints_moved_by(joint, body)]
-            raise CorrectionError(f"joint {name!r} cannot be placed; joints that can: {', '.join(known)}")
-        if place.shape != (3,) or not np.isfinite(place).all() or place[2] <= 0:
-            raise CorrectionError(
-                f"joint {name!r} must be placed in front of the camera, three finite metres, got {place.tolist()}"
-            )
+        if not np.isfinite(place).all():
+            raise CorrectionError(f"{name!r} must be placed at finite numbers, got {place.tolist()}")
+    for name, place in points_3d.items():
+        if place[2] <= 0:
+            raise CorrectionError(f"{name!r} must be placed in front of the camera, got {place.tolist()} metres")
 
 
 def _limb_of(point: str) -> tuple[str, str]:
@@ -190,7 +187,7 @@ def _limb(
     names: tuple[str, ...],
     free: set[str],
     points: Mapping[str, np.ndarray],
-    joints: Mapping[str, np.ndarray],
+    points_3d: Mapping[str, np.ndarray],
 ) -> Limb:
     """A limb of a person, and what it is to meet."""
     places = np.array([body.joint_names.index(name) for name in names])
@@ -203,9 +200,10 @@ def _limb(
     for at in np.flatnonzero(is_placed):
         keypoints[at] = points[layout.points[at]]
     limits = priors.pose_prior(body.joint_names)
-    put = np.zeros((len(names), 3), np.float32)
-    for at, name in enumerate(names):
-        put[at] = joints.get(name, put[at])
+    in_space = np.zeros((len(keypoints), 3), np.float32)
+    is_in_space = np.array([point in points_3d for point in layout.points]) & is_own
+    for at in np.flatnonzero(is_in_space):
+        in_space[at] = points_3d[layout.points[at]]
     return Limb(
         joints=places,
         is_free=np.array([name in free for name in names]),
@@ -216,8 +214,8 @@ def _limb(
         keypoints_2d=keypoints.astype(np.float32),
         weight=np.where(is_seen, confidence, 0).astype(np.float32),
         is_placed=is_placed,
-        places=put,
-        is_put=np.array([name in joints for name in names]),
+        keypoints_3d=in_space,
+        is_placed_3d=is_in_space,
         box_side=np.asarray(box_side, np.float32),
         focal_length=focal_length,
         principal_point=principal_point,
@@ -278,8 +276,8 @@ def _seen(
 
 
 @jax.jit
-def _points_and_joints(model: PointModel, params: BodyParams) -> tuple[Array, Array]:
-    return model(params), model.body.joints(params)
+def _points(model: PointModel, params: BodyParams) -> Float[Array, "K 3"]:
+    return model(params)
 
 
 def _measured(
@@ -288,19 +286,19 @@ def _measured(
     params: BodyParams,
     observations: Observations,
     points: Mapping[str, np.ndarray],
-    joints: Mapping[str, np.ndarray],
+    points_3d: Mapping[str, np.ndarray],
     moved: tuple[str, ...],
 ) -> Correction:
     """A corrected person, and how far each point is from where it was put."""
     _, _, _, focal_length, principal_point = _seen(observations)
-    found, centres = (np.asarray(value, np.float64) for value in _points_and_joints(model, params))
+    found = np.asarray(_points(model, params), np.float64)
     pixels = found[:, :2] / found[:, 2:] * focal_length + principal_point
     names = layouts.get_layout(observations.layout).points
     return Correction(
         params=params,
         joints=moved,
         pixel_errors={name: float(np.linalg.norm(pixels[names.index(name)] - place)) for name, place in points.items()},
-        joint_errors={
-            name: float(np.linalg.norm(centres[body.joint_names.index(name)] - place)) for name, place in joints.items()
+        metre_errors={
+            name: float(np.linalg.norm(found[names.index(name)] - place)) for name, place in points_3d.items()
         },
     )

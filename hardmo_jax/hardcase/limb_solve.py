@@ -34,8 +34,8 @@ class LimbSolveOptions:
     """Standard deviation of where a person puts a point, pixels."""
     placed_spread: float = 0.002
     """The same in box sides; the larger of the two counts."""
-    placed_joint_spread: float = 0.003
-    """Standard deviation of where a person puts a joint in space, metres."""
+    placed_3d_spread: float = 0.003
+    """Standard deviation of where a person puts a point in space, metres."""
     keypoints_2d_spread: float = 0.018
     """Standard deviation of a keypoint that a detector saw, box sides."""
     robust_scale: float = 0.05
@@ -70,10 +70,10 @@ class Limb:
     """Of keypoints that a detector saw, its confidence; 0 where it saw none, or a person placed it."""
     is_placed: Bool[AnyArray, "K"]
     """Keypoints that a person placed."""
-    places: Float[AnyArray, "L 3"]
-    """Where a person put joints, camera frame, metres."""
-    is_put: Bool[AnyArray, "L"]
-    """Joints that a person put there."""
+    keypoints_3d: Float[AnyArray, "K 3"]
+    """Where a person placed points in space, camera frame, metres."""
+    is_placed_3d: Bool[AnyArray, "K"]
+    """Points that a person placed there."""
     box_side: Float[AnyArray, ""]
     """Longer side of the person's box, pixels."""
     focal_length: Float[AnyArray, "2"]
@@ -97,7 +97,7 @@ def solve_limb(
     """Rotations of the limb's joints that meet best what was placed and seen, and their cost.
 
     Args:
-        model: Keypoints of the body; joint places come from its body.
+        model: Keypoints of the body.
         params: Of the person, without batch axes.
         limb: What is to be met.
         starts: Rotations to begin at; the end with the least cost is taken.
@@ -154,8 +154,7 @@ def _residuals(
     """Residuals in standard deviations."""
     whole = jnp.asarray(params.full_pose()).at[limb.joints].set(pose)
     posed = dataclasses.replace(params, global_orient=whole[0], **split_pose(family, whole[1:]))
-    output = model.body(posed)
-    points = jnp.matmul(model.regressor, jnp.concatenate([output.joints, output.vertices], -2), precision=_HIGHEST)
+    points = model(posed)
     depth = jnp.maximum(points[..., 2:], _MIN_DEPTH)
     pixels = points[..., :2] / depth * limb.focal_length + limb.principal_point
     error = (pixels - limb.keypoints_2d) / limb.box_side
@@ -164,11 +163,11 @@ def _residuals(
     squared = jnp.sum(error * error, -1) / options.robust_scale**2
     # Geman and McClure's function as a residual: rho(u) = s^2 u / (1 + u).
     seen = error * (limb.weight / options.keypoints_2d_spread / jnp.sqrt(1 + squared))[:, None]
-    put = (output.joints[limb.joints] - limb.places) / options.placed_joint_spread
-    put = jnp.where(limb.is_put[:, None], put, 0.0)
+    in_space = (points - limb.keypoints_3d) / options.placed_3d_spread
+    in_space = jnp.where(limb.is_placed_3d[:, None], in_space, 0.0)
     near = (pose - limb.former) / limb.spread[:, None]
     over = jnp.maximum(pose - limb.high, 0) + jnp.minimum(pose - limb.low, 0)
-    groups = [placed, seen, put, near, jnp.where(limb.is_free[:, None], over / options.limit_spread, 0.0)]
+    groups = [placed, seen, in_space, near, jnp.where(limb.is_free[:, None], over / options.limit_spread, 0.0)]
     learnt = []
     for prior in limb.priors:
         found = nearest(prior, pose.reshape(1, -1))

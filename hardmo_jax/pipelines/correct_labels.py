@@ -33,10 +33,10 @@ def correct_label(
     body: BodyModel,
     *,
     points: Mapping[str, Float[np.ndarray, "2"]] | None = None,
-    joints: Mapping[str, Float[np.ndarray, "3"]] | None = None,
+    points_3d: Mapping[str, Float[np.ndarray, "3"]] | None = None,
     options: LimbSolveOptions | None = None,
 ) -> CorrectedLabel:
-    """Solve the parts of a label again to which placed points or joints belong.
+    """Solve the parts of a label again to which placed points belong.
 
     The result says that a person made it. Placed points become its keypoints, of confidence 1; scores that machines
     gave to the parts are dropped, and what a person said of them: they were of the pose that was.
@@ -45,7 +45,7 @@ def correct_label(
         row: A usable label.
         body: Its body.
         points: Where keypoints were placed, pixels of the full image, by name.
-        joints: Where joints were placed, camera frame, metres, by name.
+        points_3d: Where keypoints were placed in space, camera frame, metres, by name.
         options: Weights.
 
     Raises:
@@ -59,9 +59,9 @@ def correct_label(
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], params_of_labels([row], body))
     seen = jax.tree.map(lambda leaf: np.asarray(leaf)[0], observations_of_labels([row]))
     layout = layouts.get_layout(row.keypoint_layout)
-    placed_before = _placed_before(row, body, (*(points or {}), *(joints or {})))
+    placed_before = _placed_before(row, body, (*(points or {}), *(points_3d or {})))
     points = {**placed_before, **(points or {})}
-    found = correct(body, params, seen, points=points, joints=joints, options=options)
+    found = correct(body, params, seen, points=points, points_3d=points_3d, options=options)
     keypoints, confidence = row.keypoints_2d.copy(), row.keypoint_confidence.copy()
     for name, place in points.items():
         keypoints[layout.points.index(name)] = place

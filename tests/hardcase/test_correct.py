@@ -120,15 +120,15 @@ def test_a_wrist_takes_the_arm_along_and_keeps_what_was_seen_of_the_hand(body, p
     assert set(found.joints) == {"right_shoulder", "right_elbow", "right_wrist"}
 
 
-def test_a_joint_is_put_in_space(body, people):
+def test_a_point_is_put_in_space(body, people):
     person = Person(body, people, 2)
-    at = body.joint_names.index("left_ankle")
-    ankle = np.asarray(body.joints(person.truth))[at]
-    place = ankle + np.array([0.03, 0.0, -0.08], np.float32)
-    found = correct.correct(body, person.truth, person.seen, joints={"left_ankle": place})
-    assert found.joint_errors["left_ankle"] < 0.01
-    own = np.linalg.norm(np.asarray(body.joints(found.params))[at] - place)
-    assert found.joint_errors["left_ankle"] == pytest.approx(own, abs=1e-5)
+    at = LAYOUT.points.index("left_ankle")
+    place = person.points[at] + np.array([0.03, 0.0, -0.08], np.float32)
+    found = correct.correct(body, person.truth, person.seen, points_3d={"left_ankle": place})
+    assert found.metre_errors["left_ankle"] < 0.01
+    model, _ = landmarks.point_model(body, LAYOUT)
+    own = np.linalg.norm(np.asarray(model(found.params))[at] - place)
+    assert found.metre_errors["left_ankle"] == pytest.approx(own, abs=1e-5)
 
 
 def test_the_result_depends_on_where_points_are_and_not_on_the_way_there(body, people):
@@ -173,22 +173,22 @@ def test_the_points_that_can_be_placed_are_those_of_arms_and_legs(body):
 
 
 @pytest.mark.parametrize(
-    ("points", "joints", "told"),
+    ("points", "points_3d", "told"),
     [
         ({"nose": [1.0, 2.0]}, {}, r"'nose' cannot be placed.*left_ankle"),
         ({"left_tail": [1.0, 2.0]}, {}, r"'left_tail' cannot be placed"),
-        ({"left_heel": [np.nan, 2.0]}, {}, r"left_heel.*finite numbers of pixels"),
-        ({}, {"pelvis": [0.0, 0.0, 3.0]}, r"joint 'pelvis' cannot be placed.*left_ankle"),
+        ({"left_heel": [np.nan, 2.0]}, {}, r"left_heel.*finite numbers"),
+        ({}, {"left_hip": [0.0, 0.0, 3.0]}, r"'left_hip' cannot be placed.*left_ankle"),
         ({}, {"left_ankle": [0.0, 0.0, -3.0]}, "in front of the camera"),
     ],
 )
-def test_what_cannot_be_placed_is_refused(body, people, points, joints, told):
+def test_what_cannot_be_placed_is_refused(body, people, points, points_3d, told):
     person = Person(body, people, 0)
     with pytest.raises(CorrectionError, match=told):
         correct.correct(
             body, person.truth, person.seen,
             points={name: np.array(place) for name, place in points.items()},
-            joints={name: np.array(place) for name, place in joints.items()},
+            points_3d={name: np.array(place) for name, place in points_3d.items()},
         )  # fmt: skip
 
 

@@ -11,13 +11,20 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hardmo_jax.labels import parquet_files, provenance, schema
+from hardmo_jax.labels import provenance, schema
 from hardmo_jax.labels.schema import LabelError, LabelRow
+from hardmo_jax.labels.table_files import (
+    KEY_COLUMNS,
+    LabelFormatError,
+    read_label_table,
+    text_columns,
+    unknown_columns_of,
+    with_extra_columns,
+)
 from hardmo_jax.skeleton import layouts
 
 #: Largest label file that is read, in bytes.
@@ -25,12 +32,7 @@ MAX_BYTES = 4 << 30
 #: Largest number of labels that is read at once.
 MAX_ROWS = 20_000_000
 
-_KEY = ("label_id", "label_version")
 _SHARD = re.compile(r"labels-([0-9]{5,})\.parquet")
-
-
-class LabelFormatError(LabelError):
-    """A file is not a label file of a version that can be read here."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,9 +82,9 @@ def write_labels(
     """
     table = schema.labels_to_table(rows)
     if extra is not None:
-        table = _with_extra(table, extra)
+        table = with_extra_columns(table, extra)
     with provenance.replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=_texts_of(table.schema))
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=text_columns(table.schema))
     return pathlib.Path(path)
 
 
@@ -139,28 +141,11 @@ def write_packed(path: str | os.PathLike[str], packed: Sequence[PackedLabels]) -
     form = schema.label_schema()
     with (
         provenance.replacing(path) as temporary,
-        pq.ParquetWriter(temporary, form, compression="zstd", use_dictionary=_texts_of(form)) as writer,
+        pq.ParquetWriter(temporary, form, compression="zstd", use_dictionary=text_columns(form)) as writer,
     ):
         for piece in packed:
             writer.write_table(piece.table())
     return pathlib.Path(path)
-
-
-def _texts_of(form: pa.Schema) -> Any:
-    """Columns of text, which repeat themselves. The stub of pyarrow knows only a bool here."""
-    return [field.name for field in form if pa.types.is_string(field.type)]
-
-
-def _with_extra(table: pa.Table, extra: pa.Table) -> pa.Table:
-    """Table with the columns of `extra` behind its own, matched by label and version."""
-    keys = zip(*(extra.column(name).to_pylist() for name in _KEY), strict=True)
-    row_of = {key: row for row, key in enumerate(keys)}
-    wanted = zip(*(table.column(name).to_pylist() for name in _KEY), strict=True)
-    indices = pa.array([row_of.get(key) for key in wanted], pa.int64())
-    for field in extra.schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field.with_nullable(True), extra.column(field.name).take(indices))
-    return table
 
 
 def shard_path(folder: str | os.PathLike[str], shard_index: int) -> pathlib.Path:
@@ -268,11 +253,11 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
     versions: list[int] = []
     absent: dict[str, None] = {}
     for entry in paths:
-        table, version, missing = _read_table(entry, max_rows - len(rows))
+        table, version, missing = read_label_table(entry, max_rows - len(rows))
         absent |= dict.fromkeys(missing)
-        unknown = _unknown_columns(table)
+        unknown = unknown_columns_of(table)
         if unknown:
-            extras.append(table.select([*_KEY, *unknown]))
+            extras.append(table.select([*KEY_COLUMNS, *unknown]))
         try:
             rows += schema.table_to_labels(table)
         except LabelError as error:
@@ -283,72 +268,11 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
         extra = pa.concat_tables(extras, promote_options="default") if extras else None
     except pa.ArrowException as error:
         raise LabelFormatError(f"{path}: shards disagree on the type of an unknown column ({error})") from error
-    unknown_columns = tuple(name for name in extra.column_names if name not in _KEY) if extra else ()
+    unknown_columns = tuple(name for name in extra.column_names if name not in KEY_COLUMNS) if extra else ()
     return LabelSet(
         rows=tuple(rows), unknown_columns=unknown_columns, extra=extra, format_version=min(versions),
         absent_columns=tuple(absent),
     )  # fmt: skip
-
-
-def _unknown_columns(table: pa.Table) -> list[str]:
-    known = set(schema.label_schema().names)
-    return [name for name in table.column_names if name not in known]
-
-
-def _read_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int, list[str]]:
-    """Table in the current schema (unknown columns behind), the version of the file, and columns that it lacks."""
-    try:
-        table = parquet_files.read_table(path, max_rows=max_rows, check_schema=lambda found: _check_schema(found, path))
-        missing = [name for name in schema.label_schema().names if name not in table.column_names]
-        return _in_current_schema(table), _version_of(table.schema, path), missing
-    except LabelError:
-        raise
-    except (parquet_files.ParquetFileError, pa.ArrowException, OSError, ValueError) as error:
-        hint = "" if isinstance(error, parquet_files.ParquetFileError) else f"{path}: damaged; make the labels again: "
-        raise LabelFormatError(f"{hint}{' '.join(str(error).split())[:300]}") from error
-
-
-def _version_of(found: pa.Schema, path: pathlib.Path) -> int:
-    text = (found.metadata or {}).get(schema.FORMAT_KEY, b"").decode("ascii", "replace")
-    if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise LabelFormatError(f"{path}: a Parquet file without labels (no version of hardmo_jax in it)")
-    version = int(text)
-    if version > schema.FORMAT_VERSION:
-        raise LabelFormatError(
-            f"{path}: written by a newer hardmo_jax (format {version}, known up to {schema.FORMAT_VERSION}); "
-            "update hardmo_jax to read it"
-        )
-    return version
-
-
-def _check_schema(found: pa.Schema, path: pathlib.Path) -> None:
-    _version_of(found, path)
-    for expected in schema.label_schema():
-        indices = found.get_all_field_indices(expected.name)
-        if not indices and expected.nullable:
-            continue  # a column younger than the file
-        if len(indices) != 1:
-            raise LabelFormatError(f"{path}: expected one column {expected.name!r}, found {len(indices)}")
-        if found.field(indices[0]).type != expected.type:
-            raise LabelFormatError(
-                f"{path}: column {expected.name!r} must be of type {expected.type}, "
-                f"found {found.field(indices[0]).type}"
-            )
-
-
-def _in_current_schema(table: pa.Table) -> pa.Table:
-    """Table with the current columns first, absent ones null, unknown ones behind."""
-    current = schema.label_schema()
-    arrays = [
-        table.column(field.name)
-        if field.name in table.column_names
-        else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
-        for field in current
-    ]
-    known = pa.Table.from_arrays(arrays, schema=current)
-    for name in _unknown_columns(table):
-        known = known.append_column(table.schema.field(name), table.column(name))
-    return known
 
 
 # Replacing -----------------------------------------------------------------------------------------------

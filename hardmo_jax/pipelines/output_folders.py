@@ -68,13 +68,13 @@ def held_alone(folder: pathlib.Path, *, job: str, error: type[ValueError] = Outp
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
-        if not _locked(file):
+        if not lock_file(file):
             raise error(f"another {job} is at work in {folder}; wait for it, or give another --output_dir")
         yield
 
 
-def _locked(file: IO[str]) -> bool:
-    """Lock a file until it is closed; False if somebody else has. True on disks that know no locks."""
+def lock_file(file: IO[str]) -> bool:
+    """Lock an open file until it is closed; False if somebody else has. True on disks that know no locks."""
     try:
         if os.name == "nt":
             import msvcrt

@@ -193,8 +193,10 @@ def origin_columns(options: Any) -> dict[str, str]:
         options: Of the job, a dataclass.
     """
     config = json.dumps(dataclasses.asdict(options), sort_keys=True, default=str)
+    return {"code_version": code_version(), "config_sha256": hashlib.sha256(config.encode()).hexdigest()}
+
+
+def code_version() -> str:
+    """Version of this package, with the commit where it is known."""
     commit = provenance.git_commit(pathlib.Path(__file__).parent)
-    return {
-        "code_version": hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else ""),
-        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
-    }
+    return hardmo_jax.__version__ + (f"+{commit[:12]}" if commit else "")

@@ -13,7 +13,7 @@ from hardmo_jax.pipelines.annotate_summary import note_of, summarise
 from hardmo_jax.pipelines.label_identities import with_known_people
 from hardmo_jax.pipelines.label_rows import name_of_body, split_by_body
 from hardmo_jax.pipelines.loop_options import LoopError
-from hardmo_jax.pipelines.training_sources import labels_file
+from hardmo_jax.pipelines.training_sources import labels_trained_on
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.whole_files import file_sha256
 
@@ -61,7 +61,7 @@ def begin_store(source: str, path: pathlib.Path, pictures: pathlib.Path) -> Begu
         FileNotFoundError: If there are none.
         hardmo_jax.labels.schema.LabelError: If they are damaged.
     """
-    file = labels_file(source)
+    file = labels_trained_on(source)
     labels = store.read_labels(file if file.is_file() else source)
     here = _paths_here({(row.source_path, row.source_sha256) for row in labels.rows}, pictures)
     rows = []

@@ -39,7 +39,7 @@ from hardmo_jax.pipelines.record_points import (
 from hardmo_jax.pipelines.score_records import score_records
 from hardmo_jax.pipelines.set_scores import ScoreError, part_scalars
 from hardmo_jax.pipelines.training_pixels import PixelReader, take_out_frames
-from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, labels_file, open_sources
+from hardmo_jax.pipelines.training_sources import SomeOf, TrainingSourceOptions, labels_trained_on, open_sources
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.training import regressor_objective, regressor_run
 from hardmo_jax.training.loop import check_same_run
@@ -373,7 +373,7 @@ def _identity(options: TrainRegressorOptions) -> str:
     del told["loader_threads"]
     del told["step"]["learning_rate"], told["step"]["clip_norm"], told["sample"]["most_broken"]
     told["labels_sha256"] = [
-        provenance.file_sha256(labels_file(source.path)) for source in options.sources if source.kind == "labels"
+        provenance.file_sha256(labels_trained_on(source.path)) for source in options.sources if source.kind == "labels"
     ]
     told["run"] = {name: told["run"][name] for name in ("batch_size", "seed")}
     if options.step.schedule == "cosine":

@@ -144,7 +144,7 @@ def body_of_labels(name: str, body: BodyModel) -> BodyModel:
     )
 
 
-def labels_file(path: str) -> pathlib.Path:
+def labels_trained_on(path: str) -> pathlib.Path:
     """File of labels of a folder, or the file itself."""
     found = pathlib.Path(path)
     return found / "labels.parquet" if found.is_dir() else found
@@ -184,7 +184,7 @@ def _open_labels(
     validation_share: float,
     opened: OpenedSources,
 ) -> None:
-    path, file = pathlib.Path(chosen.path), labels_file(chosen.path)
+    path, file = pathlib.Path(chosen.path), labels_trained_on(chosen.path)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such labels; give the folder that `tools.annotate` wrote")
     if not chosen.images:

@@ -1,0 +1,199 @@
+"""What a person says of labels, put into all versions of them: reviews in place, corrections as new versions.
+
+A review is of the version that was looked at, and is refused where another has taken its place. A correction is a
+person's work: it becomes the newest version whatever was written meanwhile, and nothing is taken away for it.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+
+from hardmo_jax.labels import schema
+from hardmo_jax.labels.schema import LabelError, LabelRow
+
+
+class LabelEditError(ValueError):
+    """An edit that says something impossible; the message says what."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LabelEdit:
+    """What a person says of one version of a label."""
+
+    label_id: str
+    label_version: int
+    """The version that the person saw."""
+    review: str | None = None
+    """One of `labels.schema.REVIEWS`, `none` to take an earlier word back; None says nothing."""
+    review_by_part: Mapping[str, str | None] | None = None
+    """One of `labels.schema.PART_REVIEWS`, or None to take an earlier word back, of each part that it names."""
+    corrected: LabelRow | None = None
+    """The whole label as the person left it, made of the version that was seen."""
+    seen: LabelRow | None = None
+    """What the person saw: with it a word that somebody else said meanwhile is told."""
+
+    def check(self) -> None:
+        """Refuse what cannot go into a label file, before it is queued.
+
+        Raises:
+            LabelEditError: If it says nothing, a word or part is not known, or the corrected label is another one or
+                impossible.
+        """
+        told = f"label {self.label_id} version {self.label_version}"
+        if self.review is None and not self.review_by_part and self.corrected is None:
+            raise LabelEditError(f"{told}: an edit needs a `review`, `review_by_part` or a `corrected` label")
+        if self.review is not None and self.review not in schema.REVIEWS:
+            raise LabelEditError(f"{told}: `review` must be one of {', '.join(schema.REVIEWS)}, got {self.review!r}")
+        for part, word in (self.review_by_part or {}).items():
+            if part not in schema.layouts.PARTS or (word is not None and word not in schema.PART_REVIEWS):
+                raise LabelEditError(
+                    f"{told}: `review_by_part` must say {' or '.join(schema.PART_REVIEWS)}, or None, of "
+                    f"{', '.join(schema.layouts.PARTS)}; got {word!r} of {part!r}"
+                )
+        if self.corrected is None:
+            return
+        if self.corrected.label_id != self.label_id:
+            raise LabelEditError(f"{told}: the corrected label is another one, {self.corrected.label_id}")
+        if not self.corrected.is_usable:
+            raise LabelEditError(f"{told}: the corrected label has no pose, its fit ended as {self.corrected.status}")
+        try:
+            self.corrected.validate()
+        except LabelError as error:
+            raise LabelEditError(f"{told}: the corrected label says something impossible: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EditOutcome:
+    """What became of one edit."""
+
+    edit: LabelEdit
+    row: LabelRow | None
+    """The version that holds it; None if it could not be put anywhere."""
+    before: LabelRow | None
+    """The newest version until then; None if the label is gone."""
+    note: str | None = None
+    """Why not, or what a person must know of what somebody else wrote meanwhile."""
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether it went into the labels."""
+        return self.row is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EditedLabels:
+    """Labels after some edits."""
+
+    rows: tuple[LabelRow, ...]
+    """All versions, new ones behind the last of their label."""
+    outcomes: tuple[EditOutcome, ...]
+    """One for each edit, in order."""
+
+
+def with_edits(
+    rows: Sequence[LabelRow],
+    edits: Sequence[LabelEdit],
+    *,
+    code_version: str | None = None,
+    before: Sequence[EditOutcome] = (),
+) -> EditedLabels:
+    """Put edits into labels, one after the other.
+
+    Args:
+        rows: Labels, any number of versions, at least all versions of those that are edited.
+        edits: That were checked (`LabelEdit.check`).
+        code_version: Of the program that the person used, for corrected versions.
+        before: Outcomes of earlier edits of the same person: an edit of a version that this person has corrected since,
+            without having been told yet which version that made, is of the corrected one.
+    """
+    versions: dict[str, list[LabelRow]] = {}
+    for row in rows:
+        versions.setdefault(row.label_id, []).append(row)
+    earlier: dict[str, list[EditOutcome]] = {}
+    for one in before:
+        earlier.setdefault(one.edit.label_id, []).append(one)
+    outcomes = []
+    for edit in edits:
+        own, by_same_person = versions.get(edit.label_id, []), earlier.setdefault(edit.label_id, [])
+        outcome = _outcome(own, edit, by_same_person, code_version)
+        outcomes.append(outcome)
+        by_same_person.append(outcome)
+        if outcome.row is not None:
+            kept = [row for row in own if row.label_version != outcome.row.label_version]
+            versions[edit.label_id] = [*kept, outcome.row]
+    return EditedLabels(
+        rows=tuple(row for own in versions.values() for row in sorted(own, key=lambda version: version.label_version)),
+        outcomes=tuple(outcomes),
+    )
+
+
+def _outcome(
+    versions: Sequence[LabelRow], edit: LabelEdit, earlier: Sequence[EditOutcome], code_version: str | None
+) -> EditOutcome:
+    """One edit of a label, whose versions are given."""
+    if not versions:
+        note = "the label is not in the store any more: somebody removed it meanwhile"
+        return EditOutcome(edit=edit, row=None, before=None, note=note)
+    newest = max(versions, key=lambda row: row.label_version)
+    meant = edit.label_version
+    for one in earlier:
+        if one.row is not None and one.edit.corrected is not None and one.row.parent_version == meant:
+            meant = one.row.label_version
+    if edit.corrected is not None:
+        row, note = _corrected(edit.corrected, edit, newest, meant, code_version), _said_of_newest(newest, meant)
+    elif newest.label_version != meant:
+        row = None
+        note = f"version {meant} was replaced by version {newest.label_version} meanwhile; look at it again"
+    else:
+        said = {"review": edit.review or newest.review}
+        row = dataclasses.replace(newest, review_by_part=_words(newest, edit), **said)
+        known = [edit.seen, *(one.row for one in earlier)]
+        note = _said_meanwhile(newest, [one for one in known if one is not None], edit)
+    return EditOutcome(edit=edit, row=row, before=newest, note=note)
+
+
+def _corrected(
+    corrected: LabelRow, edit: LabelEdit, newest: LabelRow, meant: int, code_version: str | None
+) -> LabelRow:
+    """A correction as the version behind all that there are."""
+    return dataclasses.replace(
+        corrected,
+        label_version=max(newest.label_version, meant) + 1,
+        parent_version=meant,
+        origin="human",
+        # Whoever made it stands by it, unless told otherwise.
+        review=edit.review or "accepted",
+        review_by_part=_words(corrected, edit),
+        created_utc=datetime.datetime.now(datetime.UTC),
+        code_version=code_version,
+        config_sha256=None,
+    )
+
+
+def _words(row: LabelRow, edit: LabelEdit) -> dict[str, str | None]:
+    return {**row.review_by_part, **(edit.review_by_part or {})}
+
+
+def _said_of_newest(newest: LabelRow, meant: int) -> str | None:
+    """What is told of a version that a correction was not made of, and is put behind."""
+    if newest.label_version == meant:
+        return None
+    who = "a person" if newest.origin == "human" else "a machine"
+    return (
+        f"was made of version {meant}; version {newest.label_version}, which {who} wrote meanwhile, is kept behind it"
+    )
+
+
+def _said_meanwhile(newest: LabelRow, known: Sequence[LabelRow], edit: LabelEdit) -> str | None:
+    """What is told of the word of somebody else that a review takes the place of; the person knows some rows."""
+    known = [row for row in known if row.label_version == newest.label_version]
+    if not known:
+        return None
+    said = [
+        f"{part} {newest.review_by_part[part] or 'neither right nor wrong'}"
+        for part, word in (edit.review_by_part or {}).items()
+        if newest.review_by_part[part] not in (word, *(row.review_by_part[part] for row in known))
+    ]
+    if edit.review is not None and newest.review not in (edit.review, *(row.review for row in known)):
+        said.insert(0, "neither accepted nor rejected" if newest.review == "none" else newest.review)
+    return f"somebody else had called it {', '.join(said)} meanwhile" if said else None

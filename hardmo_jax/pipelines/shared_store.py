@@ -1,0 +1,139 @@
+"""A label file that several jobs write to, and people beside them.
+
+One writes at a time: whoever reads it, changes something and writes it back holds it meanwhile. A job that takes long
+does not hold it, and puts what it made into what is there in the end: labels that others touched are theirs.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.output_folders import lock_file
+
+#: How long a store is waited for; nobody holds one for longer than it takes to read and write it.
+PATIENCE_SECONDS = 30.0
+_RETRY_SECONDS = 0.02
+
+
+class StoreBusyError(ValueError):
+    """Somebody else writes to a label file, and does not stop."""
+
+
+class ShardedStoreError(ValueError):
+    """A store is in several files, and is to be written to."""
+
+
+def labels_file(source: str | os.PathLike[str]) -> pathlib.Path:
+    """The label file of a folder as `tools.annotate` leaves it, which need not be there; a file is itself.
+
+    Raises:
+        ShardedStoreError: If there are shards in its place.
+    """
+    source = pathlib.Path(source)
+    if not source.is_dir():
+        return source
+    path = source / "labels.parquet"
+    if not path.exists() and any(source.glob("labels-*.parquet")):
+        raise ShardedStoreError(
+            f"{source}: holds shards of labels; people of a video may lie in several, so put them into one file: "
+            "store.write_labels(path, store.read_labels(folder).rows)"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def held_store(path: str | os.PathLike[str], *, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Keep other writers of any process away from a label file while the block runs; one that is killed lets go.
+
+    The file itself may be absent, its folder must be there. What holds it lies beside it under a name that all jobs
+    take for unfinished work, and goes at the end.
+
+    Args:
+        path: The label file.
+        patience_seconds: How long another writer is waited for.
+
+    Raises:
+        StoreBusyError: If it does not let go in that time.
+        OSError: If nothing can be written in its folder.
+    """
+    path = pathlib.Path(path)
+    lock = path.with_name(f".writing-{path.name}.lock")
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        with lock.open("a") as file:
+            if lock_file(file) and _is_still_there(file, lock):
+                try:
+                    yield
+                finally:
+                    # Before it is let go: afterwards it may be somebody else's. Windows keeps files that are open.
+                    with contextlib.suppress(OSError):
+                        lock.unlink()
+                return
+        if time.monotonic() >= deadline:
+            raise StoreBusyError(
+                f"{path}: another job has been writing to it for {patience_seconds:g} s; wait for it, or stop it"
+            )
+        time.sleep(_RETRY_SECONDS)
+
+
+def _is_still_there(file: IO[str], lock: pathlib.Path) -> bool:
+    """Whether a locked file is the one that others find: the one before may have taken it away."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
+    except FileNotFoundError:
+        return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedLabels:
+    """What a job made, in a store that others may have written to meanwhile."""
+
+    rows: tuple[LabelRow, ...]
+    """All versions of all labels."""
+    num_others: int
+    """Labels that others changed, added or removed meanwhile: they are as those left them."""
+
+
+def with_others_work(made: Sequence[LabelRow], was: Sequence[LabelRow], now: Sequence[LabelRow]) -> SharedLabels:
+    """Put what a job made of a store into what the store has become.
+
+    Args:
+        made: All labels as the job would have them.
+        was: Those that it began with.
+        now: Those that are there.
+    """
+    ours, theirs, began = _by_label(made), _by_label(now), _by_label(was)
+    rows, num_others = [], 0
+    for label_id, versions in theirs.items():
+        if _are_same(versions, began.get(label_id, ())):
+            rows += ours.get(label_id, [])
+        else:
+            rows += versions
+            num_others += 1
+    num_others += sum(label_id not in theirs for label_id in began)
+    # People who were not known when the job began.
+    rows += [
+        row
+        for label_id, versions in ours.items()
+        if label_id not in began and label_id not in theirs
+        for row in versions
+    ]
+    return SharedLabels(rows=tuple(rows), num_others=num_others)
+
+
+def _by_label(rows: Sequence[LabelRow]) -> dict[str, list[LabelRow]]:
+    found: dict[str, list[LabelRow]] = {}
+    for row in rows:
+        found.setdefault(row.label_id, []).append(row)
+    return found
+
+
+def _are_same(first: Sequence[LabelRow], second: Sequence[LabelRow]) -> bool:
+    return len(first) == len(second) and all(
+        one is other or one.same_as(other) for one, other in zip(first, second, strict=True)
+    )

@@ -5,13 +5,14 @@ close-ups before and after, and counts. A run that fails or is stopped leaves bo
 """
 
 import collections
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from hardmo_jax.pipelines.refine_labels import (
     refine_labels,
 )
 from hardmo_jax.pipelines.second_source import with_second_source
+from hardmo_jax.pipelines.shared_store import SharedLabels, held_store, labels_file, with_others_work
 from hardmo_jax.viz import overlay
 
 Progress = Callable[[str, int, int | None], None]
@@ -154,12 +156,13 @@ def refine(
         FileNotFoundError: If there are no labels.
         hardmo_jax.labels.schema.LabelError: If they are damaged or of a newer version.
         hardmo_jax.pipelines.label_rows.LabelBodyError: If they are of another body, and are not to be left.
-        RefineError: If the output folder holds anything else than an earlier run, or somebody else changed the labels
-            meanwhile.
+        RefineError: If the output folder holds anything else than an earlier run.
+        hardmo_jax.pipelines.shared_store.ShardedStoreError: If labels are in shards.
+        hardmo_jax.pipelines.shared_store.StoreBusyError: If somebody else writes to the labels and does not stop.
         hardmo_jax.pipelines.second_source.SecondSourceError: If the second source is of other pictures.
     """
     report = progress or (lambda stage, done, total: None)
-    path, output = _labels_file(pathlib.Path(source)), pathlib.Path(output_folder)
+    path, output = labels_file(source), pathlib.Path(output_folder)
     check_output_folder(
         output, path, (_DRY_RUN, *OWN_OUTPUTS), job="refine", source_lies=f"the labels {path} lie", error=RefineError
     )
@@ -174,11 +177,8 @@ def refine(
     sha256_as_read = provenance.file_sha256(path) if path.is_file() else ""
     labels = store.read_labels(path)
     body = annotate.load_body_option(options.body)
-    others: list[LabelRow] = []
-    if leaves_other_bodies:
-        own, others = split_by_body(labels.rows, body)
-        labels = dataclasses.replace(labels, rows=tuple(own))
-    check_body_of_labels(labels.rows, body, source=str(path))
+    own, others = split_by_body(labels.rows, body) if leaves_other_bodies else (list(labels.rows), [])
+    check_body_of_labels(own, body, source=str(path))
     warnings = []
     if labels.absent_columns:
         warnings.append(
@@ -192,14 +192,15 @@ def refine(
     config_sha256 = origin["config_sha256"]
     created = datetime.datetime.now(datetime.UTC)
     origin_of_rows = {**origin, "created_utc": created}
-    rows, num_fused, num_matched = labels.rows, 0, None
+    rows, num_fused, num_matched = own, 0, None
     if second_source is not None:
-        second = store.read_labels(_labels_file(pathlib.Path(second_source)))
+        second = store.read_labels(labels_file(second_source))
         fused = with_second_source(rows, second.rows, options.subset, body, options.fusion, origin=origin_of_rows)
         rows, num_fused, num_matched = fused.rows, fused.num_changed, fused.num_matched
         record.add("second_source", {"labels": os.fspath(second_source), "matched": fused.num_matched})
     with record.stage("refine"):
         found = refine_labels(rows, body, options, origin=origin_of_rows, progress=report)
+    num_refined = found.num_refined
     is_same = not found.is_changed and not num_fused and not labels.absent_columns
     done = is_same and _is_made(output, path, config_sha256)
     drawn = CloseUps(body=body, options=options.close_ups, root=picture_root(path, pictures))
@@ -212,26 +213,30 @@ def refine(
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=output.parent) as scratch:
             folder = pathlib.Path(scratch)
-            mined_ids = {part.after.label_id for part in _chosen(found)}
-            subset = [row for row in found.rows if row.label_id in mined_ids]
-            store.write_labels(folder / "labels.parquet", subset, extra=labels.extra)
             with record.stage("draw"):
                 sheet = drawn.sheet(_chosen(found), report, folder=folder / "closeups")
             overlay.write_png(folder / "sheet.png", sheet)
             # The store first: from it the folder can be made again, should the run be stopped in between.
-            if not is_same:
-                if provenance.file_sha256(path) != sha256_as_read:
-                    raise RefineError(
-                        f"{path}: somebody else wrote to it during this run, so that this one did not; run it again"
-                    )
-                store.write_labels(path, [*found.rows, *others], extra=labels.extra)
-            _write_record(record, folder, found, labels, body, path, config_sha256)
+            with contextlib.nullcontext() if is_same else held_store(path):
+                kept = _put_into_store(path, sha256_as_read, labels, [*found.rows, *others], is_same=is_same)
+                mined_ids = {part.after.label_id for part in _chosen(found)}
+                subset = [row for row in kept.rows if row.label_id in mined_ids]
+                store.write_labels(folder / "labels.parquet", subset, extra=labels.extra)
+                # Of a store that others changed meanwhile the next run makes the folder anew.
+                made_of = "" if kept.num_others else provenance.file_sha256(path)
+            _write_record(record, folder, found, labels, body, path, made_of, config_sha256)
             replace_outputs(folder, output, OWN_OUTPUTS)
+        if kept.num_others:
+            num_refined = len(_new_versions(rows, found.rows) & _new_versions(rows, kept.rows))
+            warnings.append(
+                f"{kept.num_others} labels were changed, added or removed by somebody else during this run, and are as "
+                "they were left; the table and the pictures may show them otherwise: run it again"
+            )
     return RefineSummary(
         counts=_counts(found),
         num_labels=len(found.examined),
         num_scored=found.num_scored,
-        num_refined=found.num_refined,
+        num_refined=num_refined,
         num_matched=num_matched,
         num_fused=num_fused,
         bodies_wrong=found.mined.bodies_wrong,
@@ -241,16 +246,24 @@ def refine(
     )
 
 
-def _labels_file(source: pathlib.Path) -> pathlib.Path:
-    if source.is_dir():
-        path = source / "labels.parquet"
-        if not path.exists() and any(source.glob("labels-*.parquet")):
-            raise RefineError(
-                f"{source}: holds shards of labels; people of a video may lie in several, so put them into one file: "
-                "store.write_labels(path, store.read_labels(folder).rows)"
-            )
-        return path
-    return source
+def _put_into_store(
+    path: pathlib.Path, sha256_as_read: str, as_read: store.LabelSet, made: list[LabelRow], *, is_same: bool
+) -> SharedLabels:
+    """Write labels to the store that this run read, which may be another one by now; what is in it then."""
+    if provenance.file_sha256(path) == sha256_as_read:
+        kept, extra = SharedLabels(rows=tuple(made), num_others=0), as_read.extra
+    else:
+        now = store.read_labels(path)
+        kept, extra = with_others_work(made, as_read.rows, now.rows), now.extra
+    if not is_same:
+        store.write_labels(path, kept.rows, extra=extra)
+    return kept
+
+
+def _new_versions(before: Sequence[LabelRow], after: Sequence[LabelRow]) -> set[int]:
+    """Versions that were not there, by identity."""
+    known = {(row.label_id, row.label_version) for row in before}
+    return {id(row) for row in after if (row.label_id, row.label_version) not in known}
 
 
 def _labels_of_run(folder: pathlib.Path) -> str | None:
@@ -348,10 +361,11 @@ def _write_record(
     labels: store.LabelSet,
     body: BodyModel,
     path: pathlib.Path,
+    made_of: str,
     config_sha256: str,
 ) -> None:
     record.add("labels", os.fspath(path))
-    record.add("labels_sha256", provenance.file_sha256(path))
+    record.add("labels_sha256", made_of)
     record.add("config_sha256", config_sha256)
     record.add("migrated_columns", list(labels.absent_columns))
     record.add("body_model", {"name": body.name, "sha256": body.checksum})

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.pipelines.output_folders import lock_file
 
 #: How long a store is waited for; nobody holds one for longer than it takes to read and write it.
@@ -24,7 +24,7 @@ class StoreBusyError(ValueError):
     """Somebody else writes to a label file, and does not stop."""
 
 
-class ShardedStoreError(ValueError):
+class ShardedStoreError(LabelError):
     """A store is in several files, and is to be written to."""
 
 

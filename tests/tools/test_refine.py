@@ -15,9 +15,12 @@ import pytest
 
 from hardmo_jax.labels import provenance, schema, store
 from hardmo_jax.pipelines import refine
+from hardmo_jax.pipelines.label_editor import LabelEditor
+from hardmo_jax.pipelines.label_edits import LabelEdit
 from hardmo_jax.pipelines.label_rows import LabelBodyError
 from hardmo_jax.pipelines.refine import RefineOptions
 from hardmo_jax.pipelines.score_labels import score_labels
+from hardmo_jax.pipelines.shared_store import ShardedStoreError
 from tests.pipelines import refined_people
 from tests.tools.command_line import ROOT, run_each
 
@@ -217,18 +220,55 @@ def test_dry_run_leaves_the_sheet_of_a_finished_run(finished):
     assert (finished / "out" / "sheet.png").read_bytes() == sheet != (finished / "out" / "dry_run.png").read_bytes()
 
 
-def test_labels_that_somebody_changed_meanwhile_are_not_overwritten(tmp_path, scored):
-    rows = make_store(tmp_path, scored)
+def test_labels_that_a_person_edited_meanwhile_are_theirs_and_the_others_are_repaired(tmp_path, scored):
+    make_store(tmp_path, scored)
     path = tmp_path / "labels" / "labels.parquet"
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(tmp_path / "labels", undisturbed)
+    repaired = {row.label_id for row in refined_rows(undisturbed, tmp_path / "first") if row.label_version == 2}
+    assert len(repaired) > 2
+    accepted, corrected, removed = sorted(repaired)[:3]
+    begun = []
 
-    def review(stage, done, total):
-        if stage == "score" and not done:
-            store.write_labels(path, [dataclasses.replace(row, review="accepted") for row in rows])
+    def edit(stage, done, total):
+        if stage != "score" or begun:
+            return
+        begun.append(stage)
+        rows = store.read_labels(path).rows
+        store.write_labels(path, [row for row in rows if row.label_id != removed])
+        with LabelEditor(path) as editor:
+            editor.put(LabelEdit(label_id=accepted, label_version=1, review="accepted"))
+            (row,) = [row for row in rows if row.label_id == corrected]
+            made = dataclasses.replace(row, transl=row.transl + 1)
+            editor.put(LabelEdit(label_id=corrected, label_version=1, corrected=made))
 
-    with pytest.raises(refine.RefineError, match="somebody else wrote to it"):
-        refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"), progress=review)
-    assert all(row.review == "accepted" for row in store.read_labels(path).rows)
-    assert not (tmp_path / "out").exists()
+    summary = refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"), progress=edit)
+    found = {}
+    for row in store.read_labels(path).rows:
+        found.setdefault(row.label_id, []).append(row)
+    assert removed not in found
+    assert [row.review for row in found[accepted]] == ["accepted"]
+    assert [row.origin for row in found[corrected]] == ["machine", "human"]
+    assert {name for name, rows in found.items() if rows[-1].origin == "machine" and len(rows) == 2} == (
+        repaired - {accepted, corrected, removed}
+    )
+    assert summary.num_refined == len(repaired) - 3
+    assert any("3 labels were changed, added or removed by somebody else" in warning for warning in summary.warnings)
+    subset = {row.label_id: row for row in store.read_labels(tmp_path / "out" / "labels.parquet").rows}
+    assert removed not in subset
+    # The next run makes the folder anew, of what is there now.
+    again = refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand"))
+    assert not again.is_nothing_to_do
+    assert again.num_refined == 0
+    rows = store.read_labels(path).rows
+    assert [row.origin for row in rows if row.label_id == corrected] == ["machine", "human"]
+    assert refine.refine(tmp_path / "labels", tmp_path / "out", options=options("hand")).is_nothing_to_do
+
+
+def refined_rows(folder, out):
+    """Labels of a store after its hands were refined."""
+    refine.refine(folder, out, options=options("hand"))
+    return store.read_labels(folder / "labels.parquet").rows
 
 
 def test_categories_of_strangers_break_nothing(finished):
@@ -320,7 +360,7 @@ def test_folders_that_hold_other_things_are_refused(tmp_path):
         refine.refine(tmp_path / "labels", tmp_path / "out", options=options())
     (tmp_path / "shards").mkdir()
     store.write_shard(tmp_path / "shards", 0, [])
-    with pytest.raises(refine.RefineError, match="shards"):
+    with pytest.raises(ShardedStoreError, match="shards"):
         refine.refine(tmp_path / "shards", tmp_path / "other", options=options())
 
 

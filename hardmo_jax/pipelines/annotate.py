@@ -39,6 +39,7 @@ from hardmo_jax.pipelines.box_quality import LeftOut
 from hardmo_jax.pipelines.output_folders import OutputFolderError, check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.pipelines.perceiving import perceive, unsure_warning
 from hardmo_jax.pipelines.regress_people import PeopleRegressor, check_network, network_record
+from hardmo_jax.pipelines.shared_store import held_store
 from hardmo_jax.pipelines.sightings import Picture, relative_source
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.pipelines.warm_up import warm_up
@@ -102,11 +103,7 @@ def annotate(
         output, pathlib.Path(source), _OWN_OUTPUTS, job="annotate", source_lies=f"the input {source} lies"
     )
     if "labels.parquet" in present:
-        rows = store.read_labels(output / "labels.parquet").rows
-        if any(row.has_a_persons_word for row in rows):
-            raise OutputFolderError(
-                f"{output} holds labels that a person made or reviewed; give another --output_dir and merge afterwards"
-            )
+        _check_replaceable(output / "labels.parquet")
     # Everything that can be wrong with the request is found before any work is done.
     body = load_body_option(options.body)
     if options.initialise.network != "none":
@@ -156,8 +153,41 @@ def annotate(
             record,
             report,
         )
-        replace_outputs(pathlib.Path(scratch), output, _OWN_OUTPUTS)
+        _replace_run(pathlib.Path(scratch), output)
     return summary
+
+
+def _check_replaceable(labels: pathlib.Path) -> None:
+    """Refuse to replace what a person said.
+
+    Raises:
+        OutputFolderError: If a label was made or reviewed by a person, or one of its parts.
+    """
+    if any(row.was_looked_at for row in store.read_labels(labels).rows):
+        raise OutputFolderError(
+            f"{labels.parent} holds labels that a person made or reviewed; give another --output_dir and merge "
+            "afterwards"
+        )
+
+
+def _replace_run(scratch: pathlib.Path, output: pathlib.Path) -> None:
+    """Put a finished run in the place of an earlier one, unless a person looked at that meanwhile.
+
+    Raises:
+        OutputFolderError: If so; the run is kept beside it.
+    """
+    labels = output / "labels.parquet"
+    if not labels.is_file():
+        replace_outputs(scratch, output, _OWN_OUTPUTS)
+        return
+    with held_store(labels):
+        try:
+            _check_replaceable(labels)
+        except OutputFolderError as error:
+            kept = output.with_name(f"{output.name}-{scratch.name.removeprefix(_UNFINISHED)}")
+            replace_outputs(scratch, kept, _OWN_OUTPUTS)
+            raise OutputFolderError(f"{error}; that was during this run, which is in {kept}") from error
+        replace_outputs(scratch, output, _OWN_OUTPUTS)
 
 
 def _annotate_into(

@@ -30,7 +30,8 @@ class LabelEdit:
     corrected: LabelRow | None = None
     """The whole label as the person left it, made of the version that was seen."""
     seen: LabelRow | None = None
-    """What the person saw: with it a word that somebody else said meanwhile is told."""
+    """What the person saw: with it a word that somebody else said meanwhile is told, and a label that was made anew
+    under the same version is not taken for the one that was seen."""
 
     def check(self) -> None:
         """Refuse what cannot go into a label file, before it is queued.
@@ -139,16 +140,23 @@ def _outcome(
     for one in earlier:
         if one.row is not None and one.edit.corrected is not None and one.row.parent_version == meant:
             meant = one.row.label_version
+    known = [
+        row for row in (edit.seen, *(one.row for one in earlier)) if row is not None and row.label_version == meant
+    ]
+    # Reviews leave the time of a version as it is.
+    is_other = bool(known) and newest.created_utc not in {row.created_utc for row in known}
     if edit.corrected is not None:
-        row, note = _corrected(edit.corrected, edit, newest, meant, code_version), _said_of_newest(newest, meant)
+        row = _corrected(edit.corrected, edit, newest, meant, code_version)
+        note = _said_of_newest(newest, meant, is_other=is_other)
     elif newest.label_version != meant:
         row = None
         note = f"version {meant} was replaced by version {newest.label_version} meanwhile; look at it again"
+    elif is_other:
+        row, note = None, "was made anew meanwhile; look at it again"
     else:
-        said = {"review": edit.review or newest.review}
-        row = dataclasses.replace(newest, review_by_part=_words(newest, edit), **said)
-        known = [edit.seen, *(one.row for one in earlier)]
-        note = _said_meanwhile(newest, [one for one in known if one is not None], edit)
+        review = newest.review if edit.review is None else edit.review
+        row = dataclasses.replace(newest, review=review, review_by_part=_words(newest, edit))
+        note = _said_meanwhile(newest, known, edit)
     return EditOutcome(edit=edit, row=row, before=newest, note=note)
 
 
@@ -174,10 +182,10 @@ def _words(row: LabelRow, edit: LabelEdit) -> dict[str, str | None]:
     return {**row.review_by_part, **(edit.review_by_part or {})}
 
 
-def _said_of_newest(newest: LabelRow, meant: int) -> str | None:
+def _said_of_newest(newest: LabelRow, meant: int, *, is_other: bool) -> str | None:
     """What is told of a version that a correction was not made of, and is put behind."""
     if newest.label_version == meant:
-        return None
+        return "the label was made anew meanwhile; that one is kept behind it" if is_other else None
     who = "a person" if newest.origin == "human" else "a machine"
     return (
         f"was made of version {meant}; version {newest.label_version}, which {who} wrote meanwhile, is kept behind it"
@@ -185,8 +193,7 @@ def _said_of_newest(newest: LabelRow, meant: int) -> str | None:
 
 
 def _said_meanwhile(newest: LabelRow, known: Sequence[LabelRow], edit: LabelEdit) -> str | None:
-    """What is told of the word of somebody else that a review takes the place of; the person knows some rows."""
-    known = [row for row in known if row.label_version == newest.label_version]
+    """What is told of the word of somebody else that a review takes the place of; the person knows some states."""
     if not known:
         return None
     said = [

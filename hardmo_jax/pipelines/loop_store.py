@@ -13,6 +13,7 @@ from hardmo_jax.pipelines.annotate_summary import note_of, summarise
 from hardmo_jax.pipelines.label_identities import with_known_people
 from hardmo_jax.pipelines.label_rows import name_of_body, split_by_body
 from hardmo_jax.pipelines.loop_options import LoopError
+from hardmo_jax.pipelines.shared_store import held_store
 from hardmo_jax.pipelines.training_sources import labels_trained_on
 from hardmo_jax.skeleton import layouts
 from hardmo_jax.whole_files import file_sha256
@@ -148,7 +149,8 @@ def check_bodies(state: StoreState, body: BodyModel, *, source: str) -> list[str
 def merge_into_store(path: pathlib.Path, candidates: Sequence[LabelRow], body: BodyModel) -> int:
     """Offer new labels to a store: people who are not there are added, worse labels are replaced, and kept as history.
 
-    What a person made or reviewed, rejected too, and labels of other bodies are left. Merging twice changes nothing.
+    What a person made or said anything of, rejected too, and labels of other bodies are left. Merging twice changes
+    nothing.
 
     Args:
         path: Of the store; need not be there.
@@ -160,14 +162,23 @@ def merge_into_store(path: pathlib.Path, candidates: Sequence[LabelRow], body: B
 
     Raises:
         hardmo_jax.labels.schema.LabelError: If the store is damaged.
-        LoopError: If somebody else wrote to it meanwhile.
+        LoopError: If somebody else wrote to it meanwhile without holding it.
+        hardmo_jax.pipelines.shared_store.StoreBusyError: If somebody else writes to it and does not stop.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with held_store(path):
+        return _merge_into_held(path, candidates, body)
+
+
+def _merge_into_held(path: pathlib.Path, candidates: Sequence[LabelRow], body: BodyModel) -> int:
+    """The same of a store that nobody else writes to, unless they do not ask."""
     sha256_as_read = file_sha256(path) if path.is_file() else ""
     labels = store.read_labels(path) if path.is_file() else store.LabelSet(rows=())
     own, others = split_by_body(labels.rows, body)
     newest, left = store.latest_labels(own), store.latest_labels(others)
     known = with_known_people(candidates, [*newest, *left])
-    closed = {row.label_id for row in left} | {row.label_id for row in newest if row.has_a_persons_word}
+    # Also where a person spoke of one part only: the word would be gone with the version that it is of.
+    closed = {row.label_id for row in left} | {row.label_id for row in newest if row.was_looked_at}
     offered = [row for row in known if row.label_id not in closed]
     merged = store.merge_labels(own, offered, keep_history=True)
     if len(merged) != len(own) or not path.is_file():

@@ -108,6 +108,19 @@ def test_word_of_somebody_else_meanwhile_is_told():
     assert [one.note for one in own.outcomes] == [None, None]
 
 
+def test_label_that_was_made_anew_under_the_same_version_is_not_the_one_that_was_seen():
+    seen = make_row(0)
+    anew = dataclasses.replace(seen, transl=seen.transl + 1, created_utc=datetime.datetime.now(datetime.UTC))
+    review = edit_of(seen, review="accepted", seen=seen)
+    correction = edit_of(seen, corrected=corrected(seen), seen=seen)
+    found = with_edits([anew], [review, correction])
+    assert found.outcomes[0].row is None
+    assert found.outcomes[0].note == "was made anew meanwhile; look at it again"
+    assert found.rows[0] is anew
+    assert found.rows[1].label_version == 2
+    assert "made anew meanwhile; that one is kept behind it" in (found.outcomes[1].note or "")
+
+
 def test_removed_label_is_told_and_does_not_come_back():
     row = make_row(0)
     found = with_edits([make_row(1)], [edit_of(row, corrected=corrected(row))])

@@ -295,6 +295,17 @@ def test_what_a_person_said_stays(tmp_path, photos):
         assert kept.same_as(row)
 
 
+def test_what_a_person_said_of_one_part_stays_too(tmp_path):
+    path = tmp_path / "labels.parquet"
+    marked = label(0, error=0.9, review_by_part={"left_foot": "wrong"})
+    store.write_labels(path, [marked, label(1, error=0.9)])
+    assert loop_store.merge_into_store(path, [label(0, error=0.0001), label(1, error=0.0001)], body()) == 1
+    rows = store.read_labels(path).rows
+    assert [row.label_version for row in rows] == [1, 1, 2]
+    assert rows[0].same_as(marked)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
 def test_hands_that_were_repaired_and_accepted_since_are_not_counted_against_those_still_wrong(tmp_path, photos):
     hand = {"outcome_by_part": {"left_hand": "refined"}, "review": "accepted"}
     store.write_labels(tmp_path / "loop" / "store" / "labels.parquet", [label(0, **hand), label(1, **hand)])

@@ -131,7 +131,13 @@ class RemovalPlace:
         if self.kind == "file":
             return []
         folders = [self.folder, *(self.folder / name for name in (PHOTO_DRAWINGS, CLOSE_UPS, DATA_FOLDER))]
-        return sorted(path for folder in folders for path in _files(folder) if path.name.startswith(UNFINISHED))
+        # What holds a label file while it is written is called so too, and is not to be taken from under a writer.
+        return sorted(
+            path
+            for folder in folders
+            for path in _files(folder)
+            if path.name.startswith(UNFINISHED) and path.suffix != ".lock"
+        )
 
 
 def strange_files(given: pathlib.Path, places: Collection[RemovalPlace]) -> list[str]:

@@ -30,6 +30,7 @@ from hardmo_jax.pipelines.exports.removal_places import (
     strange_files,
 )
 from hardmo_jax.pipelines.output_folders import sweep_leftovers
+from hardmo_jax.pipelines.shared_store import held_store
 from hardmo_jax.whole_files import file_sha256, replacing
 
 #: Version of the keys of `removed.json`.
@@ -287,15 +288,16 @@ def _check_unchanged(path: pathlib.Path, sha256: str) -> None:
 
 
 def _rewrite_labels(path: pathlib.Path, sha256: str, is_meant: Callable[[KnownLabel], bool]) -> None:
-    found = store.read_labels(path)
-    _check_unchanged(path, sha256)
-    extra = found.extra
-    if extra is not None:
-        for at, field in enumerate(extra.schema):
-            # A dictionary would be written with the values of rows that are gone.
-            if hasattr(field.type, "index_type"):
-                extra = extra.set_column(at, field.name, extra.column(at).cast(field.type.value_type))
-    store.write_labels(path, [row for row in found.rows if not is_meant(known_label(row))], extra=extra)
+    with held_store(path):
+        found = store.read_labels(path)
+        _check_unchanged(path, sha256)
+        extra = found.extra
+        if extra is not None:
+            for at, field in enumerate(extra.schema):
+                # A dictionary would be written with the values of rows that are gone.
+                if hasattr(field.type, "index_type"):
+                    extra = extra.set_column(at, field.name, extra.column(at).cast(field.type.value_type))
+        store.write_labels(path, [row for row in found.rows if not is_meant(known_label(row))], extra=extra)
 
 
 def _rewrite_rows(

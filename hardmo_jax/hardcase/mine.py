@@ -67,11 +67,11 @@ class Mined:
     chosen: tuple[MinedPart, ...]
     """Those of them that make the subset: near-duplicates thinned, within the quotas."""
     right: tuple[MinedPart, ...]
-    """Parts of right bodies that are right by their probability."""
+    """Parts of right bodies that are right by their probability, and those that a person called right."""
     unrepairable: tuple[MinedPart, ...]
     """Parts of any usable label of which too little was seen to say or repair anything."""
     bodies_wrong: int
-    """Labels left out because of their body."""
+    """Labels left out because of their body, but for parts that a person called wrong."""
 
 
 def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mined:
@@ -79,7 +79,7 @@ def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mine
 
     Args:
         rows: One version of each label, with scores. Failed fits and labels without scores are left out, and those that
-            a person made or reviewed.
+            a person made or reviewed. Parts that a person called wrong are wrong whatever their scores, others right.
         subset: `hand` or `foot`.
         options: Limits and quotas.
     """
@@ -93,13 +93,17 @@ def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mine
         bodies_wrong += not is_body_right
         for side in layouts.SIDES:
             part = f"{side}_{subset}"
-            reason, probability = row.reason_by_part[part], row.wrong_by_part[part]
-            if reason is None:
+            reason, word = row.reason_by_part[part], row.review_by_part[part]
+            if reason is None and word is None:
                 continue
+            probability = row.probability_wrong(part)
             found = MinedPart(row=place, part=part, probability=probability or 0.0)
-            if probability is None or reason == "unrepairable" or not _is_seen_well(row, part, options):
+            if word == "right":
+                right.append(found)
+            elif probability is None or reason == "unrepairable" or not _is_seen_well(row, part, options):
                 unrepairable.append(found)
-            elif is_body_right:
+            # Who calls a hand wrong, and not the person, takes the body for right; without any point nothing is known.
+            elif is_body_right or (word == "wrong" and body_error is not None):
                 (wrong if probability >= options.min_probability else right).append(found)
     ranked = tuple(sorted(wrong, key=lambda found: (-found.probability, *_place(rows[found.row]), found.part)))
     return Mined(

@@ -89,15 +89,19 @@ def is_voted_wrong(
         options: Which frames vote.
 
     Returns:
-        One a row; rows without neighbours vote for themselves.
+        One a row; rows without neighbours vote for themselves. What a person said of a part stands, and has a vote.
     """
-    probability = np.array([_number(row.wrong_by_part[part]) for row in rows])
+    probability = np.array([_number(row.probability_wrong(part)) for row in rows])
     with np.errstate(invalid="ignore"):
         found = probability >= min_probability
     for track in tracks_of(rows):
         times = np.array([rows[place].time_seconds for place in track], np.float64)
         with np.errstate(invalid="ignore"):
             found[track] = voted_probability(times, probability[track], options.seconds) >= min_probability
+    # A person is not outvoted.
+    for place, row in enumerate(rows):
+        if row.review_by_part[part] is not None:
+            found[place] = row.review_by_part[part] == "wrong"
     return found
 
 

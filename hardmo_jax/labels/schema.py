@@ -307,6 +307,11 @@ class LabelRow:
         """Whether a person made or accepted it: no machine touches it."""
         return self.origin == "human" or self.review == "accepted"
 
+    def probability_wrong(self, part: str) -> float | None:
+        """How probably a part is wrong: 0 or 1 where a person said so, else as a machine says; None if nobody did."""
+        word = self.review_by_part[part]
+        return self.wrong_by_part[part] if word is None else float(word == "wrong")
+
     def same_as(self, other: "LabelRow") -> bool:
         """Whether every field is exactly equal (NaN equals NaN)."""
         return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))

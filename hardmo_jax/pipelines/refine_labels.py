@@ -107,7 +107,8 @@ def refine_labels(
         progress: Told the stage, what is done, and of how much.
 
     Returns:
-        The labels. What a person made or reviewed, and failed fits, are the same objects.
+        The labels. What a person made or reviewed, and failed fits, are the same objects. A part that a person called
+        wrong is solved anew whatever its scores, and keeps that mark until a better pose takes its place.
     """
     scorer = scorer or packaged_part_scorer()
     parts = tuple(f"{side}_{options.subset}" for side in layouts.SIDES)
@@ -173,8 +174,27 @@ def _examined(rows: Sequence[LabelRow], newest: dict[str, LabelRow], parts: tupl
             continue
         if row.label_id not in found or row.label_version > found[row.label_id].label_version:
             found[row.label_id] = row
+    for name, own in newest.items():
+        # Repaired, called wrong since, and without the version from before.
+        if name not in found and any(own.review_by_part[part] == "wrong" for part in parts):
+            found[name] = own
     # A person's word on the newest version stands for all versions.
-    return [row for name, row in found.items() if not newest[name].has_a_persons_word]
+    return [_with_marks_of(newest[name], row) for name, row in found.items() if not newest[name].has_a_persons_word]
+
+
+def _with_marks_of(newest: LabelRow, row: LabelRow) -> LabelRow:
+    """An earlier version with what a person said of the newest, but of parts that were repaired in between.
+
+    There a person who says that the repair is right has said nothing of what was before; one who says that it is wrong
+    has.
+    """
+    if row.label_version == newest.label_version:
+        return row
+    marks = {
+        part: row.review_by_part[part] if word != "wrong" and newest.outcome_by_part[part] == "refined" else word
+        for part, word in newest.review_by_part.items()
+    }
+    return row if row.review_by_part == marks else dataclasses.replace(row, review_by_part=marks)
 
 
 def _outcomes_without_solving(
@@ -193,7 +213,8 @@ def _outcomes_without_solving(
                 continue
             name = examined[found.row].label_id
             decided = newest[name].outcome_by_part[part]
-            if decided == "refined" or (decided in _DECIDED and not options.again):
+            is_called_wrong = newest[name].review_by_part[part] == "wrong"
+            if (decided == "refined" and not is_called_wrong) or (decided in _DECIDED and not options.again):
                 outcomes[name, part] = decided
             elif not is_wrong[found.row]:
                 outcomes[name, part] = "outvoted"
@@ -229,8 +250,8 @@ def _solved(
         names = [examined[found.row].label_id for found in to_solve if found.part == part]
         rows = [made.get(name, newest[name]) for name in names]
         pieces = list(scores_of_labels(rows, range(len(rows)), body, parts=(part,), scorer=scorer, progress=progress))
-        # By the probability that the label holds: on it the part was mined.
-        stored = np.array([_probability(row, part) for row in rows])
+        # By the probability that the label holds, or the word of a person: on it the part was mined.
+        stored = np.array([row.probability_wrong(part) or 0.0 for row in rows])
         passes, turned = np.zeros(len(rows), bool), np.zeros((len(rows), 3))
         for places, _, scores in pieces:
             words = gate(dataclasses.replace(scores, wrong=stored[places]), gate_options)
@@ -281,7 +302,8 @@ def _repaired(row: LabelRow, part: str) -> LabelRow:
     """A label whose part is yet to be scored, and rests on what was seen of it."""
     layout = layouts.get_layout(row.keypoint_layout)
     found = part_evidence(layout, row.keypoint_confidence[None], frames_per_second=None, longest_gap_seconds=0.0)
-    values: dict[str, Any] = {"outcome_by_part": "refined"}
+    # What a person said was of the former pose.
+    values: dict[str, Any] = {"outcome_by_part": "refined", "review_by_part": None}
     if found.status[part][0] == SEEN:
         values |= {"evidence_by_part": SEEN, "spread_by_part": float(found.spread[part][0])}
     return with_part(without_scores(row, part), part, values)
@@ -318,18 +340,13 @@ def _one(params: Any, at: int) -> Any:
     return type(params)(**{name: None if value is None else np.asarray(value)[at] for name, value in values.items()})
 
 
-def _probability(row: LabelRow, part: str) -> float:
-    value = row.wrong_by_part[part]
-    return 0.0 if value is None else value
-
-
 def _with_outcomes(newest: dict[str, LabelRow], outcomes: dict[tuple[str, str], str]) -> list[LabelRow]:
     """Newest versions with what became of their parts, and how far these are from the frames around them."""
     found = dict(newest)
     for (name, part), word in outcomes.items():
         row = found[name]
         was = row.outcome_by_part[part]
-        if was == "refined":
+        if was == "refined" and row.review_by_part[part] != "wrong":
             continue
         # What passed the gate and is not in the store was no better as a whole label.
         word = "no_better" if word == "refined" else word

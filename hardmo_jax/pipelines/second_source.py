@@ -118,6 +118,8 @@ def _fused(row: LabelRow, other: LabelRow, subset: Subset, options: FusionOption
     theirs = fuse.with_sides_of(seen, _in_layout(other, layout), layout, side_length)
     taken = []
     for part in (f"{side}_{subset}" for side in layouts.SIDES):
+        if row.review_by_part[part] == "right":
+            continue  # by a person, who knows better than the other source
         made = fuse.with_part_of(seen, theirs, part, layout, side_length, options)
         if made is not None:
             seen = made

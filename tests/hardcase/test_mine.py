@@ -145,3 +145,26 @@ def test_impossible_limits_are_refused_in_words():
     for change in ({"min_probability": 1.2}, {"most_body_error": 0.0}, {"apart_seconds": -1.0}, {"most_per_video": 0}):
         with pytest.raises(ValueError, match=next(iter(change)).replace("min_probability", "probabilities")):
             dataclasses.replace(OPTIONS, **change)
+
+
+def test_what_a_person_said_of_a_part_stands_above_its_probability():
+    rows = [
+        scored(0, 0.01, review_by_part={"left_hand": "wrong"}),
+        scored(1, 0.99, review_by_part={"left_hand": "right"}),
+        scored(2, 0.99, review_by_part={"right_hand": "wrong"}),
+        scored(3, 0.01, review_by_part={"left_hand": "wrong"}, error_by_part={"body": 0.5}),
+        scored(4, 0.01, review_by_part={"left_hand": "wrong"}, error_by_part={}),
+        scored(5, 0.01, review_by_part={"left_hand": "wrong"}, confidence=0.0),
+        scored(6, None, review_by_part={"left_hand": "right"}, confidence=0.0),
+    ]
+    found = mine.mine(rows, "hand", OPTIONS)
+    assert [(one.row, one.part, one.probability) for one in found.wrong] == [
+        (0, "left_hand", 1.0),
+        (2, "right_hand", 1.0),
+        (3, "left_hand", 1.0),
+        (2, "left_hand", pytest.approx(0.99)),
+    ]
+    assert [(one.row, one.part) for one in found.right] == [(1, "left_hand"), (6, "left_hand")]
+    assert [one.row for one in found.unrepairable] == [5]
+    strict = dataclasses.replace(OPTIONS, min_probability=1.0)
+    assert [one.row for one in mine.mine(rows, "hand", strict).wrong] == [0, 2, 3]

@@ -124,3 +124,16 @@ def test_angle_between_two_turns_is_that_of_their_difference():
 def test_times_and_angles_must_be_positive(name):
     with pytest.raises(ValueError, match="positive"):
         VoteOptions(**{name: 0.0})
+
+
+def test_person_is_not_outvoted_and_has_a_vote():
+    def marked(rows, places, word):
+        return [
+            dataclasses.replace(row, review_by_part={PART: word}) if place in places else row
+            for place, row in enumerate(rows)
+        ]
+
+    assert vote(marked(frames(7, probabilities=[0.1] * 7), {3}, "wrong")) == [False] * 3 + [True] + [False] * 3
+    assert vote(marked(frames(7, probabilities=[0.99] * 7), {3}, "right")) == [True] * 3 + [False] + [True] * 3
+    together = vote(marked(frames(7, probabilities=[0.1] * 7), {1, 2, 4, 5}, "wrong"))
+    assert together[3]

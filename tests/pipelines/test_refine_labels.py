@@ -226,6 +226,67 @@ def test_what_a_person_made_or_reviewed_is_not_touched(planted, words):
     assert all(first is second for first, second in zip(rows, made.rows, strict=True))
 
 
+def marked(rows, places, part, word, **values):
+    """Labels of which a person called a part right or wrong."""
+    changes = {"review_by_part": word, **values}
+    return [score_labels.with_part(row, part, changes) if place in places else row for place, row in enumerate(rows)]
+
+
+def test_part_that_a_person_called_wrong_is_repaired_whatever_its_probability_and_one_called_right_never(
+    planted, hands
+):
+    repaired = [part.found for part in hands.parts if part.outcome == "refined" and part.found.part == "left_hand"]
+    wrong, right = repaired[0].row, repaired[1].row
+    rows = marked(planted[0], {wrong}, "left_hand", "wrong", wrong_by_part=0.01)
+    rows = marked(rows, {wrong}, "left_foot", "right")
+    rows = marked(rows, {right}, "left_hand", "right")
+    made = run([rows[wrong], rows[right]])
+    (part,) = [part for part in made.parts if part.found.part == "left_hand"]
+    assert (part.found.probability, part.outcome, part.found.row) == (1.0, "refined", 0)
+    assert part.before.review_by_part["left_hand"] == "wrong"
+    # The mark was of the pose that was; the other one still is of what is there.
+    assert (part.after.review_by_part["left_hand"], part.after.review_by_part["left_foot"]) == (None, "right")
+    newest = {row.label_id: row for row in made.rows}
+    kept = newest[rows[right].label_id]
+    assert (kept.outcome_by_part["left_hand"], kept.review_by_part["left_hand"]) == ("right", "right")
+    np.testing.assert_array_equal(kept.left_hand_pose, rows[right].left_hand_pose)
+    again = run(made.rows)
+    assert not again.is_changed
+    assert [part.outcome for part in again.parts] == [part.outcome for part in made.parts]
+
+
+def test_mark_stays_where_solving_anew_is_no_better(planted, hands):
+    right = hands.mined.right[0]
+    rows = marked([planted[0][right.row]], {0}, right.part, "wrong")
+    made = run(rows)
+    (row,) = made.rows
+    assert (row.label_version, row.outcome_by_part[right.part], row.review_by_part[right.part]) == (
+        1, "no_better", "wrong",
+    )  # fmt: skip
+    np.testing.assert_array_equal(row.body_pose, rows[0].body_pose)
+    assert not run(made.rows).is_changed
+
+
+@pytest.mark.parametrize("has_history", [True, False])
+def test_repair_that_a_person_called_wrong_is_tried_again_and_one_called_right_stays_mined(hands, has_history):
+    refined = [part for part in hands.parts if part.outcome == "refined"]
+    for word in ("wrong", "right"):
+        part = next(part for part in refined if [other.after for other in refined].count(part.after) == 1)
+        name = part.found.part
+        versions = [row for row in hands.rows if row.label_id == part.after.label_id]
+        rows = marked(versions, {len(versions) - 1}, name, word)[0 if has_history else -1 :]
+        made = run(rows)
+        newest = made.rows[-1]
+        assert newest.label_version == 2
+        assert newest.review_by_part[name] == word
+        found = [one.outcome for one in made.parts if one.found.part == name]
+        if word == "wrong":
+            assert (newest.outcome_by_part[name], found) == ("no_better", ["no_better"])
+        else:
+            assert (newest.outcome_by_part[name], found) == ("refined", ["refined"] if has_history else [])
+        assert not run(made.rows).is_changed
+
+
 def test_failed_fits_are_not_touched():
     row = dataclasses.replace(
         refined_people.planted_labels(32)[0][0], status="DIVERGED", body_pose=np.full((21, 3), np.nan)

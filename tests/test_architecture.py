@@ -39,6 +39,7 @@ HOMES = {
     "scipy": {"perception", "metrics", "data", "recovery", "training", "fitting", "hardcase", "pipelines"},
     "rich": set(),
     "yt_dlp": {"pipelines"},
+    "viser": {"viz"},
 }
 FORBIDDEN_NAMES = re.compile(r"^(utils?|misc|common|helpers?|tmp|new_|my_|final)")
 

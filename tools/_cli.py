@@ -43,6 +43,7 @@ def run(
     compiles: bool = True,
     is_short: bool = False,
     default_config: str | None = None,
+    positional: str | None = None,
 ) -> None:
     """Run a tool's main function; the user's mistakes become one line on stderr.
 
@@ -51,7 +52,7 @@ def run(
 
     A stray positional argument is a mistake too: flags that lost their dashes must not be ignored. A tool that
     compiles nothing says so and does not pay for loading jax; one that computes less than it compiles says that it
-    is short.
+    is short. Of a tool with a `positional` flag the first word may stand without it: `tools.view out/annotate`.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -75,6 +76,8 @@ def run(
         except KeyboardInterrupt:
             return fail("stopped")
 
+    if positional is not None and len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"--{positional}={sys.argv[1]}"
     given = [argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:]]
     if default_config is not None and "config" not in given:
         path = pathlib.Path(default_config)

@@ -1,0 +1,439 @@
+"""What goes on while somebody looks at labels: which one is shown, what was said of it, and its correction.
+
+One thread does everything, in the order in which it was asked for; of moves of a point that is still being dragged only
+the last one counts.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hardmo_jax.body.model import BodyModel
+from hardmo_jax.hardcase.correct import CorrectionError
+from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.pipelines.correct_labels import correct_label
+from hardmo_jax.pipelines.correction_session import CorrectionSession
+from hardmo_jax.pipelines.label_edits import EditOutcome, LabelEdit, LabelEditError, with_edits
+from hardmo_jax.pipelines.label_scene import (
+    facts_of,
+    shown_handles,
+    shown_person,
+    shown_scene,
+    table_of_parts,
+    with_row,
+)
+from hardmo_jax.pipelines.viewed_labels import CASE_KINDS, Case, CaseKind, ViewedLabels, ViewedPicture
+from hardmo_jax.skeleton import layouts
+from hardmo_jax.viz.viewer import ShownHandle, ShownPanel, ShownPerson, ShownScene
+
+#: A point that is farther than this from where it was put is out of reach, pixels and metres.
+_OUT_OF_REACH_PIXELS, _OUT_OF_REACH_METRES = 4.0, 0.02
+
+
+#: Of what is gone through, what says what a person said.
+_STATES = ("not looked at", "marked wrong", "corrected", "rejected")
+
+
+class Stage(Protocol):
+    """Where a session is shown."""
+
+    def show_scene(self, scene: ShownScene) -> None:
+        """A picture and its people."""
+
+    def show_panel(self, panel: ShownPanel) -> None:
+        """Words beside it."""
+
+    def show_handles(self, handles: dict[str, ShownHandle]) -> None:
+        """Points that can be dragged."""
+
+
+class ViewSession:
+    """One person at work on the labels of one body; the actions of `viz.viewer.ViewerActions`."""
+
+    def __init__(
+        self,
+        rows: Sequence[LabelRow],
+        body: BodyModel,
+        *,
+        picture: Callable[[ViewedPicture], tuple[UInt8[np.ndarray, "H W 3"] | None, str]],
+        keep: Callable[[LabelEdit], None],
+    ) -> None:
+        """Begin with the first picture.
+
+        Args:
+            rows: All versions of labels of the body, one label at least.
+            body: Theirs.
+            picture: Gives pictures, or None and why there is none.
+            keep: Puts what was said into the store.
+        """
+        self._rows = list(rows)
+        self._labels = ViewedLabels(rows)
+        self._body = body
+        self._picture = picture
+        self._keep = keep
+        self._stage: Stage | None = None
+        self._kind: CaseKind = "in order"
+        self._cases: tuple[Case, ...] = self._labels.cases("in order")
+        self._at = 0
+        self._case = self._cases[0]
+        self._correction: CorrectionSession | None = None
+        self._with_fingers = False
+        self._is_correcting = False
+        self._people: tuple[ShownPerson, ...] = ()
+        self._image: UInt8[np.ndarray, "H W 3"] | None = None
+        self._message, self._is_wrong = "", False
+        self._waiting: collections.deque[tuple[str, Callable[[], None]]] = collections.deque()
+        self._is_there = threading.Condition()
+        self._is_idle = True
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="view", daemon=True)
+
+    @property
+    def num_pictures(self) -> int:
+        """How many pictures there are."""
+        return len(self._labels.pictures)
+
+    def next_picture(self) -> int:
+        """Index of the picture behind the one that is shown; the first behind the last."""
+        return (self._labels.place_of(self._case.label_id) + 1) % self.num_pictures
+
+    @property
+    def placed(self) -> frozenset[str]:
+        """Points that are placed in the correction that is going on."""
+        return frozenset() if self._correction is None else self._correction.placed
+
+    def begin(self, stage: Stage) -> None:
+        """Show the first picture, and do what is asked for from now on."""
+        self._stage = stage
+        self._thread.start()
+        self._do(self._show_all)
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def close(self) -> None:
+        """Keep what is not kept yet, do what was asked for, and end."""
+        self._do(self._keep_correction)
+        with self._is_there:
+            self._is_closed = True
+            self._is_there.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def wait(self, timeout_seconds: float = 60.0) -> bool:
+        """Wait until all that was asked for is done; False if it was not in time."""
+        with self._is_there:
+            return self._is_there.wait_for(lambda: self._is_idle and not self._waiting, timeout_seconds)
+
+    # The thread ------------------------------------------------------------------------------------------
+
+    def _do(self, action: Callable[[], None], *, name: str = "") -> None:
+        with self._is_there:
+            if self._is_closed:
+                return
+            if name and self._waiting and self._waiting[-1][0] == name:
+                self._waiting.pop()
+            self._waiting.append((name, action))
+            self._is_there.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._is_there:
+                self._is_idle = not self._waiting
+                self._is_there.notify_all()
+                self._is_there.wait_for(lambda: bool(self._waiting) or self._is_closed)
+                if not self._waiting:
+                    return
+                self._is_idle = False
+                _, action = self._waiting.popleft()
+            try:
+                action()
+            except (CorrectionError, LabelEditError) as error:
+                self._tell(str(error), is_wrong=True)
+            except Exception as error:  # whoever is at work must hear of it, and keep what they have
+                logging.getLogger(__name__).exception("the viewer could not do what was asked for")
+                self._tell(f"this did not work: {type(error).__name__}: {error}", is_wrong=True)
+
+    def _warm_up(self) -> None:
+        """Compile what a correction needs before somebody waits for it."""
+        row = next((row for row in self._rows if row.is_usable), None)
+        if row is None:
+            return
+        names = layouts.get_layout(row.keypoint_layout).points
+        for point in ("left_heel", "left_wrist"):
+            with contextlib.suppress(CorrectionError):
+                correct_label(row, self._body, points={point: row.keypoints_2d[names.index(point)]})
+
+    # What is asked for -----------------------------------------------------------------------------------
+
+    def go_through(self, kind: str) -> None:
+        """Choose what is gone through, and show the first of it."""
+        known: CaseKind | None = next((one for one in CASE_KINDS if one == kind), None)
+        if known is not None:
+            self._do(lambda: self._go_through(known))
+
+    def step(self, count: int) -> None:
+        """Go on or back."""
+        self._do(lambda: self._show_case(self._at + count))
+
+    def show_picture(self, index: int) -> None:
+        """Show a picture, with the person of the same track selected if there is one."""
+        self._do(lambda: self._go_to_picture(index), name="picture")
+
+    def select(self, name: str) -> None:
+        """Select a person by the name in the panel."""
+        self._do(lambda: self._select(dict(zip(self._names(), self._ids(), strict=True)).get(name)))
+
+    def select_label(self, label_id: str) -> None:
+        """Select a person by their label."""
+        self._do(lambda: self._select(label_id))
+
+    def review(self, word: str) -> None:
+        """Accept, reject, or take it back."""
+        self._do(lambda: self._say(review=word))
+
+    def mark(self, part: str, word: str | None) -> None:
+        """Say that a part is wrong or right."""
+        self._do(lambda: self._say(review_by_part={part: word}))
+
+    def correct_by_hand(self, is_on: bool, with_fingers: bool) -> None:
+        """Show handles, or hide them."""
+        self._do(lambda: self._correct_by_hand(is_on, with_fingers))
+
+    def drag(self, point: str, place: np.ndarray, phase: str) -> None:
+        """Put a point at pixels or in space."""
+        name = f"drag {point}" if phase == "update" else ""
+        self._do(lambda: self._drag(point, place, phase), name=name)
+
+    def undo(self) -> None:
+        """Take back the last drag."""
+        self._do(self._undo)
+
+    def save(self) -> None:
+        """Keep the correction as a new version."""
+        self._do(self._save)
+
+    def discard(self) -> None:
+        """Drop it."""
+        self._do(self._discard)
+
+    def saved(self, outcomes: Sequence[EditOutcome], problem: str | None = None) -> None:
+        """Hear what became of what was said."""
+        self._do(lambda: self._saved(outcomes, problem))
+
+    # How it is done --------------------------------------------------------------------------------------
+
+    def _row(self) -> LabelRow:
+        return self._labels.newest(self._case.label_id)
+
+    def _viewed(self) -> ViewedPicture:
+        return self._labels.pictures[self._labels.place_of(self._case.label_id)]
+
+    def _ids(self) -> tuple[str, ...]:
+        return self._viewed().people
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(f"person {self._labels.newest(label_id).track_id}" for label_id in self._ids())
+
+    def _go_through(self, kind: CaseKind) -> None:
+        cases = self._labels.cases(kind)
+        if not cases:
+            self._tell(f"nothing is {kind}" if kind in _STATES else f"no {kind} are left to look at")
+            return
+        self._kind, self._cases = kind, cases
+        self._show_case(0)
+
+    def _show_case(self, at: int) -> None:
+        self._keep_correction()
+        if not 0 <= at < len(self._cases):
+            self._tell("this is the last one" if at > 0 else "this is the first one")
+            return
+        self._at, self._case = at, self._cases[at]
+        self._message = ""
+        self._show_all()
+
+    def _go_to_picture(self, index: int) -> None:
+        index = min(max(index, 0), len(self._labels.pictures) - 1)
+        if index == self._labels.place_of(self._case.label_id):
+            return
+        self._keep_correction()
+        track = self._row().track_id
+        ids = self._labels.pictures[index].people
+        same = [label_id for label_id in ids if self._labels.newest(label_id).track_id == track]
+        self._case = Case(label_id=(same or list(ids))[0], part=self._case.part)
+        found = [at for at, case in enumerate(self._cases) if case == self._case]
+        self._at = found[0] if found else self._at
+        self._message = ""
+        self._show_all()
+
+    def _select(self, label_id: str | None) -> None:
+        if label_id is None or label_id == self._case.label_id or not self._labels.has(label_id):
+            return
+        self._keep_correction()
+        self._case = dataclasses.replace(self._case, label_id=label_id)
+        self._show_all()
+
+    def _say(self, *, review: str | None = None, review_by_part: dict[str, str | None] | None = None) -> None:
+        self._keep_correction()
+        row = self._row()
+        edit = LabelEdit(
+            label_id=row.label_id,
+            label_version=row.label_version,
+            review=review,
+            review_by_part=review_by_part,
+            seen=row,
+        )
+        self._take(edit)
+        self._show_all()
+
+    def _take(self, edit: LabelEdit) -> None:
+        """Into the store, and into what is shown, which hears of the store's own word later."""
+        edit.check()
+        own = [row for row in self._rows if row.label_id == edit.label_id]
+        self._put([*with_edits(own, [edit]).rows])
+        self._keep(edit)
+        self._message, self._is_wrong = "saving ...", False
+
+    def _put(self, rows: Sequence[LabelRow]) -> None:
+        """Replace all versions of a label."""
+        label_id = rows[0].label_id
+        self._rows = [row for row in self._rows if row.label_id != label_id] + list(rows)
+        self._labels = ViewedLabels(self._rows)
+
+    def _saved(self, outcomes: Sequence[EditOutcome], problem: str | None) -> None:
+        notes = []
+        for outcome in outcomes:
+            if outcome.row is None or outcome.note:
+                row = outcome.row or outcome.before
+                where = "" if row is None else f"{row.source_path}, frame {row.frame_index}: "
+                notes.append(f"{where}{outcome.note}")
+            newest = outcome.row or outcome.before
+            if newest is not None and self._labels.has(newest.label_id):
+                own = [row for row in self._rows if row.label_id == newest.label_id]
+                kept = [row for row in own if row.label_version < newest.label_version]
+                self._put([*kept, newest])
+        said = f"saved {len(outcomes)}" if outcomes else ""
+        self._tell(problem or "; ".join(notes) or said, is_wrong=bool(problem or notes))
+
+    def _correct_by_hand(self, is_on: bool, with_fingers: bool) -> None:
+        if not is_on:
+            self._keep_correction()
+        self._is_correcting, self._with_fingers = is_on, with_fingers
+        if is_on and not self._row().is_usable:
+            self._tell(f"this label has no pose to correct: its fit ended as {self._row().status}", is_wrong=True)
+        if is_on and with_fingers and not any("index" in name for name in self._body.joint_names):
+            self._tell(f"{self._body.name} ({self._body.family}) has no fingers to correct", is_wrong=True)
+        self._show_correction()
+
+    def _drag(self, point: str, place: np.ndarray, phase: str) -> None:
+        if not self._is_correcting or not self._row().is_usable:
+            return
+        if self._correction is None:
+            self._correction = CorrectionSession(self._row(), self._body)
+        if phase == "start":
+            self._correction.begin_move()
+        self._correction.place(point, place)
+        self._message = ""
+        self._show_correction()
+
+    def _undo(self) -> None:
+        if self._correction is None or not self._correction.undo():
+            self._tell("there is nothing to take back")
+            return
+        self._show_correction()
+
+    def _discard(self) -> None:
+        self._correction = None
+        self._show_all()
+
+    def _save(self) -> None:
+        if self._correction is None or not self._correction.is_changed:
+            self._tell("there is nothing to keep: drag a point first")
+            return
+        self._keep_correction()
+        self._show_all()
+
+    def _keep_correction(self) -> None:
+        """What was corrected is kept before anything else is looked at: nobody loses work by going on."""
+        session, self._correction = self._correction, None
+        if session is None or session.corrected is None or not session.is_changed:
+            return
+        row = session.row
+        self._take(
+            LabelEdit(label_id=row.label_id, label_version=row.label_version, corrected=session.corrected.row, seen=row)
+        )
+
+    # What is shown ---------------------------------------------------------------------------------------
+
+    def _show_all(self) -> None:
+        rows = [self._labels.newest(label_id) for label_id in self._ids()]
+        self._image, why = self._picture(self._viewed())
+        if why and not self._message:
+            self._message, self._is_wrong = why, True
+        self._people = tuple(
+            shown_person(row, self._body, former=self._labels.former(row.label_id)) for row in rows if row.is_usable
+        )
+        self._show_correction()
+
+    def _show_correction(self) -> None:
+        if self._stage is None:
+            return
+        rows = [self._labels.newest(label_id) for label_id in self._ids()]
+        row = self._row() if self._correction is None else self._correction.current
+        people = self._people
+        if self._correction is not None and row.is_usable:
+            people = with_row(people, row, self._body)
+        self._stage.show_scene(shown_scene(rows, people, row, self._case.part, self._image))
+        handles = {}
+        if self._is_correcting and row.is_usable:
+            handles = shown_handles(row, self._body, placed=self.placed, with_fingers=self._with_fingers)
+        self._stage.show_handles(handles)
+        self._show_panel(row)
+
+    def _tell(self, message: str, *, is_wrong: bool = False) -> None:
+        self._message, self._is_wrong = message, is_wrong
+        self._show_panel(self._row() if self._correction is None else self._correction.current)
+
+    def _show_panel(self, row: LabelRow) -> None:
+        if self._stage is None:
+            return
+        ids = self._ids()
+        is_changed = self._correction is not None and self._correction.is_changed
+        self._stage.show_panel(
+            ShownPanel(
+                case=f"{self._kind}, {self._at + 1} of {len(self._cases)}: {self._case.part.replace('_', ' ')}",
+                picture=self._labels.place_of(self._case.label_id),
+                people=self._names(),
+                person=self._names()[ids.index(self._case.label_id)],
+                facts=facts_of(row),
+                parts=table_of_parts(row),
+                correction=self._told_correction(),
+                message=self._message,
+                is_wrong=self._is_wrong,
+                can_undo=self._correction is not None and self._correction.can_undo,
+                can_save=is_changed,
+            )
+        )
+
+    def _told_correction(self) -> tuple[str, ...]:
+        if not self._is_correcting:
+            return ()
+        if self._correction is None or self._correction.corrected is None:
+            return (
+                "Drag a point of a foot, hand, arm or leg to where it is: on the picture from its camera (V, X), in "
+                "space from elsewhere.",
+            )
+        found = self._correction.corrected.correction
+        lines = []
+        for name, error in found.pixel_errors.items():
+            far = "  (out of reach: move the joint above it too)" if error > _OUT_OF_REACH_PIXELS else ""
+            lines.append(f"{name.replace('_', ' ')}: {error:.1f} px off{far}")
+        for name, error in found.metre_errors.items():
+            far = "  (out of reach)" if error > _OUT_OF_REACH_METRES else ""
+            lines.append(f"{name.replace('_', ' ')}: {1000 * error:.0f} mm off{far}")
+        return (*lines, "Not saved yet; going on saves it.")

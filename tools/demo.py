@@ -92,6 +92,7 @@ def print_summary(summary: demo.DemoSummary, output_dir: str) -> None:
         console.print(f"{summary.num_strangers} labels are of nobody who is there")
     console.print(table)
     console.print(f"{summary.seconds:.0f} s; labels are in {output_dir}/annotate, close-ups in {output_dir}/refine_*")
+    console.print(f"look at them: python -m tools.view {output_dir}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ def run_demo(
         labels_folder,
         options=annotate_options,
         model_folder=model_folder,
+        # What `tools.view` and `tools.report` find the clip by.
+        command=("tools.demo", f"--input={output_folder / demo_clip.CLIP}"),
         progress=progress,
     )
     before = store.latest_labels(store.read_labels(labels_folder / "labels.parquet").rows)

@@ -31,6 +31,8 @@ class ShardedStoreError(LabelError):
 def labels_file(source: str | os.PathLike[str]) -> pathlib.Path:
     """The label file of a folder as `tools.annotate` leaves it, which need not be there; a file is itself.
 
+    Of the folder that `tools.demo` leaves it is the one of its labels, a folder below.
+
     Raises:
         ShardedStoreError: If there are shards in its place.
     """
@@ -38,6 +40,9 @@ def labels_file(source: str | os.PathLike[str]) -> pathlib.Path:
     if not source.is_dir():
         return source
     path = source / "labels.parquet"
+    below = source / "annotate" / path.name
+    if not path.exists() and below.exists():
+        return below
     if not path.exists() and any(source.glob("labels-*.parquet")):
         raise ShardedStoreError(
             f"{source}: holds shards of labels; people of a video may lie in several, so put them into one file: "

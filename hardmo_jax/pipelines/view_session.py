@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -41,6 +41,7 @@ _OUT_OF_REACH_PIXELS, _OUT_OF_REACH_METRES = 4.0, 0.02
 _STATES = ("not looked at", "marked wrong", "corrected", "rejected")
 
 
+@runtime_checkable
 class Stage(Protocol):
     """Where a session is shown."""
 

@@ -10,7 +10,7 @@ import dataclasses
 import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -116,6 +116,7 @@ class ShownPanel:
     can_save: bool
 
 
+@runtime_checkable
 class ViewerActions(Protocol):
     """What somebody does in the viewer. Called from the threads of the server."""
 

@@ -1,0 +1,237 @@
+"""Somebody at work on labels: what is asked for is shown, what is said is kept, and nothing that was placed is lost."""
+
+import contextlib
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+from hardmo_jax.labels import store
+from hardmo_jax.pipelines.label_editor import LabelEditor
+from hardmo_jax.pipelines.view_pictures import PictureSource
+from hardmo_jax.pipelines.view_session import ViewSession
+from hardmo_jax.pipelines.viewed_labels import ViewedLabels
+from hardmo_jax.skeleton import layouts
+from tests.pipelines import refined_people
+
+POINTS = layouts.get_layout("openpose67").points
+
+
+class Stage:
+    """Keeps what is shown."""
+
+    def __init__(self):
+        self.scene = self.panel = None
+        self.handles = {}
+
+    def show_scene(self, scene):
+        self.scene = scene
+
+    def show_panel(self, panel):
+        self.panel = panel
+
+    def show_handles(self, handles):
+        self.handles = handles
+
+    def facts(self):
+        return dict(self.panel.facts)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return refined_people.planted_labels(4)[0]
+
+
+@contextlib.contextmanager
+def at_work(rows, path=None, picture=lambda viewed: (None, "no picture here")):
+    """A session whose word goes into a file, or into a list."""
+    stage, kept = Stage(), []
+    if path is not None and not path.exists():
+        store.write_labels(path, rows)
+    editor = None if path is None else LabelEditor(path, report=lambda told: session.saved(told.outcomes, told.trouble))
+    session = ViewSession(
+        rows, refined_people.open_body(), picture=picture, keep=kept.append if editor is None else editor.put
+    )
+    session.begin(stage)
+    assert session.wait()
+    try:
+        yield session, stage, kept
+    finally:
+        session.close()
+        if editor is not None:
+            editor.close()
+
+
+def done(session, action, *arguments):
+    action(*arguments)
+    assert session.wait()
+
+
+def moved(stage, name, pixels):
+    """Where a handle is on the picture, and so many pixels from there."""
+    place = stage.handles[name].place
+    return place[:2] / place[2] * stage.scene.focal_length + stage.scene.principal_point + np.asarray(pixels)
+
+
+def test_going_on_and_back_shows_one_label_after_the_other_and_says_where_it_ends(labels):
+    with at_work(labels) as (session, stage, _):
+        assert stage.panel.case.startswith("in order, 1 of 4")
+        assert stage.scene.selected == labels[0].label_id
+        assert stage.panel.message == "no picture here"
+        done(session, session.step, 1)
+        assert stage.scene.selected == labels[1].label_id
+        done(session, session.step, -1)
+        done(session, session.step, -1)
+        assert stage.panel.message == "this is the first one"
+        done(session, session.show_picture, 3)
+        assert (stage.scene.selected, stage.panel.picture) == (labels[3].label_id, 3)
+
+
+def test_the_worst_feet_come_first_and_settled_ones_do_not_come_again(labels):
+    rows = [
+        dataclasses.replace(row, wrong_by_part={"left_foot": 0.2 * at, "right_foot": 0.05})
+        for at, row in enumerate(labels)
+    ]
+    viewed = ViewedLabels(rows)
+    assert [case.label_id for case in viewed.cases("feet")][:3] == [rows[at].label_id for at in (3, 2, 1)]
+    said = dataclasses.replace(rows[3], review_by_part={"left_foot": "wrong"})
+    cases = ViewedLabels([*rows[:3], said]).cases("feet")
+    assert (said.label_id, "left_foot") not in {(case.label_id, case.part) for case in cases}
+    assert [case.part for case in ViewedLabels([*rows[:3], said]).cases("marked wrong")] == ["left_foot"]
+
+
+def test_words_go_into_the_store_and_into_what_is_shown(labels, tmp_path):
+    path = tmp_path / "labels.parquet"
+    with at_work(labels, path) as (session, stage, _):
+        done(session, session.review, "accepted")
+        done(session, session.step, 1)
+        done(session, session.mark, "left_foot", "wrong")
+        done(session, session.step, 1)
+        done(session, session.review, "rejected")
+        assert stage.facts()["a person says"] == "rejected"
+        done(session, session.go_through, "rejected")
+        assert stage.panel.case.startswith("rejected, 1 of 1")
+        done(session, session.go_through, "corrected")
+        assert "nothing is corrected" in stage.panel.message
+    found = {row.label_id: row for row in store.read_labels(path).rows}
+    assert found[labels[0].label_id].review == "accepted"
+    assert found[labels[1].label_id].review_by_part["left_foot"] == "wrong"
+    assert found[labels[2].label_id].review == "rejected"
+    assert found[labels[3].label_id].same_as(labels[3])
+
+
+def test_a_dragged_point_is_solved_live_undone_and_saved_as_a_persons_version(labels, tmp_path):
+    path = tmp_path / "labels.parquet"
+    with at_work(labels, path) as (session, stage, _):
+        done(session, session.correct_by_hand, True, False)
+        assert {"left_big_toe", "right_wrist", "left_ankle"} <= set(stage.handles)
+        assert "left_index_tip" not in stage.handles
+        before = stage.scene.people[0].vertices
+        goal = moved(stage, "left_big_toe", [6.0, 3.0])
+        session.drag("left_big_toe", goal - 2.0, "start")
+        session.drag("left_big_toe", goal - 1.0, "update")
+        done(session, session.drag, "left_big_toe", goal, "end")
+        assert np.abs(stage.scene.people[0].vertices - before).max() > 0.005
+        assert stage.panel.can_undo
+        assert "left big toe: 0." in stage.panel.correction[0]
+        assert stage.handles["left_big_toe"].is_placed
+        other = moved(stage, "left_heel", [-4.0, 0.0])
+        session.drag("left_heel", other, "start")
+        done(session, session.drag, "left_heel", other, "end")
+        assert session.placed == {"left_big_toe", "left_heel"}
+        done(session, session.undo)
+        assert session.placed == {"left_big_toe"}
+        done(session, session.save)
+        assert session.placed == frozenset()
+    versions = [row for row in store.read_labels(path).rows if row.label_id == labels[0].label_id]
+    assert [row.label_version for row in versions] == [1, 2]
+    assert (versions[1].origin, versions[1].placed_points, versions[1].parent_version) == (
+        "human", ("left_big_toe",), 1,
+    )  # fmt: skip
+    np.testing.assert_allclose(versions[1].keypoints_2d[POINTS.index("left_big_toe")], goal, atol=1e-3)
+    assert versions[0].same_as(labels[0])
+
+
+def test_undo_of_everything_leaves_the_label_as_it_was(labels):
+    with at_work(labels) as (session, stage, kept):
+        done(session, session.correct_by_hand, True, False)
+        before = stage.scene.people[0].vertices
+        session.drag("right_heel", moved(stage, "right_heel", [5, 5]), "start")
+        done(session, session.undo)
+        np.testing.assert_array_equal(stage.scene.people[0].vertices, before)
+        done(session, session.undo)
+        assert "nothing to take back" in stage.panel.message
+        done(session, session.save)
+        assert "drag a point first" in stage.panel.message
+    assert kept == []
+
+
+@pytest.mark.parametrize("way", ["step", "close", "review"])
+def test_a_correction_is_kept_whatever_comes_next(labels, tmp_path, way):
+    path = tmp_path / "labels.parquet"
+    with at_work(labels, path) as (session, stage, _):
+        done(session, session.correct_by_hand, True, False)
+        done(session, session.drag, "left_heel", moved(stage, "left_heel", [4, 0]), "start")
+        if way == "step":
+            done(session, session.step, 1)
+        if way == "review":
+            done(session, session.review, "rejected")
+    versions = [row for row in store.read_labels(path).rows if row.label_id == labels[0].label_id]
+    assert [row.origin for row in versions] == ["machine", "human"]
+    assert versions[1].review == ("rejected" if way == "review" else "accepted")
+
+
+def test_two_viewers_of_one_store_lose_nothing(labels, tmp_path):
+    path = tmp_path / "labels.parquet"
+    with at_work(labels, path) as (first, one, _), at_work(labels, path) as (second, other, _):
+        for session, stage, name in ((first, one, "left_heel"), (second, other, "right_heel")):
+            done(session, session.correct_by_hand, True, False)
+            done(session, session.drag, name, moved(stage, name, [4, 0]), "start")
+        threads = [threading.Thread(target=session.save) for session in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        done(first, first.step, 1)
+        done(first, first.review, "accepted")
+    versions = [row for row in store.read_labels(path).rows if row.label_id == labels[0].label_id]
+    assert [row.label_version for row in versions] == [1, 2, 3]
+    assert {row.placed_points for row in versions[1:]} == {("left_heel",), ("right_heel",)}
+
+
+def test_a_label_without_a_pose_and_fingers_that_are_not_there_are_told(labels):
+    failed = dataclasses.replace(labels[0], status="NO_EVIDENCE")
+    with at_work([failed]) as (session, stage, _):
+        assert stage.scene.people == ()
+        done(session, session.correct_by_hand, True, False)
+        assert "no pose to correct" in stage.panel.message
+        assert stage.panel.is_wrong
+        assert stage.handles == {}
+
+
+def test_a_point_that_cannot_be_placed_is_told_and_nothing_breaks(labels):
+    with at_work(labels) as (session, stage, _):
+        done(session, session.correct_by_hand, True, False)
+        done(session, session.drag, "nose", np.array([3.0, 4.0]), "start")
+        assert "'nose' cannot be placed" in stage.panel.message
+        done(session, session.drag, "left_heel", np.array([np.nan, 4.0]), "start")
+        assert "finite" in stage.panel.message
+        done(session, session.step, 1)
+        assert stage.scene.selected == labels[1].label_id
+
+
+def test_pictures_that_are_not_there_or_others_are_told(labels, tmp_path):
+    rows = refined_people.write_photos(labels[:2], tmp_path)
+    source = PictureSource(tmp_path)
+    viewed = ViewedLabels(rows).pictures
+    image, why = source(viewed[0])
+    assert image.shape == (rows[0].image_height, rows[0].image_width, 3)
+    assert why == ""
+    (tmp_path / rows[1].source_path).write_bytes((tmp_path / rows[0].source_path).read_bytes())
+    assert "another file than the one that was labelled" in source(viewed[1])[1]
+    (tmp_path / rows[1].source_path).unlink()
+    assert "--pictures" in PictureSource(tmp_path)(viewed[1])[1]
+    outside = dataclasses.replace(viewed[0], source_path="../../etc/passwd")
+    assert "outside" in source(outside)[1]
+    assert "--pictures" in PictureSource(None)(viewed[0])[1]

@@ -18,6 +18,7 @@ from hardmo_jax.data.training_records import (
     TrainingDataError,
     TrainingRecord,
 )
+from hardmo_jax.labels.belief import part_belief, parts_called_wrong
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_rows import check_body_of_labels, observations_of_labels, params_of_labels
 from hardmo_jax.skeleton import layouts, regressors
@@ -26,6 +27,7 @@ from hardmo_jax.skeleton import layouts, regressors
 BOX_GROWTH = 1.2
 #: Keypoints below this are not there, and people with no more than this many are left out, as in 4DHumans.
 _CONFIDENT, _LEAST_POINTS = 0.3, 5
+_TIP_PARTS = tuple(layouts.part_of(point) for point in FINGERTIPS)
 _PLACES = frozenset(regressors.place_of(point) for point in layouts.get_layout(LAYOUT).points)
 #: Betas beyond this are of a fit that went wrong.
 _LARGEST_BETA = 3.0
@@ -109,6 +111,10 @@ class LabelRecords:
             pose[21:] = row.smpl_hand_pose
         keypoints, confidence = _picked(row, self._measured)
         tips, tip_confidence = _picked(row, self._measured_tips)
+        # What a person called wrong was perhaps seen wrongly, too.
+        wrong = parts_called_wrong(row)
+        confidence = np.where([part in wrong for part in self._part], 0.0, confidence)
+        tip_confidence = np.where([part in wrong for part in _TIP_PARTS], 0.0, tip_confidence)
         believed = np.array([self._belief(row, part) for part in self._part])
         has_betas = bool(np.abs(row.betas).max() <= _LARGEST_BETA)
         corners = np.asarray(row.bbox, np.float64)
@@ -127,14 +133,15 @@ class LabelRecords:
                 body_pose=pose,
             ),
             betas=np.asarray(row.betas, np.float64) if has_betas else np.zeros(10),
-            has_pose=True,
+            # Rotations are known or not, all of a person at once.
+            has_pose=not wrong,
             has_betas=has_betas,
             fingertips_2d=tips,
             fingertips_confidence=tip_confidence,
             fingertips_3d=self._tips[index].astype(np.float64),
             fingertips_confidence_3d=np.where(
                 self._has_tip & (row.left_hand_pose is not None or row.smpl_hand_pose is not None),
-                np.repeat([self._belief(row, "left_hand"), self._belief(row, "right_hand")], 5),
+                [self._belief(row, part) for part in _TIP_PARTS],
                 0.0,
             ),
             focal_length=float(np.mean(row.focal_length)),
@@ -146,13 +153,7 @@ class LabelRecords:
         return [self._pixels_of(row) for row in self._rows]
 
     def _belief(self, row: LabelRow, part: str | None) -> float:
-        """How far a part's pose is to be believed."""
-        if part is None or part == "body":
-            return 1.0
-        if row.evidence_by_part.get(part) == "unseen":
-            return 0.0
-        wrong = row.wrong_by_part.get(part)
-        return 1.0 if wrong is None or not self._believes_scores else 1.0 - wrong
+        return part_belief(row, part, believes_scores=self._believes_scores)
 
 
 def why_left_out(row: LabelRow, options: LabelRecordOptions) -> str | None:

@@ -97,6 +97,32 @@ def test_feet_that_are_probably_wrong_count_little(people):
     assert records([doubted], believes_scores=False).record(0).person.confidence_3d[heel] == 1
 
 
+def test_what_a_person_said_of_feet_and_hands_stands_above_their_scores(people):
+    _, rows = people
+    heels = [HMR2.index("left_heel"), HMR2.index("right_heel")]
+    doubted = {"wrong_by_part": {"left_foot": 0.9, "right_foot": 0.9, "left_hand": 0.9}}
+    row = dataclasses.replace(rows[0], **doubted, review_by_part={"left_foot": "right", "right_foot": "wrong"})
+    for believes_scores in (True, False):
+        record = records([row], believes_scores=believes_scores).record(0)
+        np.testing.assert_array_equal(record.person.confidence_3d[heels], [1, 0])
+        assert record.person.confidence[heels[0]] > 0
+        assert record.person.confidence[heels[1]] == 0
+        assert not record.has_pose
+    placed = layouts.get_layout(row.keypoint_layout).index("left_heel")
+    confidence = np.array(row.keypoint_confidence)
+    confidence[placed] = 1
+    human = {"origin": "human", "placed_points": ("left_heel",), "keypoint_confidence": confidence}
+    record = records([dataclasses.replace(rows[0], **doubted, **human)]).record(0)
+    np.testing.assert_array_equal(record.person.confidence_3d[heels], [1, 1])
+    assert record.person.confidence[heels[0]] == 1
+    assert record.has_pose
+    hand = records([dataclasses.replace(rows[0], review_by_part={"left_hand": "wrong"})]).record(0)
+    np.testing.assert_array_equal(hand.fingertips_confidence[:5], 0)
+    np.testing.assert_array_equal(hand.fingertips_confidence_3d[:5], 0)
+    accepted = dataclasses.replace(rows[0], **doubted, review="accepted", evidence_by_part={"right_foot": "unseen"})
+    np.testing.assert_array_equal(records([accepted]).record(0).person.confidence_3d[heels], [1, 0])
+
+
 def test_people_who_are_seen_badly_count_less(people):
     _, rows = people
     doubtful = dataclasses.replace(rows[0], quality_reasons=("blurred",))

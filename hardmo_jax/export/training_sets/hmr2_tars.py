@@ -14,6 +14,7 @@ from hardmo_jax.export.training_sets import sample_tars, training_labels, traini
 from hardmo_jax.export.training_sets.sample_tars import PictureOf, Sample
 from hardmo_jax.export.training_sets.training_labels import PIXELS_PER_SCALE, TrainingExport, TrainingLabelOptions
 from hardmo_jax.export.training_sets.training_points import HMR2_LAYOUT, BodySlots, body_slots_of_label
+from hardmo_jax.labels.belief import parts_called_wrong
 from hardmo_jax.labels.schema import LabelRow
 
 
@@ -76,8 +77,8 @@ def hmr2_person(row: LabelRow, slots_of: BodySlots = body_slots_of_label) -> dic
         `keypoints_2d` (44, 3), pixels of the picture and confidence: detected points, which go to BODY_25's slots;
         `keypoints_3d` (44, 4), metres and confidence; `center` (2,), pixels, and `scale` (2,), width and height of the
         grown box over 200; `body_pose` (72,), the root first; `betas` (10,), zeros unless they are of SMPL's neutral
-        body; `has_body_pose` and `has_betas`, 0 or 1; `extra_info` with the loss of the fit and where it comes from.
-        The shape of another body stands under that body's name.
+        body; `has_body_pose`, 0 where a person called a part wrong, and `has_betas`, 0 or 1; `extra_info` with the loss
+        of the fit and where it comes from. The shape of another body stands under that body's name.
     """
     center, size = training_labels.training_box(row)
     has_betas = training_labels.has_smpl_betas(row)
@@ -88,7 +89,8 @@ def hmr2_person(row: LabelRow, slots_of: BodySlots = body_slots_of_label) -> dic
         "scale": (size / PIXELS_PER_SCALE).astype(np.float32),
         "body_pose": training_labels.smpl_pose(row),
         "betas": training_labels.betas_of_smpl(row),
-        "has_body_pose": np.array(1, np.float32),
+        # Of a pose of which a person called a part wrong nothing can be told but its points.
+        "has_body_pose": np.array(not parts_called_wrong(row), np.float32),
         "has_betas": np.array(has_betas, np.float32),
         "extra_info": origin_of_person(row),
     }

@@ -1,5 +1,6 @@
 """Poses of labels for the discriminator of 4DHumans, which tells bodies of motion capture from those of a network."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -18,7 +19,8 @@ def write_mocap_npz(
 
     `body_pose` (72,), axis-angle, the root first, which readers leave out; `betas` (10,). Shapes of other bodies than
     SMPL's neutral one are zeros, the mean shape: a discriminator learns of these that people have it. `has_betas` says
-    so, which 4DHumans does not read, and the shape of the body stands under its name.
+    so, which 4DHumans does not read, and the shape of the body stands under its name. Poses of which a person called a
+    part wrong are left out.
 
     Args:
         rows: The newest version of each label, of one body.
@@ -32,7 +34,9 @@ def write_mocap_npz(
         TrainingExportError: If no label is left, or labels are of several bodies.
         hardmo_jax.labels.schema.LabelError: If a label says something impossible.
     """
-    labels = training_labels.select_training_labels(rows, options)
+    # There is no flag for a pose: all of these are taken for those of people.
+    chosen = dataclasses.replace(options or TrainingLabelOptions(), takes_called_wrong=False)
+    labels = training_labels.select_training_labels(rows, chosen)
     has_betas = np.array([training_labels.has_smpl_betas(row) for row in labels.rows])
     arrays = {
         "body_pose": np.stack([training_labels.smpl_pose(row) for row in labels.rows]),

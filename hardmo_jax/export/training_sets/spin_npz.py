@@ -19,6 +19,7 @@ from hardmo_jax.export.training_sets.training_points import (
     BodySlots,
     body_slots_of_label,
 )
+from hardmo_jax.labels.belief import parts_called_wrong
 from hardmo_jax.labels.schema import LabelRow
 
 _GENDERS = {"female": "f", "male": "m"}
@@ -43,6 +44,7 @@ def write_spin_npz(
     the body is a woman's or a man's. Only labels of SMPL's neutral body have `shape` (10,), and the same as `betas`,
     which BEDLAM's trainer asks for: `has_smpl` vouches for pose and shape at once, and a shape of zeros would be
     learnt. Without it SPIN takes the pose for unknown, too; other readers look at `has_body_pose` and `has_betas`.
+    Of a pose of which a person called a foot or hand wrong both are 0.
     The shape of another body stands under that body's name (`betas_open_body_smplh`).
 
     Args:
@@ -132,6 +134,7 @@ def _is_camera_of_cliff(row: LabelRow) -> bool:
 def _shared_arrays(rows: Sequence[LabelRow], slots_of: BodySlots) -> dict[str, Shaped[np.ndarray, "N ..."]]:
     boxes = [training_labels.training_box(row) for row in rows]
     has_betas = np.array([training_labels.has_smpl_betas(row) for row in rows])
+    has_pose = np.array([not parts_called_wrong(row) for row in rows])
     arrays: dict[str, np.ndarray] = {
         "imgname": np.array([training_labels.picture_name(row) for row in rows]),
         "center": np.array([center for center, _ in boxes], np.float32),
@@ -141,8 +144,8 @@ def _shared_arrays(rows: Sequence[LabelRow], slots_of: BodySlots) -> dict[str, S
         ),
         "S": np.stack([training_points.checked_slots(row, SPIN_PART_LAYOUT, slots_of) for row in rows]),
         "pose": np.stack([training_labels.smpl_pose(row) for row in rows]),
-        "has_smpl": np.ones(len(rows), np.uint8),
-        "has_body_pose": np.ones(len(rows), np.uint8),
+        "has_smpl": has_pose.astype(np.uint8),
+        "has_body_pose": has_pose.astype(np.uint8),
         "has_betas": has_betas.astype(np.uint8),
         "label_id": np.array([row.label_id for row in rows]),
     }

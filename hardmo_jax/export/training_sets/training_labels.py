@@ -13,6 +13,7 @@ import numpy as np
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.export.source_names import ExportError, published_picture, published_source
+from hardmo_jax.labels.belief import parts_called_wrong
 from hardmo_jax.labels.schema import NUM_BETAS, NUM_BODY_JOINTS, LabelRow
 from hardmo_jax.skeleton import layouts
 
@@ -41,6 +42,8 @@ class TrainingLabelOptions:
     """Whether people who are seen badly (`quality_reasons`) are."""
     takes_rejected: bool = False
     """Whether labels that a person rejected are."""
+    takes_called_wrong: bool = True
+    """Whether people of whom somebody called a foot or hand wrong are: without their pose, and without that part."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,8 @@ def _why_not_exported(row: LabelRow, options: TrainingLabelOptions) -> str | Non
         return "filled in from other frames"
     if row.quality_reasons and not options.takes_doubtful:
         return "badly seen"
+    if not options.takes_called_wrong and parts_called_wrong(row):
+        return "with a part that a person called wrong"
     if not (row.bbox[2:] > row.bbox[:2]).all():
         return "with an empty box"
     return None

@@ -11,6 +11,7 @@ import numpy as np
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.export.training_sets.training_labels import TrainingExportError, training_box
+from hardmo_jax.labels.belief import part_belief, parts_called_wrong
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.skeleton import layouts, regressors
 from hardmo_jax.skeleton.layouts import KeypointLayout
@@ -40,7 +41,7 @@ _CROP_SIDE, _LOSS_SCALE = 256.0, 100.0
 
 
 def seen_points(row: LabelRow, points: tuple[str, ...], *, is_annotated: bool = False) -> Float[np.ndarray, "K 3"]:
-    """Measured keypoints by name: pixels of the picture and confidence, zeros where there is none.
+    """Measured keypoints by name: pixels of the picture and confidence, zeros where there is none to learn from.
 
     Args:
         row: The label.
@@ -50,7 +51,10 @@ def seen_points(row: LabelRow, points: tuple[str, ...], *, is_annotated: bool = 
     """
     sources = np.array(_sources(layouts.get_layout(row.keypoint_layout).points, points, is_annotated))
     seen = np.concatenate([row.keypoints_2d, row.keypoint_confidence[:, None]], axis=1)[sources]
-    return np.where((sources >= 0)[:, None] & (seen[:, 2:] > 0), seen, 0).astype(np.float32)
+    # Of what a person called wrong nobody knows whether it was seen wrongly.
+    wrong = parts_called_wrong(row)
+    is_told = (sources >= 0) & np.array([layouts.part_of(point) not in wrong for point in points])
+    return np.where(is_told[:, None] & (seen[:, 2:] > 0), seen, 0).astype(np.float32)
 
 
 @functools.cache
@@ -70,7 +74,8 @@ def body_slots_of_label(row: LabelRow, layout: KeypointLayout) -> Float[np.ndarr
     Returns:
         Metres in the axes of the camera, and confidence. `pelvis_mpii`, from which published losses count, is put into
         the middle of the hips. The hips of SPIN's own regressor are where the joints are, for a root of its losses,
-        with confidence 0. A foot that nobody saw has confidence 0, one that is probably wrong a low one.
+        with confidence 0. A foot that nobody saw has confidence 0, one that is probably wrong a low one; of what a
+        person said see `labels.belief`.
     """
     found = np.zeros((len(layout), 4), np.float32)
     if row.keypoints_3d is None:
@@ -86,7 +91,7 @@ def body_slots_of_label(row: LabelRow, layout: KeypointLayout) -> Float[np.ndarr
     for slot, point in enumerate(layout.points):
         wanted = made_of.get(point, point)
         if wanted in at:
-            found[slot, :3], found[slot, 3] = at[wanted], _belief(row, layouts.part_of(point))
+            found[slot, :3], found[slot, 3] = at[wanted], part_belief(row, layouts.part_of(point))
         elif point == _ROOT and all(hip in at for hip in _HIPS):
             found[slot, :3], found[slot, 3] = np.mean([at[hip] for hip in _HIPS], axis=0), 1
         elif wanted in _SPIN_HIPS:
@@ -115,16 +120,6 @@ def checked_slots(row: LabelRow, layout: KeypointLayout, slots_of: BodySlots) ->
             f"{slots[:, 3].max():g}"
         )
     return slots
-
-
-def _belief(row: LabelRow, part: str | None) -> float:
-    """How far the pose of a part is to be believed."""
-    if part is None or part == "body":
-        return 1.0
-    if row.evidence_by_part.get(part) == "unseen":
-        return 0.0
-    wrong = row.wrong_by_part.get(part)
-    return 1.0 if wrong is None else 1.0 - wrong
 
 
 def reprojection_loss(row: LabelRow) -> float | None:

@@ -14,6 +14,7 @@ from PIL import Image
 from hardmo_jax.data.published.hmr2_filters import Hmr2Filters
 from hardmo_jax.data.published.hmr2_tars import Hmr2Tars
 from hardmo_jax.data.published.mocap_poses import MocapPoses
+from hardmo_jax.export.training_sets.hardmo_tars import hardmo_person
 from hardmo_jax.export.training_sets.hmr2_tars import hmr2_person, write_hmr2_tars
 from hardmo_jax.export.training_sets.mocap_npz import write_mocap_npz
 from hardmo_jax.export.training_sets.sample_tars import plain_pickle
@@ -182,6 +183,33 @@ def test_feet_that_nobody_saw_or_that_are_wrong_are_not_believed():
     confidence = hmr2_person(row)["keypoints_3d"][:25, 3]
     np.testing.assert_array_equal(confidence[19:], [0, 0, 0, 0.25, 0.25, 0.25])
     np.testing.assert_array_equal(np.delete(confidence[:19], [1, 8]), 1)
+
+
+def test_what_a_person_said_of_a_part_stands_above_its_scores():
+    doubted = {"wrong_by_part": dict.fromkeys(("left_foot", "right_foot", "left_hand"), 0.75)}
+    said = {"review_by_part": {"left_foot": "right", "right_foot": "wrong"}}
+    row = label(0, **doubted, **said, keypoint_confidence=np.ones(67))
+    person = hmr2_person(row)
+    np.testing.assert_array_equal(person["keypoints_3d"][19:25, 3], [1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(person["keypoints_2d"][19:25, 2], [1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(person["keypoints_2d"][22:25], 0)
+    assert person["has_body_pose"] == 0
+    assert person["keypoints_2d"][13, 2] == 1  # the knee
+    made = hmr2_person(label(0, **doubted, origin="human"))
+    np.testing.assert_array_equal(made["keypoints_3d"][19:25, 3], 1)
+    assert made["has_body_pose"] == 1
+    marked = label(0, review_by_part={"left_hand": "wrong"}, keypoint_confidence=np.ones(67))
+    tips = hardmo_person(marked)["hand_keypoints_2d"]
+    np.testing.assert_array_equal(tips[:, 2], [0] * 5 + [1] * 5)
+
+
+def test_pose_of_which_a_part_is_called_wrong_is_read_as_unknown_and_shown_to_no_discriminator(tmp_path):
+    rows = [label(0), label(1, track=1, review_by_part={"right_foot": "wrong"})]
+    done = write_hmr2_tars(rows, tmp_path / "tars", jpeg_of)
+    source = Hmr2Tars(done.paths, filters=ALL)
+    assert [source.record(place).has_pose for place in range(2)] == [True, False]
+    found = write_mocap_npz(rows, tmp_path / "mocap.npz")
+    assert (found.num_people, found.left_out) == (1, {"with a part that a person called wrong": 1})
 
 
 def test_points_that_a_body_lacks_are_unknown():

@@ -215,6 +215,17 @@ def test_labels_that_nobody_is_to_learn_from_are_counted(tmp_path, changes, reas
         assert write_spin_npz(rows, tmp_path / "set.npz", options=wanted).num_people == 2
 
 
+@pytest.mark.parametrize("write", WRITERS)
+def test_pose_of_which_a_person_called_a_part_wrong_is_unknown(tmp_path, write):
+    rows = [label(0), label(1, track=1, review_by_part={"right_foot": "wrong"}, keypoint_confidence=np.ones(67))]
+    write(rows, tmp_path / "made.npz")
+    with np.load(tmp_path / "made.npz") as made:
+        np.testing.assert_array_equal(made["has_smpl"], [1, 0])
+        np.testing.assert_array_equal(made["has_body_pose"], [1, 0])
+        if write is write_spin_npz:
+            np.testing.assert_array_equal(made["openpose"][1, 19:, 2], [1, 1, 1, 0, 0, 0])
+
+
 def test_no_labels_are_an_error(tmp_path):
     with pytest.raises(TrainingExportError, match="there are none"):
         write_spin_npz([], tmp_path / "set.npz")

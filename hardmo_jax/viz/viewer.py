@@ -16,11 +16,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hardmo_jax.array_types import Float
-from hardmo_jax.missing_packages import MissingPackageError
 from hardmo_jax.skeleton import layouts
+from hardmo_jax.viz.local_server import local_server
 from hardmo_jax.viz.mesh_parts import MeshPart
 
-LOOPBACK = "127.0.0.1"
 #: Colours of parts from right to wrong, of parts that nothing is known of, and of what a person made.
 _RIGHT, _DOUBTFUL, _WRONG = (88, 160, 110), (214, 178, 72), (205, 78, 62)
 _UNKNOWN, _BY_HAND, _GHOST = (150, 150, 155), (84, 130, 205), (235, 235, 245)
@@ -184,16 +183,12 @@ class Viewer:
 
         Raises:
             hardmo_jax.missing_packages.MissingPackageError: If viser is not installed.
+            hardmo_jax.viz.local_server.LocalServerError: If it cannot be kept to this machine.
         """
-        try:
-            import viser
-        except ImportError as error:
-            raise MissingPackageError(
-                "the viewer needs viser: pip install 'hardmo_jax[viz]'; `tools.report` writes a page without it"
-            ) from error
         self._actions = actions
         self._parts = parts
-        self.server: Any = viser.ViserServer(host=LOOPBACK, port=port, label="hardmo_jax", verbose=False)
+        self.server: Any = local_server(port, label="hardmo_jax")
+        """Of viser."""
         self.server.gui.configure_theme(dark_mode=is_dark, show_logo=False, show_share_button=False)
         self.server.scene.set_up_direction((0.0, -1.0, 0.0))
         self._meshes: dict[str, Any] = {}

@@ -40,6 +40,8 @@ WHOLEBODY_FIELDS = {
 MIDDLE_FIELD, MIDDLE = "middle_kpts", PointList("middle2", ("neck", "mid_hip"))
 #: Field of ours: confidences of the points of `openpose67`, of which visibility flags keep little.
 SCORES_FIELD = f"{LAYOUT.name}_scores"
+#: Attributes of ours: which label a person is.
+LABEL_ID, LABEL_VERSION = "label_id", "label_version"
 #: Visibility flag to confidence: 0 absent, 1 labelled but hidden, 2 visible.
 _CONFIDENCE_OF_FLAG = {0: 0.0, 1: 0.5, 2: 1.0}
 #: Greatest number of an annotation.
@@ -57,8 +59,8 @@ def coco_file(content: Mapping[str, Any], place: Place, chosen: PointList | None
     Raises:
         KeypointFileError: If it is not that.
     """
-    pictures = _pictures(content, place)
-    names_by_category = _names_by_category(content.get("categories"), place.at("categories"))
+    pictures = coco_pictures(content, place)
+    names_by_category = points_by_category(content.get("categories"), place.at("categories"))
     found = FileContent()
     for picture in pictures.values():
         found.speak_of(picture)
@@ -86,7 +88,18 @@ def is_image_id(value: Any) -> TypeGuard[int | str]:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _pictures(content: Mapping[str, Any], place: Place) -> dict[int | str, FilePicture]:
+def annotation_number(value: Any) -> int | None:
+    """Number of an annotation; None of what is none."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_ID
+    return value if is_number else None
+
+
+def coco_pictures(content: Mapping[str, Any], place: Place) -> dict[int | str, FilePicture]:
+    """Pictures of a file by their numbers.
+
+    Raises:
+        KeypointFileError: If there is no list of them, or one is none.
+    """
     pictures: dict[int | str, FilePicture] = {}
     images = parsing.list_field(content, "images", place)
     parsing.check_entries(images, place.at("images"))
@@ -107,7 +120,7 @@ def _pictures(content: Mapping[str, Any], place: Place) -> dict[int | str, FileP
     return pictures
 
 
-def _names_by_category(categories: Any, place: Place) -> dict[int | str, PointList]:
+def points_by_category(categories: Any, place: Place) -> dict[int | str, PointList]:
     """Points that categories name, where they are understood."""
     found = {}
     for category in categories if isinstance(categories, list) else []:
@@ -129,15 +142,13 @@ def _annotated_person(
         flags_only = scores is not None or (is_body and len(own) == len(COCO17))
         weights = _weights(triples[:, 2], place.at(field), flags_only=flags_only)
         parts.append(MeasuredPoints(own, triples[:, :2], weights))
-    annotation_id = annotation.get("id")
-    is_number = isinstance(annotation_id, int) and not isinstance(annotation_id, bool) and 0 <= annotation_id <= _MAX_ID
     person = assemble_person(
         parts,
         picture=picture,
         bbox=parsing.parse_corners(annotation.get("bbox"), place.at("bbox"), has_size=True),
         score=parsing.parse_score(annotation.get("score"), place.at("score")),
         track_id=parsing.parse_count(annotation.get("track_id"), place.at("track_id")),
-        annotation_id=annotation_id if is_number else None,
+        annotation_id=annotation_number(annotation.get("id")),
         file_layout=coco_layout_name(parts),
     )
     if person is not None and scores is not None:
@@ -159,14 +170,15 @@ def _own_scores(annotation: Mapping[str, Any], place: Place) -> Float[np.ndarray
 
 
 def coco_fields(
-    annotation: Mapping[str, Any], place: Place, points: PointList | None
+    annotation: Mapping[str, Any], place: Place, points: PointList | None, *, respects_flags: bool = True
 ) -> list[tuple[str, PointList, Float[np.ndarray, "K 3"]]]:
     """Fields of an annotation or a result, the points they hold, and their numbers; absent ones are left out.
 
     Args:
-        annotation: With `keypoints`, and maybe COCO-WholeBody's fields, whose `*_valid` flags are respected.
+        annotation: With `keypoints`, and maybe COCO-WholeBody's fields.
         place: Of it.
         points: What `keypoints` holds, if not what its length says.
+        respects_flags: Whether fields whose `*_valid` flag says that they are not are left out, too.
 
     Raises:
         KeypointFileError: If a list has another length, or something in it is no number.
@@ -174,7 +186,7 @@ def coco_fields(
     found = []
     for field in ("keypoints", *WHOLEBODY_FIELDS, MIDDLE_FIELD):
         is_valid = annotation.get(field.replace("_kpts", "_valid"), True)
-        if field != "keypoints" and is_valid is not None and not is_valid:
+        if respects_flags and field != "keypoints" and is_valid is not None and not is_valid:
             continue
         at = place.at(field)
         triples = parsing.parse_triples(annotation.get(field), at)

@@ -55,6 +55,10 @@ class FilePerson:
     """Number of the person in a video, where the file tells."""
     annotation_id: int | None = None
     """Number of the annotation in a COCO file."""
+    label_id: str | None = None
+    """Of the label that a COCO file was written from, where it tells."""
+    label_version: int | None = None
+    """Of that label."""
     shares: ShareKind | None = None
     """Of what 2D coordinates are shares, None for pixels; see `in_pixels`."""
     layout: str = LAYOUT_NAME

@@ -15,7 +15,15 @@ import numpy as np
 
 from hardmo_jax import whole_files
 from hardmo_jax.array_types import Float
-from hardmo_jax.perception.keypoint_files.coco import MIDDLE, MIDDLE_FIELD, SCORES_FIELD, WHOLEBODY_FIELDS, flags_of
+from hardmo_jax.perception.keypoint_files.coco import (
+    LABEL_ID,
+    LABEL_VERSION,
+    MIDDLE,
+    MIDDLE_FIELD,
+    SCORES_FIELD,
+    WHOLEBODY_FIELDS,
+    flags_of,
+)
 from hardmo_jax.perception.keypoint_files.parsing import MAX_COORDINATE, KeypointFileError
 from hardmo_jax.perception.keypoint_files.person import FilePerson, FilePicture
 from hardmo_jax.perception.keypoint_files.point_lists import COCO17, HANDS, LAYOUT, PointList, point_list
@@ -75,14 +83,15 @@ def write_coco_wholebody(
     Args:
         path: Where the file goes.
         pictures: All pictures, also those with nobody in them; each with a name of its own and its size.
-        people: In pixels, each in one of the pictures. Those without a point are left out.
+        people: In pixels, each in one of the pictures. Those without a point are left out. Annotations are numbered
+            from 1 where they have no number.
 
     Returns:
         The file.
 
     Raises:
-        KeypointFileError: If a picture has no name or no size, two have the same name, a person is in none of them, or
-            coordinates are shares, not finite or wild.
+        KeypointFileError: If a picture has no name or no size, two have the same name, a person is in none of them, two
+            are one annotation, or coordinates are shares, not finite or wild.
     """
     path = pathlib.Path(path)
     ids: dict[FilePicture, int] = {}
@@ -99,12 +108,15 @@ def write_coco_wholebody(
             "id": ids[picture], "file_name": picture.name, "width": picture.width, "height": picture.height
         }  # fmt: skip
         images.append(image if picture.frame_index is None else image | {"frame_index": picture.frame_index})
-    annotations = []
+    annotations, numbers = [], {}
     for person in people:
         if person.picture not in ids:
             raise KeypointFileError(f"{path}: nobody said how large the picture {person.image_file!r} of a person is")
         if person.confidence.any():
-            annotations.append(_annotation(person, len(annotations) + 1, ids[person.picture]))
+            number = len(annotations) + 1 if person.annotation_id is None else person.annotation_id
+            if numbers.setdefault(number, person) is not person:
+                raise KeypointFileError(f"{path}: two people are the annotation {number}")
+            annotations.append(_annotation(person, number, ids[person.picture]))
     category = {
         "id": _PERSON_CATEGORY, "name": "person", "supercategory": "person", "keypoints": list(COCO17.points),
         "skeleton": [],
@@ -141,6 +153,9 @@ def _annotation(person: FilePerson, annotation_id: int, image_id: int) -> dict[s
         entry["score"] = person.score
     if person.track_id is not None:
         entry["track_id"] = person.track_id
+    if person.label_id is not None:
+        # Where programs for annotators keep what they do not know, and one of them at least gives it back.
+        entry["attributes"] = {LABEL_ID: person.label_id, LABEL_VERSION: person.label_version}
     return entry
 
 

@@ -14,6 +14,8 @@ from hardmo_jax.perception import keypoint_files
 from hardmo_jax.perception.keypoint_files import FilePerson, FilePicture
 
 KeypointFormat = Literal["openpose", "coco_wholebody"]
+#: Digits of the name of a label that a number below 2 ** 52 holds.
+_ID_DIGITS = 13
 KEYPOINT_FORMATS: tuple[KeypointFormat, ...] = get_args(KeypointFormat)
 
 
@@ -59,7 +61,7 @@ def _people_by_picture(rows: Sequence[LabelRow]) -> dict[FilePicture, list[FileP
     people: dict[FilePicture, list[FilePerson]] = {}
     sources: dict[str, tuple[str, str, int]] = {}
     for row in rows:
-        picture = _picture(row)
+        picture = exported_picture(row)
         source = row.source_path, row.source_sha256, row.frame_index
         # OpenPose's names have no suffix, and some disks no upper and lower case.
         key = _without_suffix(picture).casefold()
@@ -77,14 +79,26 @@ def _people_by_picture(rows: Sequence[LabelRow]) -> dict[FilePicture, list[FileP
                 bbox=row.bbox,
                 score=row.person_score,
                 track_id=row.track_id,
+                annotation_id=number_of_label(row.label_id),
+                label_id=row.label_id,
+                label_version=row.label_version,
                 file_layout=row.keypoint_layout,
             )
         )
     return people
 
 
-def _picture(row: LabelRow) -> FilePicture:
-    """The picture of a label, under the name that its file gets."""
+def number_of_label(label_id: str) -> int:
+    """Number of the annotation of a label, the same in every export; JSON's readers hold it exactly."""
+    return 1 + int(label_id[:_ID_DIGITS], 16)
+
+
+def exported_picture(row: LabelRow) -> FilePicture:
+    """The picture of a label, under the name that its file gets.
+
+    Raises:
+        ExportError: If no file can be named after it.
+    """
     return FilePicture(
         name=str(published_picture(row)),
         frame_index=row.frame_index if is_frame_of_video(row) else None,

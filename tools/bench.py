@@ -29,6 +29,7 @@ from tools.benchmarks import (
     compilation,
     contestants,
     convert,
+    correct,
     effect,
     fit,
     machine,
@@ -46,7 +47,7 @@ from tools.benchmarks import (
 
 SUITES = (
     *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video", "memory"),
-    *("networks", "train", "effect", "convert"),
+    *("networks", "train", "effect", "convert", "correct"),
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -131,6 +132,7 @@ def _plans(
         "train": training.plan,
         "effect": effect.plan,
         "convert": convert.plan,
+        "correct": correct.plan,
         "video": video.plan,
         "memory": video.plan_memory,
     }
@@ -214,6 +216,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "train": training.run,
             "effect": effect.run,
             "convert": convert.run,
+            "correct": correct.run,
             "video": video.run,
             "memory": video.run,
         }

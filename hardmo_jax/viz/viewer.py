@@ -22,13 +22,14 @@ from hardmo_jax.viz.mesh_parts import MeshPart
 
 #: Colours of parts from right to wrong, of parts that nothing is known of, and of what a person made.
 _RIGHT, _DOUBTFUL, _WRONG = (88, 160, 110), (214, 178, 72), (205, 78, 62)
-_UNKNOWN, _BY_HAND, _GHOST = (150, 150, 155), (84, 130, 205), (235, 235, 245)
+_UNKNOWN, _BY_HAND, _GHOST = (150, 150, 155), (84, 130, 205), (176, 120, 226)
 _HANDLE, _PLACED, _SEEN = (245, 245, 245), (84, 130, 205), (255, 90, 200)
 #: Camera farther than this from that of the picture has been moved, metres.
 _AT_CAMERA = 1e-3
 #: Cosine of an angle that is none.
 _SAME_WAY = 0.99999
-_HANDLE_PIXELS = 6.0
+_HANDLE_PIXELS, _KEYPOINT_PIXELS = 6.0, 4.0
+_MODES = {"Points (C)": "points", "Fingers too": "fingers", "Off": "off"}
 _MARGIN = 1.04
 #: Tangent of half the widest angle that is looked at.
 _WIDEST = 4.0
@@ -197,11 +198,12 @@ class Viewer:
         """Nodes of points that can be dragged, by their names."""
         self._others: dict[str, Any] = {}
         self._radius: dict[str, float] = {}
+        self._picture_depth = 4.0
         # Where browsers look that look through the camera of the picture.
         self._through: dict[int, np.ndarray] = {}
         self.scene: ShownScene | None = None
         """What is shown."""
-        self._is_filling = False
+        self._is_filling = self._is_correcting = False
         self._build(title, kinds, num_pictures)
         self.server.on_client_connect(self._welcome)
         self.server.on_client_disconnect(lambda client: self._through.pop(client.client_id, None))
@@ -233,7 +235,6 @@ class Viewer:
         self._playing = gui.add_checkbox("Play", False)
         self._person = gui.add_dropdown("Person", ("-",))
         self._person.on_update(self._unless_filling(lambda event: actions.select(event.target.value)))
-        self._facts = gui.add_html("")
         with gui.add_folder("What do you say?"):
             group = gui.add_button_group("The label", ("Accept (A)", "Reject (R)", "Clear"))
             words = {"Accept (A)": "accepted", "Reject (R)": "rejected", "Clear": "none"}
@@ -242,10 +243,9 @@ class Viewer:
                 marks = gui.add_button_group(f"{kind.capitalize()} wrong", ("Left", "Right", "None"))
                 marks.on_click(self._marking(kind))
         with gui.add_folder("Correct by hand"):
-            self._correcting = gui.add_checkbox("Drag points (C)", False)
-            self._fingers = gui.add_checkbox("With fingers", False)
-            for box in (self._correcting, self._fingers):
-                box.on_update(self._unless_filling(lambda _: self._tell_correcting()))
+            # Not checkboxes: one that has been clicked keeps the keyboard.
+            modes = gui.add_button_group("Drag", ("Points (C)", "Fingers too", "Off"))
+            modes.on_click(lambda event: self._correct_by_hand(_MODES[event.target.value]))
             self._correction = gui.add_html("")
             self._undo = gui.add_button("Undo (Z)", disabled=True)
             self._undo.on_click(lambda _: actions.undo())
@@ -253,6 +253,7 @@ class Viewer:
             self._save.on_click(lambda _: actions.save())
             self._discard = gui.add_button("Discard", disabled=True)
             self._discard.on_click(lambda _: actions.discard())
+        self._facts = gui.add_html("")
         with gui.add_folder("View"):
             views = gui.add_button_group("Look from", ("Picture (V)", "Zoom (X)", "Side"))
             views.on_click(lambda event: self._look(event.client, event.target.value))
@@ -275,7 +276,7 @@ class Viewer:
             ("Reject", "R", lambda: actions.review("rejected")),
             ("Undo", "Z", actions.undo),
             ("Save as mine", "S", actions.save),
-            ("Drag points", "C", self._toggle_correcting),
+            ("Drag points", "C", lambda: self._correct_by_hand("off" if self._is_correcting else "points")),
         ):
             gui.add_command(name, hotkey=key).on_trigger(lambda _, action=action: action())
         for name, key in (("Picture (V)", "V"), ("Zoom (X)", "X")):
@@ -301,12 +302,9 @@ class Viewer:
 
         return mark
 
-    def _toggle_correcting(self) -> None:
-        self._correcting.value = not self._correcting.value
-        self._tell_correcting()
-
-    def _tell_correcting(self) -> None:
-        self._actions.correct_by_hand(bool(self._correcting.value), bool(self._fingers.value))
+    def _correct_by_hand(self, mode: str) -> None:
+        self._is_correcting = mode != "off"
+        self._actions.correct_by_hand(self._is_correcting, mode == "fingers")
         self._show_layers()
 
     def _unless_filling(self, action: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -341,7 +339,7 @@ class Viewer:
 
     def _clicked(self, event: Any) -> None:
         """Select the person whose joints come nearest to the ray, as seen from its origin."""
-        if self.scene is None or self._correcting.value:
+        if self.scene is None or self._is_correcting:
             return
         origin, direction = np.asarray(event.ray_origin), np.asarray(event.ray_direction)
         best, label_id = 0.05, ""
@@ -387,8 +385,8 @@ class Viewer:
             self._drop("/axes")
         else:
             self._others["/axes"] = self.server.scene.add_batched_axes(
-                "/axes", batched_wxyzs=selected.rotations, batched_positions=selected.joints, axes_length=0.06,
-                axes_radius=0.003,
+                "/axes", batched_wxyzs=selected.rotations, batched_positions=selected.joints,
+                batched_scales=_lengths(selected.joints), axes_length=1.0, axes_radius=0.05,
             )  # fmt: skip
 
     def _mesh(
@@ -413,7 +411,9 @@ class Viewer:
     def _show_picture(self, scene: ShownScene) -> None:
         width, height = scene.image_size
         fx, fy = scene.focal_length
-        depth = 1.02 * max([float(person.vertices[:, 2].max()) for person in scene.people], default=4.0)
+        self._picture_depth = depth = 1.02 * max(
+            [float(person.vertices[:, 2].max()) for person in scene.people], default=4.0
+        )
         if scene.image is None:
             self._drop("/picture")
         else:
@@ -446,7 +446,7 @@ class Viewer:
 
     def _show_layers(self) -> None:
         opacity = float(self._opacity.value)
-        if self._correcting.value:
+        if self._is_correcting:
             opacity = min(opacity, 0.55)
         on = {name: bool(layer.value) for name, layer in self._layers.items()}
         for mesh in self._meshes.values():
@@ -497,6 +497,12 @@ class Viewer:
                 radius = min(max(_HANDLE_PIXELS * pixel, 0.25 * radius), 4 * radius)
             if abs(handle.radius - radius) > 0.05 * radius:
                 handle.radius = radius
+        seen = self._others.get("/seen")
+        if seen is not None and clients:
+            camera = clients[-1].camera
+            pixel = self._picture_depth * math.tan(camera.fov / 2) / max(camera.image_height / 2, 1)
+            if abs(seen.point_size - _KEYPOINT_PIXELS * pixel) > 0.05 * seen.point_size:
+                seen.point_size = _KEYPOINT_PIXELS * pixel
 
     def _dragging(self, point: str) -> Callable[[Any], None]:
         offset = np.zeros(3)
@@ -638,6 +644,13 @@ def _is_same_picture(first: ShownScene, second: ShownScene) -> bool:
         and np.array_equal(first.focal_length, second.focal_length)
         and np.array_equal(first.principal_point, second.principal_point)
     )
+
+
+def _lengths(joints: Float[np.ndarray, "J 3"]) -> Float[np.ndarray, "J"]:
+    """How long the axes of joints are, metres: short where the next joint is near."""
+    apart = np.linalg.norm(joints[:, None] - joints[None], axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    return np.clip(0.5 * apart.min(1), 0.008, 0.06).astype(np.float32)
 
 
 def _colour(person: ShownPerson, part: str) -> tuple[int, int, int]:

@@ -4,12 +4,13 @@ python -m tools.export --labels=out/annotate --format=glb                      B
 python -m tools.export --labels=out/annotate --format=bvh,amass,robot          one file a person
 python -m tools.export --labels=out/annotate --format=hmr2,hf                  training sets, a data set for the Hub
 python -m tools.export --labels=out/annotate --format=openpose,coco_wholebody  the keypoints that were measured
+python -m tools.export --labels=out/annotate --format=coco_named               the same for CVAT, see tools.correct
 python -m tools.export --labels=walk.npz --format=glb,bvh                      motion of AMASS, SMPL or BVH files
 python -m tools.export --format=amass --to_body=body_models/SMPLH_NEUTRAL.npz  people as those of another body model
 
 Each format gets a file or folder in --output_dir. Only the newest version of each label counts. Motion and training
-sets leave out failed and rejected ones, and say so; openpose and coco_wholebody hold what was seen of everybody, hf all
-labels with their status and review.
+sets leave out failed and rejected ones, and say so; openpose and COCO's hold what was seen of everybody, hf all labels
+with their status and review.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Keypoints of labels that somebody moved in a program for annotators, found in the COCO file that it gave back.
 
-`tools.export --format=coco_wholebody` writes which label each annotation is. Programs that forget it number annotations
+`tools.export --format=coco_named` writes which label each annotation is. Programs that forget it number annotations
 anew or keep the numbers; in the end a person is known by the points that nobody moved.
 """
 
@@ -79,10 +79,16 @@ def moved_points(path: str | os.PathLike[str], rows: Sequence[LabelRow]) -> Move
     """
     people = read_annotated(path)
     labels = _ExportedLabels(rows)
-    is_whole = all(
-        place == round(place) for person in people for point in person.points.values() for place in point or ()
-    )
-    tolerance = TOLERANCE_OF_WHOLE_NUMBERS if people and is_whole else TOLERANCE
+    # Means of others are in a field that programs do not know, and round to nothing.
+    numbers = [
+        number
+        for person in people
+        for name, place in person.points.items()
+        if place is not None and name not in MIDDLE_SOURCES
+        for number in place
+    ]
+    is_whole = all(number == round(number) for number in numbers)
+    tolerance = TOLERANCE_OF_WHOLE_NUMBERS if numbers and is_whole else TOLERANCE
     matched, notes = _matched(people, labels, tolerance, pathlib.Path(path))
     found = [
         _moved(person, labels.versions[label_id], tolerance) for person, label_id in matched if label_id is not None

@@ -90,6 +90,37 @@ def test_coco_wholebody_is_what_its_readers_expect(tmp_path, rng):
     assert content["categories"][0]["keypoints"][9] == "left_wrist"
 
 
+def test_coco_of_named_points_is_read_back_as_it_was_by_their_names(tmp_path, rng):
+    people = [
+        person(rng, annotation_id=7),
+        person(rng, track_id=4, annotation_id=2**52, label_id="a" * 32, label_version=3),
+    ]
+    path = keypoint_files.write_coco_named(tmp_path / "a.json", [PICTURE], people)
+    for found, expected in zip(keypoint_files.read_keypoint_file(path).people, people, strict=True):
+        assert_same_points(found, expected)
+        assert found.annotation_id == expected.annotation_id
+    content = json.loads(path.read_text())
+    (category,) = content["categories"]
+    names = category["keypoints"]
+    assert len(names) == 65
+    triples = np.reshape(content["annotations"][1]["keypoints"], (65, 3))
+    for name in ("nose", "right_small_toe", "left_pinky_tip", "right_thumb1"):
+        at = LAYOUT.index(name)
+        seen = people[1].confidence[at] > 0
+        np.testing.assert_array_equal(triples[names.index(name), :2], people[1].keypoints_2d[at] if seen else [0, 0])
+    assert content["annotations"][1]["attributes"] == {"label_id": "a" * 32, "label_version": 3}
+    lines = {(names[a - 1], names[b - 1]) for a, b in category["skeleton"]}
+    assert len(lines) == len(category["skeleton"]) == 64
+    assert {("left_ankle", "left_heel"), ("right_index3", "right_index_tip"), ("left_wrist", "left_hand_root")} <= lines
+
+
+def test_two_people_are_not_one_annotation(tmp_path, rng):
+    people = [person(rng, annotation_id=7), person(rng, annotation_id=7)]
+    with pytest.raises(keypoint_files.KeypointFileError, match="two people are the annotation 7"):
+        keypoint_files.write_coco_named(tmp_path / "a.json", [PICTURE], people)
+    assert not (tmp_path / "a.json").exists()
+
+
 def test_flags_that_were_edited_stand_above_the_kept_confidences(tmp_path, rng):
     someone = person(rng)
     path = keypoint_files.write_coco_wholebody(tmp_path / "a.json", [PICTURE], [someone])

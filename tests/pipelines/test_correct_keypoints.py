@@ -132,6 +132,31 @@ def test_unchanged_file_moves_nothing_and_a_moved_toe_is_found(exported, rows, c
         np.testing.assert_array_equal(one.keypoints_2d[others], expected[others])
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+@pytest.mark.parametrize("digits", [9, 2, 0])
+def test_points_that_were_moved_by_their_names_in_one_list_are_found(tmp_path, rows, forgets, digits):
+    path = tmp_path / "named.json"
+    export_keypoints.write_keypoints(path, rows, "coco_named")
+    names = json.loads(path.read_text())["categories"][0]["keypoints"]
+    moved = ("right_heel", next(name for name in POINTS[46:] if rows[1].keypoint_confidence[POINTS.index(name)] > 0))
+
+    def change(content, shift):
+        for name in moved:
+            at = 3 * names.index(name)
+            keypoints = of(content, rows[1])["keypoints"]
+            keypoints[at : at + 2] = [number + shift for number in keypoints[at : at + 2]]
+        for one in content["annotations"]:
+            one["keypoints"] = [round(number, digits) for number in one["keypoints"]]
+        if forgets:
+            forget_and_renumber(content)
+
+    before = path.read_text()
+    assert moved_points(rewritten(path, lambda content: change(content, 0)), rows).labels == ()
+    path.write_text(before)
+    (one,) = moved_points(rewritten(path, lambda content: change(content, 12)), rows).labels
+    assert (one.label_id, one.placed, one.removed) == (rows[1].label_id, moved, ())
+
+
 def test_every_point_that_is_exported_comes_back_by_its_name(exported, rows):
     content = json.loads(exported.read_text())
     annotation = of(content, rows[0])

@@ -5,7 +5,7 @@ from hardmo_jax.perception.keypoint_files.parsing import MAX_BYTES, MAX_PICTURE_
 from hardmo_jax.perception.keypoint_files.person import MIDDLE_SOURCES, FilePerson, FilePicture, KeypointFile, ShareKind
 from hardmo_jax.perception.keypoint_files.point_lists import LAYOUT_NAME, LayoutChoice
 from hardmo_jax.perception.keypoint_files.reading import find_photo, read_keypoint_file
-from hardmo_jax.perception.keypoint_files.writing import write_coco_wholebody, write_openpose
+from hardmo_jax.perception.keypoint_files.writing import write_coco_named, write_coco_wholebody, write_openpose
 
 __all__ = [
     "LAYOUT_NAME",
@@ -22,6 +22,7 @@ __all__ = [
     "find_photo",
     "read_annotated",
     "read_keypoint_file",
+    "write_coco_named",
     "write_coco_wholebody",
     "write_openpose",
 ]

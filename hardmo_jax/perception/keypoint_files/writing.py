@@ -5,10 +5,11 @@ are the points of `openpose67`; in COCO's files two fields of ours (`openpose67_
 programs pass over, keep what visibility flags and COCO's points leave out.
 """
 
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from hardmo_jax.perception.keypoint_files.coco import (
 from hardmo_jax.perception.keypoint_files.parsing import MAX_COORDINATE, KeypointFileError
 from hardmo_jax.perception.keypoint_files.person import FilePerson, FilePicture
 from hardmo_jax.perception.keypoint_files.point_lists import COCO17, HANDS, LAYOUT, PointList, point_list
+from hardmo_jax.skeleton import layouts
 
 #: Fields of an OpenPose person that hold points, in OpenPose's order; None is empty.
 _OPENPOSE_FIELDS: Mapping[str, PointList | None] = {
@@ -40,6 +42,27 @@ _OPENPOSE_FIELDS: Mapping[str, PointList | None] = {
     "hand_right_keypoints_3d": None,
 }
 _NUM_FACE_POINTS = 68
+#: Body, feet and hands in one list.
+_NAMED = point_list("coco_wholebody65")
+#: Points that programs for annotators join by lines.
+_LINES = (
+    ("left_ear", "left_eye", "nose", "right_eye", "right_ear"),
+    ("left_shoulder", "right_shoulder"),
+    ("left_hip", "right_hip"),
+    *(
+        tuple(f"{side}_{point}" for point in line)
+        for side in layouts.SIDES
+        for line in (
+            ("shoulder", "elbow", "wrist", "hand_root"),
+            ("shoulder", "hip", "knee", "ankle", "heel"),
+            ("ankle", "big_toe", "small_toe"),
+            *(
+                ("hand_root", *(f"{finger}{link}" for link in (1, 2, 3)), f"{finger}_tip")
+                for finger in ("thumb", "index", "middle", "ring", "pinky")
+            ),
+        )
+    ),
+)
 _PERSON_CATEGORY = 1
 
 
@@ -93,6 +116,39 @@ def write_coco_wholebody(
         KeypointFileError: If a picture has no name or no size, two have the same name, a person is in none of them, two
             are one annotation, or coordinates are shares, not finite or wild.
     """
+    return _write_coco(path, pictures, people, COCO17, _wholebody_fields)
+
+
+def write_coco_named(
+    path: str | os.PathLike[str], pictures: Sequence[FilePicture], people: Sequence[FilePerson]
+) -> pathlib.Path:
+    """Write people of pictures as COCO keypoints with feet and hands in one list, for programs for annotators.
+
+    Most of these know nothing of COCO-WholeBody's fields; they ask the category for the names of the points. The points
+    are those of `coco_wholebody65`: body, feet and hands. All else is as in `write_coco_wholebody`.
+
+    Args:
+        path: Where the file goes.
+        pictures: All pictures, each with a name of its own and its size.
+        people: In pixels, each in one of the pictures.
+
+    Returns:
+        The file.
+
+    Raises:
+        KeypointFileError: As of `write_coco_wholebody`.
+    """
+    return _write_coco(path, pictures, people, _NAMED, lambda person, flags: {})
+
+
+def _write_coco(
+    path: str | os.PathLike[str],
+    pictures: Sequence[FilePicture],
+    people: Sequence[FilePerson],
+    points: PointList,
+    further_fields: Callable[[FilePerson, Float[np.ndarray, "K"]], dict[str, Any]],
+) -> pathlib.Path:
+    """COCO's file of pictures, people with `points` as `keypoints` and further fields, and their category."""
     path = pathlib.Path(path)
     ids: dict[FilePicture, int] = {}
     names: set[str] = set()
@@ -116,39 +172,36 @@ def write_coco_wholebody(
             number = len(annotations) + 1 if person.annotation_id is None else person.annotation_id
             if numbers.setdefault(number, person) is not person:
                 raise KeypointFileError(f"{path}: two people are the annotation {number}")
-            annotations.append(_annotation(person, number, ids[person.picture]))
+            annotations.append(_annotation(person, number, ids[person.picture], points, further_fields))
     category = {
-        "id": _PERSON_CATEGORY, "name": "person", "supercategory": "person", "keypoints": list(COCO17.points),
-        "skeleton": [],
+        "id": _PERSON_CATEGORY, "name": "person", "supercategory": "person", "keypoints": list(points.points),
+        "skeleton": _lines_of(points),
     }  # fmt: skip
     content = {
-        "info": {"description": f"COCO-WholeBody keypoints; {SCORES_FIELD}: confidences by name of {LAYOUT.name}"},
+        "info": {"description": f"COCO keypoints; {SCORES_FIELD}: confidences by name of {LAYOUT.name}"},
         "licenses": [], "images": images, "annotations": annotations, "categories": [category],
     }  # fmt: skip
     return _write_json(path, content)
 
 
-def _annotation(person: FilePerson, annotation_id: int, image_id: int) -> dict[str, Any]:
+def _annotation(
+    person: FilePerson,
+    annotation_id: int,
+    image_id: int,
+    points: PointList,
+    further_fields: Callable[[FilePerson, Float[np.ndarray, "K"]], dict[str, Any]],
+) -> dict[str, Any]:
     _check_pixels(person)
     flags = flags_of(person.confidence)
     seen = person.keypoints_2d[person.confidence > 0]
     box = _sized(np.concatenate([seen.min(0), seen.max(0)]) if person.bbox is None else person.bbox)
     entry: dict[str, Any] = {
         "id": annotation_id, "image_id": image_id, "category_id": _PERSON_CATEGORY, "iscrowd": 0, "segmentation": [],
-        "bbox": box, "area": box[2] * box[3], "keypoints": _triples(person, COCO17, flags),
-        "num_keypoints": int((flags[list(COCO17.places[1])] > 0).sum()),
-        "face_kpts": [0] * (3 * _NUM_FACE_POINTS), "face_valid": False, "face_box": [0.0] * 4,
+        "bbox": box, "area": box[2] * box[3], "keypoints": _triples(person, points, flags),
+        "num_keypoints": int((flags[list(points.places[1])] > 0).sum()),
+        **further_fields(person, flags),
+        MIDDLE_FIELD: _triples(person, MIDDLE, flags), SCORES_FIELD: person.confidence.tolist(),
     }  # fmt: skip
-    for field, points in WHOLEBODY_FIELDS.items():
-        part, of = field.removesuffix("_kpts"), list(points.places[1])
-        is_seen = flags[of] > 0
-        entry[field] = _triples(person, points, flags)
-        entry[f"{part}_valid"] = bool(is_seen.any())
-        if points in HANDS.values():
-            own = person.keypoints_2d[of][is_seen]
-            entry[f"{part}_box"] = _sized(np.concatenate([own.min(0), own.max(0)])) if len(own) else [0.0] * 4
-    entry[MIDDLE_FIELD] = _triples(person, MIDDLE, flags)
-    entry[SCORES_FIELD] = person.confidence.tolist()
     if person.score is not None:
         entry["score"] = person.score
     if person.track_id is not None:
@@ -157,6 +210,29 @@ def _annotation(person: FilePerson, annotation_id: int, image_id: int) -> dict[s
         # Where programs for annotators keep what they do not know, and one of them at least gives it back.
         entry["attributes"] = {LABEL_ID: person.label_id, LABEL_VERSION: person.label_version}
     return entry
+
+
+def _wholebody_fields(person: FilePerson, flags: Float[np.ndarray, "K"]) -> dict[str, Any]:
+    """What COCO-WholeBody adds to an annotation."""
+    fields: dict[str, Any] = {
+        "face_kpts": [0] * (3 * _NUM_FACE_POINTS), "face_valid": False, "face_box": [0.0] * 4,
+    }  # fmt: skip
+    for field, points in WHOLEBODY_FIELDS.items():
+        part, of = field.removesuffix("_kpts"), list(points.places[1])
+        is_seen = flags[of] > 0
+        fields[field] = _triples(person, points, flags)
+        fields[f"{part}_valid"] = bool(is_seen.any())
+        if points in HANDS.values():
+            own = person.keypoints_2d[of][is_seen]
+            fields[f"{part}_box"] = _sized(np.concatenate([own.min(0), own.max(0)])) if len(own) else [0.0] * 4
+    return fields
+
+
+def _lines_of(points: PointList) -> list[list[int]]:
+    """COCO's skeleton of the points that a list has: pairs of their numbers, from 1."""
+    number_of = {name: number for number, name in enumerate(points.points, start=1)}
+    pairs = [pair for line in _LINES for pair in itertools.pairwise(line)]
+    return [[number_of[a], number_of[b]] for a, b in pairs if a in number_of and b in number_of]
 
 
 def _triples(person: FilePerson, points: PointList, weights: Float[np.ndarray, "K"]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Measured keypoints of stored labels as files that other programs read: OpenPose's and COCO-WholeBody's.
+"""Measured keypoints of stored labels as files that other programs read: OpenPose's, COCO-WholeBody's and COCO's.
 
 Bodies are not exported: what was seen is, of the newest version of each label.
 """
@@ -13,7 +13,7 @@ from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception import keypoint_files
 from hardmo_jax.perception.keypoint_files import FilePerson, FilePicture
 
-KeypointFormat = Literal["openpose", "coco_wholebody"]
+KeypointFormat = Literal["openpose", "coco_wholebody", "coco_named"]
 #: Digits of the name of a label that a number below 2 ** 52 holds.
 _ID_DIGITS = 13
 KEYPOINT_FORMATS: tuple[KeypointFormat, ...] = get_args(KeypointFormat)
@@ -51,7 +51,11 @@ def write_keypoints(path: pathlib.Path, rows: Sequence[LabelRow], format_name: K
             keypoint_files.write_openpose(path, _without_suffix(picture), own)
     else:
         everybody = [person for own in people.values() for person in own]
-        keypoint_files.write_coco_wholebody(path, tuple(people), everybody)
+        write = {
+            "coco_wholebody": keypoint_files.write_coco_wholebody,
+            "coco_named": keypoint_files.write_coco_named,
+        }[format_name]
+        write(path, tuple(people), everybody)
     num_people = int(sum(person.confidence.any() for own in people.values() for person in own))
     return KeypointCounts(num_pictures=len(people), num_people=num_people, num_left_out=len(rows) - num_people)
 

@@ -15,6 +15,7 @@ OUTPUTS: dict[str, str] = {
     **{name: name for name in (*MOTION_FORMATS, *TRAINING_FORMATS)},
     "openpose": "openpose",
     "coco_wholebody": "coco_wholebody.json",
+    "coco_named": "coco_named.json",
     "hf": "hf",
 }
 

@@ -17,6 +17,8 @@ from hardmo_jax.rendering import painter, scene
 from hardmo_jax.rendering.scene import Light, Mesh, Renderer, View
 
 _SAMPLES = 4
+#: Sides of what is drawn at once are multiples of this, or those of the picture, in pixels.
+_WINDOW_STEP = 64
 
 _VERTEX_SHADER = """
 #version 330
@@ -91,7 +93,23 @@ class GlRenderer:
         in_front = soup.vertices[:, 2] > scene.NEAR
         if not len(soup.faces) or not in_front.any():
             return np.zeros((view.height, view.width, 4), np.uint8)
-        return self._gl.draw(soup, view, float(soup.vertices[:, 2].max()), light or Light())
+        rows, columns = (
+            _seen_box(soup.vertices, view) if in_front.all() else (slice(0, view.height), slice(0, view.width))
+        )
+        picture = np.zeros((view.height, view.width, 4), np.uint8)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if height > 0 and width > 0:
+            # Clearing, averaging and reading cost more than the mesh, by the pixel; sizes come in steps so that few
+            # targets are made.
+            window = View(
+                focal_length=view.focal_length,
+                principal_point=view.principal_point - (columns.start, rows.start),
+                width=min(-(-width // _WINDOW_STEP) * _WINDOW_STEP, max(view.width, width)),
+                height=min(-(-height // _WINDOW_STEP) * _WINDOW_STEP, max(view.height, height)),
+            )
+            drawn = self._gl.draw(soup, window, float(soup.vertices[:, 2].max()), light or Light())
+            picture[rows, columns] = drawn[:height, :width]
+        return picture
 
 
 class _Context:
@@ -156,6 +174,15 @@ class _Context:
             for part in (array, vertices, indices):
                 part.release()
         return _unmultiplied(pixels.reshape(view.height, view.width, 4))
+
+
+def _seen_box(vertices: Float[np.ndarray, "V 3"], view: View) -> tuple[slice, slice]:
+    """Rows and columns of a picture that hold all points, which are before the camera; empty if they are beside it."""
+    points = vertices[:, :2].astype(np.float64) / vertices[:, 2:] * view.focal_length + view.principal_point
+    size = np.array([view.width, view.height])
+    low = np.clip(np.floor(points.min(axis=0)) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)) + 2, 0, size).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def _unmultiplied(pixels: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:

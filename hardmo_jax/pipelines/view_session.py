@@ -194,6 +194,10 @@ class ViewSession:
         """Select a person by their label."""
         self._do(lambda: self._select(label_id))
 
+    def look_at_part(self, part: str) -> None:
+        """Look at another part of the same label, for what is zoomed to."""
+        self._do(lambda: self._look_at_part(part))
+
     def review(self, word: str) -> None:
         """Accept, reject, or take it back."""
         self._do(lambda: self._say(review=word))
@@ -278,6 +282,10 @@ class ViewSession:
         self._keep_correction()
         self._case = dataclasses.replace(self._case, label_id=label_id)
         self._show_all()
+
+    def _look_at_part(self, part: str) -> None:
+        self._case = dataclasses.replace(self._case, part=part)
+        self._show_correction()
 
     def _say(self, *, review: str | None = None, review_by_part: dict[str, str | None] | None = None) -> None:
         self._keep_correction()

@@ -11,15 +11,11 @@ class Robot:
 
     def __init__(self, page, opened):
         self.page, self.opened = page, opened
-        self.errors = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-        page.on("request", lambda asked: self.asked.append(asked.url))
-        self.asked = []
         page.goto(opened.address)
         page.wait_for_selector("canvas[data-engine]")
         self.until(lambda: self.client is not None and self.client.camera.image_width > 0)
         self.until(lambda: np.linalg.norm(self.client.camera.position) < 0.02)
+        self.settle()
 
     @property
     def viewer(self):
@@ -30,16 +26,12 @@ class Robot:
         clients = list(self.viewer.server.get_clients().values())
         return clients[-1] if clients else None
 
-    def until(self, is_so, seconds=30.0):
+    def until(self, is_so, seconds=60.0):
         end = time.monotonic() + seconds
         while not is_so():
             if time.monotonic() > end:
                 raise TimeoutError("the viewer did not get there")
             self.page.wait_for_timeout(30)
-
-    def press(self, key):
-        self.page.keyboard.press(key)
-        self.settle()
 
     def settle(self):
         """Wait until the session is done, and the browser has drawn it."""
@@ -47,6 +39,18 @@ class Robot:
         assert self.opened.session.wait()
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         self.page.wait_for_timeout(100)
+
+    def press(self, key):
+        self.page.keyboard.press(key)
+        self.settle()
+
+    def click(self, name):
+        self.page.get_by_role("button", name=name, exact=True).first.click()
+        self.settle()
+
+    def says(self, text):
+        """Whether the panel shows a text."""
+        return self.page.get_by_text(text).count() > 0
 
     def on_screen(self, place):
         """Where a point of the scene is on the screen, pixels."""

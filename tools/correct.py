@@ -61,7 +61,7 @@ def print_corrections(found: pipeline.KeypointCorrections, *, is_dry: bool) -> N
         )
     counts = f"{found.num_matched} of {found.num_annotations} annotations are labels"
     if not found.parts:
-        console.print(f"{counts}; no point was moved", soft_wrap=True)
+        console.print(f"{counts}; there is nothing to correct", soft_wrap=True)
     elif is_dry:
         console.print(f"{counts}; nothing was changed", soft_wrap=True)
     else:

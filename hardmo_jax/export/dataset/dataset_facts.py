@@ -77,6 +77,8 @@ class DatasetFacts:
     licences: Mapping[str | None, int]
     origins: Mapping[str, int]
     reviews: Mapping[str, int]
+    num_marked: int
+    """Labels of which a person called a foot or hand right or wrong."""
     statuses: Mapping[str, int]
     body_models: Mapping[tuple[str, str], int]
     """By name and SHA-256 of the file."""
@@ -117,6 +119,7 @@ def dataset_facts(rows: Sequence[LabelRow], *, num_with_pixels: int = 0, has_pix
         licences=_counted(row.licence if has_licence(row) else None for row in rows),
         origins=_counted(row.origin for row in rows),
         reviews=_counted(row.review for row in rows),
+        num_marked=sum(any(word is not None for word in row.review_by_part.values()) for row in rows),
         statuses=_counted(row.status for row in rows),
         body_models=_counted((row.body_model, row.body_model_sha256) for row in rows),
         keypoint_sources=_counted(row.keypoint_source for row in rows),
@@ -124,7 +127,7 @@ def dataset_facts(rows: Sequence[LabelRow], *, num_with_pixels: int = 0, has_pix
         code_versions=_counted(row.code_version for row in rows),
         quality_reasons=_counted(reason for row in rows for reason in row.quality_reasons or ()),
         num_probably_wrong={
-            part: sum((row.wrong_by_part[part] or 0) >= _PROBABLY_WRONG for row in rows) for part in parts
+            part: sum((row.probability_wrong(part) or 0) >= _PROBABLY_WRONG for row in rows) for part in parts
         },
         num_not_scored=sum(all(row.wrong_by_part[part] is None for part in parts) for row in rows),
         most_versions=max((row.label_version for row in rows), default=0),
@@ -200,7 +203,8 @@ def responsible_ai(facts: DatasetFacts, words: DatasetWords) -> dict[str, str | 
         ),
         "dataAnnotationProtocol": [
             f"By origin: {say(facts.origins)}.",
-            f"By review of a person: {say(facts.reviews)}.",
+            f"By review of a person: {say(facts.reviews)}; a foot or hand was called right or wrong by one in "
+            f"{facts.num_marked}.",
             f"By outcome of the fit: {say(facts.statuses)}.",
             "Machine labels: keypoints are measured in the picture and a body model is fitted to them. Each row names "
             "what measured, the body model and its checksum, the version of the code and the digest of the "
@@ -250,7 +254,7 @@ def responsible_ai(facts: DatasetFacts, words: DatasetWords) -> dict[str, str | 
 
 
 def _has_a_persons_word(facts: DatasetFacts) -> bool:
-    return "human" in facts.origins or any(review != "none" for review in facts.reviews)
+    return "human" in facts.origins or any(review != "none" for review in facts.reviews) or facts.num_marked > 0
 
 
 def _wrong_in_words(facts: DatasetFacts) -> str:

@@ -114,6 +114,17 @@ def test_what_a_person_accepted_is_left_alone(rows, second):
     assert fused(accepted, second).num_changed == 0
 
 
+def test_hands_that_a_person_called_right_are_left_and_the_word_on_others_stays(rows, second):
+    hands = [f"{side}_hand" for side in layouts.SIDES]
+    right = [dataclasses.replace(row, review_by_part=dict.fromkeys(hands, "right")) for row in rows]
+    assert fused(right, second).num_changed == 0
+    wrong = [dataclasses.replace(row, review_by_part=dict.fromkeys(hands, "wrong")) for row in rows]
+    changed = [row for row in fused(wrong, second).rows if row.label_version > 1]
+    assert changed
+    # The pose is the one of which it was said.
+    assert all(row.review_by_part[hand] == "wrong" for row in changed for hand in hands)
+
+
 def test_other_pictures_are_refused(rows, second):
     others = [dataclasses.replace(row, source_sha256="e" * 64, label_id="") for row in second]
     with pytest.raises(SecondSourceError, match="same files"):

@@ -29,6 +29,7 @@ _AT_CAMERA = 1e-3
 #: Cosine of an angle that is none.
 _SAME_WAY = 0.99999
 _HANDLE_PIXELS, _KEYPOINT_PIXELS = 6.0, 4.0
+_NEARER = 0.97
 _MODES = {"Points (C)": "points", "Fingers too": "fingers", "Off": "off"}
 _MARGIN = 1.04
 #: Tangent of half the widest angle that is looked at.
@@ -197,7 +198,7 @@ class Viewer:
         self.handles: dict[str, Any] = {}
         """Nodes of points that can be dragged, by their names."""
         self._others: dict[str, Any] = {}
-        self._radius: dict[str, float] = {}
+        self._shown: Mapping[str, ShownHandle] = {}
         self._picture_depth = 4.0
         # Where browsers look that look through the camera of the picture.
         self._through: dict[int, np.ndarray] = {}
@@ -472,31 +473,37 @@ class Viewer:
         with self.server.atomic():
             for name in set(self.handles) - set(handles):
                 self.handles.pop(name).remove()
+            self._shown = dict(handles)
             for name, handle in handles.items():
-                place = tuple(map(float, handle.place))
-                colour = _PLACED if handle.is_placed else _HANDLE
-                self._radius[name] = handle.radius
                 if name not in self.handles:
                     self.handles[name] = node = self.server.scene.add_icosphere(
-                        f"/handles/{name}", radius=handle.radius, color=colour, position=place, cast_shadow=False,
-                        receive_shadow=False,
-                    )  # fmt: skip
+                        f"/handles/{name}", radius=handle.radius, cast_shadow=False, receive_shadow=False
+                    )
                     node.on_drag(self._dragging(name))
-                self.handles[name].position = place
-                self.handles[name].color = colour
-        self._size_handles()
+                self.handles[name].color = _PLACED if handle.is_placed else _HANDLE
+            self._arrange_handles()
 
-    def _size_handles(self) -> None:
-        """Make handles as large on the screen as a finger needs, and no larger: one would hide the other."""
+    def _arrange_handles(self) -> None:
+        """Put handles where their points are, as large on the screen as a finger needs and no larger.
+
+        Before the picture those that are yet to be placed stand before those that are, on the same ray: of two points
+        that lie behind each other both can be taken hold of.
+        """
         clients = [client for client in self.server.get_clients().values() if client.client_id in self._through]
-        for name, handle in list(self.handles.items()):
-            radius = self._radius[name]
+        for name, shown in self._shown.items():
+            node = self.handles.get(name)
+            if node is None:
+                continue
+            place, radius = np.asarray(shown.place, np.float64), shown.radius
             if clients:
                 tangent = math.tan(clients[-1].camera.fov / 2)
-                pixel = float(handle.position[2]) * tangent / max(clients[-1].camera.image_height / 2, 1)
+                pixel = float(place[2]) * tangent / max(clients[-1].camera.image_height / 2, 1)
                 radius = min(max(_HANDLE_PIXELS * pixel, 0.25 * radius), 4 * radius)
-            if abs(handle.radius - radius) > 0.05 * radius:
-                handle.radius = radius
+                place = place if shown.is_placed else _NEARER * place
+            if not np.allclose(node.position, place, atol=1e-6):
+                node.position = tuple(place.tolist())
+            if abs(node.radius - radius) > 0.05 * radius:
+                node.radius = radius
         seen = self._others.get("/seen")
         if seen is not None and clients:
             camera = clients[-1].camera
@@ -550,7 +557,7 @@ class Viewer:
             else:
                 del self._through[client.client_id]
         self._show_camera()
-        self._size_handles()
+        self._arrange_handles()
 
     def _look_at_picture(self, client: Any) -> None:
         self._look(client, "Picture (V)")

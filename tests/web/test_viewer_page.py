@@ -163,5 +163,4 @@ def test_ten_wrong_feet_are_dragged_right(browser, people, tmp_path, figure):
     figure(
         f"viewer          ten wrong feet mended with the mouse: {np.round(errors, 1)} mm in {np.round(seconds, 1)} s"
     )
-    assert np.median(errors) < 2
-    assert (errors < 5).sum() >= 9
+    assert (errors < 5).all()

@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate demo test test-all lint fix docs clean
+.PHONY: annotate demo test test-all browser lint fix docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:
@@ -54,6 +54,16 @@ test: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+# A browser for the tests of pages, which skip without one. Only root can install it, where there is apt.
+browser:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing chromium"; \
+	  { apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1 || { apt-get update -qq >/dev/null 2>&1; \
+	    apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; }; } \
+	    || echo "chromium could not be installed: tests of pages are skipped"; \
+	else echo "no chromium, and no way to install it here: tests of pages are skipped"; fi
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

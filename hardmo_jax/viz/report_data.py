@@ -166,7 +166,7 @@ def _columns(rows: Sequence[LabelRow]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "frame": [row.frame_index for row in rows],
         "track": [row.track_id for row in rows],
-        "time": [_whole(row.time_seconds, 100) for row in rows],
+        "time": [_whole(row.time_seconds, 100.0) for row in rows],
         "version": [row.label_version for row in rows],
         "ids": [row.label_id[:_ID_LETTERS] for row in rows],
     }

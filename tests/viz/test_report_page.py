@@ -11,7 +11,7 @@ import pytest
 
 from hardmo_jax.viz.report_data import ReportCloseUp, ReportContent, report_data, without_folders
 from hardmo_jax.viz.report_page import report_html
-from tests.labels.label_rows import make_row
+from tests.labels.test_schema import make_row
 
 TAGS = (
     "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--<script>",
@@ -70,7 +70,9 @@ def test_words_of_strangers_become_no_markup(payload):
 def test_page_asks_nothing_of_anybody():
     text = report_html(content())
     tags = shape(text)
-    policy = next(dict(attributes)["content"] for _, attributes in tags if ("http-equiv", "Content-Security-Policy") in attributes)
+    policy = next(
+        dict(attributes)["content"] for _, attributes in tags if ("http-equiv", "Content-Security-Policy") in attributes
+    )
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy
     names = {name for _, attributes in tags for name, _ in attributes}

@@ -37,6 +37,7 @@ from hardmo_jax.viz.viewer import ShownHandle, ShownPanel, ShownPerson, ShownSce
 _OUT_OF_REACH_PIXELS, _OUT_OF_REACH_METRES = 4.0, 0.02
 
 
+_ENDING_SECONDS = 60.0
 #: Of what is gone through, what says what a person said.
 _STATES = ("not looked at", "marked wrong", "corrected", "rejected")
 
@@ -95,6 +96,7 @@ class ViewSession:
         self._is_idle = True
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="view", daemon=True)
+        self._warming = threading.Thread(target=self._warm_up, name="warm-up", daemon=True)
 
     @property
     def num_pictures(self) -> int:
@@ -115,7 +117,7 @@ class ViewSession:
         self._stage = stage
         self._thread.start()
         self._do(self._show_all)
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        self._warming.start()
 
     def close(self) -> None:
         """Keep what is not kept yet, do what was asked for, and end."""
@@ -123,8 +125,10 @@ class ViewSession:
         with self._is_there:
             self._is_closed = True
             self._is_there.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout=30)
+        # A program that ends while a thread of it compiles is aborted.
+        for thread in (self._thread, self._warming):
+            if thread.is_alive():
+                thread.join(timeout=_ENDING_SECONDS)
 
     def wait(self, timeout_seconds: float = 60.0) -> bool:
         """Wait until all that was asked for is done; False if it was not in time."""
@@ -167,6 +171,8 @@ class ViewSession:
             return
         names = layouts.get_layout(row.keypoint_layout).points
         for point in ("left_heel", "left_wrist"):
+            if self._is_closed:
+                return
             with contextlib.suppress(CorrectionError):
                 correct_label(row, self._body, points={point: row.keypoints_2d[names.index(point)]})
 

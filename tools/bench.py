@@ -34,6 +34,7 @@ from tools.benchmarks import (
     fit,
     machine,
     networks,
+    overlay,
     perception,
     pipeline,
     plot,
@@ -47,7 +48,7 @@ from tools.benchmarks import (
 
 SUITES = (
     *("body", "fit", "recover", "track", "tracks", "compile", "pipeline", "perception", "collect", "video", "memory"),
-    *("networks", "train", "effect", "convert", "correct"),
+    *("networks", "train", "effect", "convert", "correct", "overlay"),
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -135,6 +136,7 @@ def _plans(
         "correct": correct.plan,
         "video": video.plan,
         "memory": video.plan_memory,
+        "overlay": overlay.plan,
     }
 
 
@@ -219,6 +221,7 @@ def _run_cell(cell: dict[str, Any], models: pathlib.Path, core: int) -> int:
             "correct": correct.run,
             "video": video.run,
             "memory": video.run,
+            "overlay": overlay.run,
         }
         rows = runs[suite](cell, models)
     print(json.dumps(rows))

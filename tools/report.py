@@ -1,8 +1,9 @@
 """Write one page about labels: numbers, worst hands and feet before and after repair, people over time, a list.
 
-python -m tools.report                                       out/annotate -> out/annotate/report.html
-python -m tools.report --labels=out/loop/store --output=out/loop.html
-python -m tools.report --labels=out/annotate --pictures=media    where the pictures moved to
+python -m tools.report out/annotate                       -> out/annotate/report.html
+python -m tools.report out/demo                           -> out/demo/annotate/report.html
+python -m tools.report out/loop/store --output=out/loop.html
+python -m tools.report out/annotate --pictures=media      where the pictures moved to
 
 The page is one file that opens from disk without a network; nothing in it tells folders of this machine.
 """
@@ -15,7 +16,7 @@ from absl import flags
 from hardmo_jax.pipelines import report_labels as pipeline
 from tools import _cli
 
-_LABELS = flags.DEFINE_string("labels", "out/annotate", "Labels: a folder or file.")
+_LABELS = flags.DEFINE_string("labels", "out/annotate", "Labels: a folder or file; may stand alone.")
 _OUTPUT = flags.DEFINE_string("output", None, "Page to write; default: report.html beside the labels.")
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder or video that was labelled; default: as run.json says.")
 _BODY = flags.DEFINE_string("body", None, "File of the body model of the labels; default: as run.json says.")
@@ -41,4 +42,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    _cli.run(main, is_short=True)
+    _cli.run(main, is_short=True, positional="labels")

@@ -169,7 +169,7 @@ class CloseUps:
             return None
         try:
             media = video.open_media(path)
-        except (FileNotFoundError, MediaError) as error:
+        except (OSError, MediaError) as error:
             self._warn(f"close-ups on paper: {error}; give the folder of pictures as --pictures")
             return None
         if media.sha256[0] != sha256:

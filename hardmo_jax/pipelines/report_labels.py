@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -19,11 +18,13 @@ from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.perception import photos
 from hardmo_jax.pipelines.annotate_options import BodyOptions, load_body_option
+from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
 from hardmo_jax.pipelines.label_rows import split_by_body
 from hardmo_jax.pipelines.labelled_pictures import picture_root
 from hardmo_jax.pipelines.refine_drawing import CloseUpOptions, CloseUps
 from hardmo_jax.pipelines.refine_labels import RefinedPartOfLabel
-from hardmo_jax.skeleton.layouts import PARTS
+from hardmo_jax.pipelines.shared_store import labels_file
+from hardmo_jax.skeleton.layouts import PARTS, part_of
 from hardmo_jax.viz.report_data import WRONG_FROM, ReportCloseUp, ReportContent
 from hardmo_jax.viz.report_page import report_html
 from hardmo_jax.whole_files import replacing
@@ -66,7 +67,7 @@ def write_report(
     """Write the report of stored labels, whole or not at all.
 
     Args:
-        labels: File of labels, or folder with them.
+        labels: File of labels, or folder with them, also in shards; that of a demo has them one folder below.
         output: File to write; None takes `report.html` beside the labels.
         pictures: Folder or video that was labelled; None takes what `run.json` beside the labels says.
         body: File of the body model of the labels; None takes what `run.json` says, else the open body.
@@ -77,8 +78,7 @@ def write_report(
         hardmo_jax.labels.schema.LabelError: If the labels are damaged or of a newer version.
         ReportError: If there is no label in them, or the output is one of them.
     """
-    source = pathlib.Path(labels)
-    path = source / "labels.parquet" if (source / "labels.parquet").is_file() else source
+    path = _store_of(labels)
     folder = path if path.is_dir() else path.parent
     target = folder / REPORT_NAME if output is None else pathlib.Path(output)
     if target.is_dir():
@@ -91,8 +91,8 @@ def write_report(
     rows = store.latest_labels(found.rows)
     run, warnings = _run_record(folder)
     chosen = _worst_parts(rows, _before_repair(rows, found.rows))
-    root = picture_root(folder / "labels.parquet", pictures)
-    close_ups, note = _draw(chosen, root, _body_option(body, run, rows), warnings, progress)
+    root = picture_root(folder / "labels.parquet", pictures) if run or pictures is not None else None
+    close_ups, note = _draw(chosen, root, body_option_of_labels(rows, run, body), warnings, progress)
     if found.absent_columns:
         warnings.append(f"labels of an older schema: {len(found.absent_columns)} columns are not told")
     now = datetime.datetime.now(datetime.UTC)
@@ -120,6 +120,14 @@ def write_report(
     )
 
 
+def _store_of(labels: str | os.PathLike[str]) -> pathlib.Path:
+    """What is read: a file, or a folder of shards, which are nobody's to change here."""
+    source = pathlib.Path(labels)
+    if source.is_dir() and not (source / "labels.parquet").exists() and any(source.glob("labels-*.parquet")):
+        return source
+    return labels_file(source)
+
+
 def _told_sources(rows: Sequence[LabelRow]) -> str:
     names = list(dict.fromkeys(pathlib.PureWindowsPath(row.source_path).name for row in rows))
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others"
@@ -131,13 +139,11 @@ def _run_record(folder: pathlib.Path) -> tuple[dict, list[str]]:
     if not path.is_file():
         return {}, ["no run.json lies beside the labels: nothing tells how they were made"]
     try:
-        if path.stat().st_size > _MOST_RECORD_BYTES:
-            raise ValueError("too large")
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}, ["the run.json beside the labels cannot be read: nothing tells how they were made"]
-    if not isinstance(record, dict):
-        return {}, ["the run.json beside the labels is not one of a run: nothing tells how they were made"]
+        record = run_beside(path) if path.stat().st_size <= _MOST_RECORD_BYTES else {}
+    except RecursionError:
+        record = {}
+    if not record:
+        return {}, ["the run.json beside the labels is damaged, or not one of a run: nothing tells how they were made"]
     return record, []
 
 
@@ -150,6 +156,11 @@ def _warnings_of_run(run: dict) -> list[str]:
 # Which hands and feet ------------------------------------------------------------------------------------
 
 
+def _is_mended(row: LabelRow, part: str) -> bool:
+    """Whether a part is as a repair run made it, or a person."""
+    return row.outcome_by_part[part] == "refined" or any(part_of(name) == part for name in row.placed_points or ())
+
+
 def _before_repair(latest: Sequence[LabelRow], every: Sequence[LabelRow]) -> dict[tuple[str, str], LabelRow]:
     """Of each part that was repaired, the newest version in which it was not, by label and part."""
     versions: dict[str, list[LabelRow]] = collections.defaultdict(list)
@@ -157,12 +168,14 @@ def _before_repair(latest: Sequence[LabelRow], every: Sequence[LabelRow]) -> dic
         versions[row.label_id].append(row)
     before = {}
     for row in latest:
+        if not row.is_usable:
+            continue
         older = sorted(versions[row.label_id], key=lambda one: -one.label_version)
         for part in PARTS:
-            if row.outcome_by_part[part] != "refined":
+            if part == "body" or not _is_mended(row, part):
                 continue
-            former = next((one for one in older if one.is_usable and one.outcome_by_part[part] != "refined"), None)
-            if former is not None and row.is_usable:
+            former = next((one for one in older if one.is_usable and not _is_mended(one, part)), None)
+            if former is not None:
                 before[row.label_id, part] = former
     return before
 
@@ -189,10 +202,12 @@ def _worst_parts(
             if part == "body" or not row.is_usable or error is None:
                 continue
             former = before.get((row.label_id, part))
-            probability = (former or row).wrong_by_part[part] or 0.0
+            if former is None and (row.review == "accepted" or row.review_by_part[part] == "right"):
+                continue
+            probability = (former or row).probability_wrong(part) or 0.0
             found = RefinedPartOfLabel(
                 found=MinedPart(row=place, part=part, probability=probability),
-                outcome=row.outcome_by_part[part] or "",
+                outcome=row.outcome_by_part[part] or ("by hand" if former is not None else ""),
                 before=former or row,
                 after=row,
             )
@@ -227,19 +242,6 @@ def _apart(ranked: Sequence[RefinedPartOfLabel]) -> list[RefinedPartOfLabel]:
 
 
 # Close-ups -----------------------------------------------------------------------------------------------
-
-
-def _body_option(given: str | os.PathLike[str] | None, run: dict, rows: Sequence[LabelRow]) -> BodyOptions:
-    """The body of most labels."""
-    if given is not None:
-        return BodyOptions(model=os.fspath(given))
-    most = collections.Counter(row.body_model for row in rows).most_common(1)[0][0]
-    if most.startswith("open_body_"):
-        return BodyOptions(view="smpl" if most.endswith("_smpl") else "smplh")
-    config = run.get("config")
-    section = config.get("body") if isinstance(config, dict) else None
-    model = section.get("model") if isinstance(section, dict) else None
-    return BodyOptions(model=os.path.expanduser(model) if isinstance(model, str) else "open_body")
 
 
 def _draw(
@@ -295,6 +297,8 @@ def _close_up(part: RefinedPartOfLabel, picture: UInt8[np.ndarray, "H W 3"]) -> 
         )
     errors = [one.error_by_part[name] for one in ((part.before, row) if is_repaired else (row,))]
     told.append("error " + " → ".join("–" if error is None else f"{100 * error:.1f} %" for error in errors))
+    if (word := row.review_by_part[name]) is not None:
+        told.append(f"a person says {word}")
     if (reason := part.before.reason_by_part[name]) not in (None, "none"):
         told.append(str(reason).replace("_", " "))
     if part.outcome:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hardmo_jax.labels.schema import FAILED_STATUSES, STATUSES, LabelRow
+from hardmo_jax.labels.schema import FAILED_STATUSES, PART_REVIEWS, STATUSES, LabelRow
 from hardmo_jax.skeleton.layouts import PARTS
 
 #: Labels that the list and the timelines hold; all count in the numbers.
@@ -93,9 +93,9 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         ("frames", str(len(frames))),
         ("photos and videos", str(len({(row.source_path, row.source_sha256) for row in rows}))),
         *((status, str(count)) for status, count in counts.items() if count),
-        ("accepted", str(sum(row.review == "accepted" for row in rows))),
-        ("rejected", str(sum(row.review == "rejected" for row in rows))),
         ("badly seen", str(sum(bool(row.quality_reasons) for row in rows))),
+        ("looked at by a person", str(sum(row.was_looked_at for row in rows))),
+        *((name, str(count)) for name, count in _said(rows).items() if count),
     ]
     if content.num_versions is not None:
         facts.append(("versions in the store", str(content.num_versions)))
@@ -118,6 +118,17 @@ def report_data(content: ReportContent) -> dict[str, Any]:
     }
 
 
+def _said(rows: Sequence[LabelRow]) -> dict[str, int]:
+    """What people said and did, in labels, hands and feet."""
+    words = [row.review_by_part[part] for row in rows for part in PARTS]
+    return {
+        "accepted": sum(row.review == "accepted" for row in rows),
+        "rejected": sum(row.review == "rejected" for row in rows),
+        "corrected by hand": sum(row.origin == "human" for row in rows),
+        **{f"hands and feet called {word}": words.count(word) for word in PART_REVIEWS},
+    }
+
+
 def without_folders(text: str) -> str:
     """Text of which no path tells in which folder of a machine it is: only last names are left.
 
@@ -136,7 +147,7 @@ def _errors(part: str, rows: Sequence[LabelRow]) -> np.ndarray:
 def _part_summary(part: str, rows: Sequence[LabelRow], repaired: Sequence[tuple[float, float]]) -> dict[str, Any]:
     errors = _errors(part, rows)
     scores = [score for row in rows if row.is_usable and (score := row.score_by_part[part]) is not None]
-    wrong = [probability for row in rows if (probability := row.wrong_by_part[part]) is not None]
+    wrong = [probability for row in rows if (probability := row.probability_wrong(part)) is not None]
     before, after = np.median(np.asarray(repaired, np.float64), axis=0) if repaired else (None, None)
     return {
         "part": part,
@@ -181,6 +192,7 @@ def _columns(rows: Sequence[LabelRow]) -> dict[str, Any]:
         "origins": ("origin", lambda row: row.origin),
         "categories": ("category", lambda row: without_folders(row.category or "")),
         "qualities": ("quality", lambda row: ", ".join(row.quality_reasons or ())),
+        "placements": ("placed", lambda row: ", ".join(row.placed_points or ())),
     }
     for many, (one, read) in words.items():
         columns[many], columns[one] = _numbered([read(row) for row in rows])
@@ -188,11 +200,11 @@ def _columns(rows: Sequence[LabelRow]) -> dict[str, Any]:
         columns[name] = {
             part: [_whole(getattr(row, f"{name}_by_part")[part], factor) for row in rows] for part in PARTS
         }
-    for many, name in (("reasons", "reason"), ("outcomes", "outcome")):
+    for many, name in (("reasons", "reason"), ("outcomes", "outcome"), ("part_reviews", "review")):
         told = {part: [getattr(row, f"{name}_by_part")[part] or "" for row in rows] for part in PARTS}
         columns[many], numbers = _numbered([word for part in PARTS for word in told[part]])
         size = len(rows)
-        columns[name] = {part: numbers[place * size : (place + 1) * size] for place, part in enumerate(PARTS)}
+        columns[f"{name}_by_part"] = {part: numbers[place * size : (place + 1) * size] for place, part in enumerate(PARTS)}
     return columns
 
 

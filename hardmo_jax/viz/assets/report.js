@@ -17,7 +17,12 @@ const put = (parent, ...nodes) => { parent.append(...nodes); return parent; };
 const percent = (value, digits = 1) => value === null || value === undefined ? "–" : value.toFixed(digits);
 const words = (name) => name.replaceAll("_", " ");
 const error = (part, i) => L.error[part][i] === null ? null : L.error[part][i] / 100;
-const wrong = (part, i) => L.wrong[part][i] === null ? null : L.wrong[part][i] / 10;
+const told = (part, i) => L.part_reviews[L.review_by_part[part][i]];
+// What a person says of a hand or foot counts for more than what a machine does.
+const wrong = (part, i) => told(part, i) ? (told(part, i) === "wrong" ? 100 : 0) : L.wrong[part][i] === null ? null : L.wrong[part][i] / 10;
+const numTold = (i, word) => PARTS.filter((part) => told(part, i) === word).length;
+const isByHand = (i) => L.origins[L.origin[i]] === "human";
+const said = (i) => [L.reviews[L.review[i]], isByHand(i) ? "by hand" : "", ...["wrong", "right"].map((word) => numTold(i, word) ? `${numTold(i, word)} ${word}` : "")].filter((text) => text && text !== "none").join(", ");
 const score = (part, i) => L.score[part][i] === null ? null : L.score[part][i] / 10;
 const source = (i) => L.sources[L.source[i]];
 const place = (i) => source(i) + (L.time[i] === null ? (L.frame[i] ? ` frame ${L.frame[i]}` : "") : ` ${(L.time[i] / 100).toFixed(2)} s`);
@@ -78,7 +83,10 @@ const figures = data.close_ups.map((one) => {
   image.style.height = "auto";
   figure.append(put(make("div", null, "heads"), ...one.panels.map((name) => make("span", name))), image,
     put(make("figcaption"), make("div", one.title), make("div", one.what, "what")));
-  figure.addEventListener("click", () => one.label !== null && choose(one.label, false));
+  figure.tabIndex = 0;
+  const follow = () => one.label !== null && choose(one.label, false);
+  figure.addEventListener("click", follow);
+  figure.addEventListener("keydown", (event) => { if (event.key === "Enter") follow(); });
   byId("close_ups").append(figure);
   return figure;
 });
@@ -88,6 +96,7 @@ const showFigure = (step) => {
   figures[figureAt]?.classList.remove("on");
   figureAt = Math.min(Math.max(figureAt + step, 0), figures.length - 1);
   figures[figureAt].classList.add("on");
+  figures[figureAt].focus({preventScroll: true});
   figures[figureAt].scrollIntoView({block: "center"});
 };
 
@@ -165,15 +174,19 @@ const list = byId("list"), rowsMade = new Map();
 let order = [], chosen = -1, sortBy = "wrong", isDown = true;
 const options = (id, pairs) => pairs.forEach(([value, text]) => { const one = make("option", text); one.value = value; byId(id).append(one); });
 options("filter_status", [["", "any"], ["failed", "failed"], ...L.statuses.map((name) => [name, name])]);
-options("filter_review", [["", "any"], ...L.reviews.map((name) => [name, name])]);
+const REVIEWS = {
+  "somebody looked": (i) => said(i) !== "", "nobody looked": (i) => said(i) === "", accepted: (i) => L.reviews[L.review[i]] === "accepted", rejected: (i) => L.reviews[L.review[i]] === "rejected",
+  "a part called wrong": (i, parts) => parts.some((part) => told(part, i) === "wrong"), "a part called right": (i, parts) => parts.some((part) => told(part, i) === "right"), "corrected by hand": isByHand,
+};
+options("filter_review", [["", "any"], ...Object.keys(REVIEWS).map((name) => [name, name])]);
 options("filter_part", [["", "any"], ["hand", "hands"], ["foot", "feet"], ...PARTS.map((name) => [name, words(name)])]);
 options("filter_outcome", [["", "any"], ...L.outcomes.filter(Boolean).map((name) => [name, words(name)])]);
 const maximum = (read, parts, i) => parts.reduce((most, part) => { const now = read(part, i); return now === null ? most : Math.max(most ?? now, now); }, null);
 const KEYS = {
   place: (i) => L.source[i] * 1e7 + L.frame[i], person: (i) => L.track[i], status: (i) => data.status_order.indexOf(L.statuses[L.status[i]]),
-  wrong: (i) => worstWrong(i)[0], review: (i) => L.review[i], ...Object.fromEntries(PARTS.map((part) => [part, (i) => error(part, i)])),
+  wrong: (i) => worstWrong(i)[0], review: (i) => said(i) ? ["rejected", "accepted"].indexOf(L.reviews[L.review[i]]) * -100 + numTold(i, "wrong") * 10 + numTold(i, "right") + isByHand(i) : null, ...Object.fromEntries(PARTS.map((part) => [part, (i) => error(part, i)])),
 };
-const HEADS = [["place", "picture"], ["person", "person"], ["status", "status"], ...PARTS.map((part) => [part, part === "body" ? "body %" : part.replace("left_", "L ").replace("right_", "R ") + " %"]), ["wrong", "wrong"], ["review", "review"]];
+const HEADS = [["place", "picture"], ["person", "person"], ["status", "status"], ...PARTS.map((part) => [part, part === "body" ? "body %" : part.replace("left_", "L ").replace("right_", "R ") + " %"]), ["wrong", "wrong"], ["review", "a person says"]];
 HEADS.forEach(([key, name]) => {
   const button = make("button", name); button.type = "button"; button.dataset.key = key;
   button.addEventListener("click", () => { isDown = sortBy === key ? !isDown : !["place", "person"].includes(key); sortBy = key; apply(); });
@@ -189,11 +202,11 @@ const apply = () => {
   for (let i = 0; i < N; i++) {
     const name = L.statuses[L.status[i]];
     if (status && (status === "failed" ? !data.failed.includes(name) : name !== status)) continue;
-    if (review && L.reviews[L.review[i]] !== review) continue;
+    if (review && !REVIEWS[review](i, parts)) continue;
     if (text && !`${place(i)} person ${L.track[i]} ${L.categories[L.category[i]]} ${L.ids[i]}`.toLowerCase().includes(text)) continue;
     if (least > 0 && !(maximum(error, parts, i) >= least)) continue;
     if (probable > 0 && !(maximum(wrong, parts, i) >= probable)) continue;
-    if (outcome && !parts.some((name) => L.outcomes[L.outcome[name][i]] === outcome)) continue;
+    if (outcome && !parts.some((name) => L.outcomes[L.outcome_by_part[name][i]] === outcome)) continue;
     order.push(i);
   }
   const key = KEYS[sortBy], values = order.map(key), turn = isDown ? -1 : 1;
@@ -219,7 +232,7 @@ const rowOf = (at) => {
   cell(L.track[i]); cell(status, data.failed.includes(status) ? "failed" : "");
   PARTS.forEach((part) => cell(percent(error(part, i)), wrong(part, i) >= WRONG ? "wrong" : ""));
   cell(most === null ? "–" : `${most.toFixed(0)} % ${words(where).replace("left", "L").replace("right", "R")}`, most >= WRONG ? "wrong" : "");
-  cell(L.reviews[L.review[i]]); cell(percent(maximum(error, PARTS, i)) + " %");
+  cell(said(i) || "–").title = said(i); cell(percent(maximum(error, PARTS, i)) + " %");
   row.addEventListener("click", () => choose(i, true));
   if (i === chosen) { row.classList.add("on"); row.setAttribute("aria-selected", "true"); }
   return row;
@@ -241,12 +254,13 @@ const choose = (i, isFromList) => {
   }
   rowsMade.forEach((node) => node.remove()); rowsMade.clear(); render();
   const detail = byId("detail"), parts = make("table");
-  table(parts, ["part", "error %", "score %", "wrong %", "because", "repair"], PARTS.map((part) => [words(part), percent(error(part, i), 2), percent(score(part, i), 0), percent(wrong(part, i)),
-    words(L.reasons[L.reason[part][i]] || "–"), words(L.outcomes[L.outcome[part][i]] || "–")]));
-  const told = [`status ${L.statuses[L.status[i]]}`, `version ${L.version[i]}`, `by ${L.origins[L.origin[i]]}`, `review ${L.reviews[L.review[i]]}`];
-  if (L.categories[L.category[i]]) told.push(L.categories[L.category[i]]);
-  if (L.qualities[L.quality[i]]) told.push(`badly seen: ${words(L.qualities[L.quality[i]])}`);
-  detail.replaceChildren(make("strong", `${place(i)}, person ${L.track[i]}, frame ${L.frame[i]}`), make("div", told.join(", ")), make("div", `label ${L.ids[i]}…`, "note"), put(make("div", null, "scroll"), parts));
+  table(parts, ["part", "error %", "score %", "wrong %", "because", "repair", "a person says"], PARTS.map((part) => [words(part), percent(error(part, i), 2), percent(score(part, i), 0), percent(wrong(part, i)),
+    words(L.reasons[L.reason_by_part[part][i]] || "–"), words(L.outcomes[L.outcome_by_part[part][i]] || "–"), told(part, i) || "–"]));
+  const lines = [`status ${L.statuses[L.status[i]]}`, `version ${L.version[i]}`, `made by a ${isByHand(i) ? "person" : "machine"}`, `review ${L.reviews[L.review[i]]}`];
+  if (L.categories[L.category[i]]) lines.push(L.categories[L.category[i]]);
+  if (L.placements[L.placed[i]]) lines.push(`placed by a person: ${words(L.placements[L.placed[i]])}`);
+  if (L.qualities[L.quality[i]]) lines.push(`badly seen: ${words(L.qualities[L.quality[i]])}`);
+  detail.replaceChildren(make("strong", `${place(i)}, person ${L.track[i]}, frame ${L.frame[i]}`), make("div", lines.join(", ")), make("div", `label ${L.ids[i]}…`, "note"), put(make("div", null, "scroll"), parts));
   if (!isFromList) list.scrollIntoView({block: "nearest"});
 };
 const step = (by) => {

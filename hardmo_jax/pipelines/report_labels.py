@@ -302,7 +302,7 @@ def _close_up(part: RefinedPartOfLabel, picture: UInt8[np.ndarray, "H W 3"]) -> 
     if (reason := part.before.reason_by_part[name]) not in (None, "none"):
         told.append(str(reason).replace("_", " "))
     if part.outcome:
-        told.append(part.outcome.replace("_", " "))
+        told.append(f"repair: {part.outcome.replace('_', ' ')}")
     return ReportCloseUp(
         title=f"{source} {time}, person {row.track_id}, {name.replace('_', ' ')}",
         what=", ".join(told),

@@ -78,8 +78,8 @@ data.histograms.forEach((one, k) => {
 // Close-ups ------------------------------------------------------------------------------------------------
 byId("close_up_note").textContent = data.close_up_note;
 const figures = data.close_ups.map((one) => {
-  const figure = make("figure", null, "card"), image = make("img");
-  image.loading = "lazy"; image.alt = `${one.title}: ${one.panels.join(", ")}`; image.width = one.size[0]; image.height = one.size[1]; image.src = one.image;
+  const figure = make("figure", null, `card panels${one.panels.length}`), image = make("img");
+  image.decoding = "async"; image.alt = `${one.title}: ${one.panels.join(", ")}`; image.width = one.size[0]; image.height = one.size[1]; image.src = one.image;
   image.style.height = "auto";
   figure.append(put(make("div", null, "heads"), ...one.panels.map((name) => make("span", name))), image,
     put(make("figcaption"), make("div", one.title), make("div", one.what, "what")));
@@ -170,6 +170,9 @@ byId("more_tracks").addEventListener("click", moreTracks);
 moreTracks();
 
 // Labels: a list of which only what is in view is made -----------------------------------------------------
+const narrow = matchMedia("(max-width: 480px)");
+// The end tells more than the beginning: it has the time.
+const shortened = (text, most) => text.length <= most ? text : `${text.slice(0, 6)}…${text.slice(7 - most)}`;
 const list = byId("list"), rowsMade = new Map();
 let order = [], chosen = -1, sortBy = "wrong", isDown = true;
 const options = (id, pairs) => pairs.forEach(([value, text]) => { const one = make("option", text); one.value = value; byId(id).append(one); });
@@ -188,11 +191,11 @@ const KEYS = {
 };
 const HEADS = [["place", "picture"], ["person", "person"], ["status", "status"], ...PARTS.map((part) => [part, part === "body" ? "body %" : part.replace("left_", "L ").replace("right_", "R ") + " %"]), ["wrong", "wrong"], ["review", "a person says"]];
 HEADS.forEach(([key, name]) => {
-  const button = make("button", name); button.type = "button"; button.dataset.key = key;
+  const button = make("button", name); button.type = "button"; button.dataset.key = key; button.dataset.name = name;
   button.addEventListener("click", () => { isDown = sortBy === key ? !isDown : !["place", "person"].includes(key); sortBy = key; apply(); });
   byId("list_head").append(button);
 });
-byId("list_head").append(make("span", "worst"));
+byId("list_head").append(make("span", "worst %"));
 const apply = () => {
   const text = byId("filter_text").value.trim().toLowerCase(), status = byId("filter_status").value, review = byId("filter_review").value;
   const part = byId("filter_part").value, least = parseFloat(byId("filter_error").value), probable = parseFloat(byId("filter_wrong").value), outcome = byId("filter_outcome").value;
@@ -218,7 +221,10 @@ const apply = () => {
   order = ranked.map((k) => order[k]);
   chosen = order.includes(at) ? at : -1;
   byId("count").textContent = `${order.length} of ${N} labels` + (data.left_out ? `; ${data.left_out} more are in the numbers above only` : "");
-  document.querySelectorAll("#list_head button").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.key === sortBy)));
+  document.querySelectorAll("#list_head button").forEach((button) => {
+    button.setAttribute("aria-pressed", String(button.dataset.key === sortBy));
+    button.textContent = button.dataset.name + (button.dataset.key === sortBy ? (isDown ? " ↓" : " ↑") : "");
+  });
   byId("spacer").style.height = `${order.length * ROW}px`;
   rowsMade.forEach((node) => node.remove()); rowsMade.clear();
   list.scrollTop = 0;
@@ -228,11 +234,11 @@ const rowOf = (at) => {
   const i = order[at], row = make("div", null, "row"), status = L.statuses[L.status[i]], [most, where] = worstWrong(i);
   row.style.top = `${at * ROW}px`; row.setAttribute("role", "option");
   const cell = (text, className) => row.appendChild(make("span", text, className));
-  const name = cell(place(i)); name.title = place(i);
+  cell(shortened(place(i), narrow.matches ? 24 : 54)).title = place(i);
   cell(L.track[i]); cell(status, data.failed.includes(status) ? "failed" : "");
   PARTS.forEach((part) => cell(percent(error(part, i)), wrong(part, i) >= WRONG ? "wrong" : ""));
   cell(most === null ? "–" : `${most.toFixed(0)} % ${words(where).replace("left", "L").replace("right", "R")}`, most >= WRONG ? "wrong" : "");
-  cell(said(i) || "–").title = said(i); cell(percent(maximum(error, PARTS, i)) + " %");
+  cell(said(i) || "–").title = said(i); cell(percent(maximum(error, PARTS, i)));
   row.addEventListener("click", () => choose(i, true));
   if (i === chosen) { row.classList.add("on"); row.setAttribute("aria-selected", "true"); }
   return row;
@@ -256,7 +262,7 @@ const choose = (i, isFromList) => {
   const detail = byId("detail"), parts = make("table");
   table(parts, ["part", "error %", "score %", "wrong %", "because", "repair", "a person says"], PARTS.map((part) => [words(part), percent(error(part, i), 2), percent(score(part, i), 0), percent(wrong(part, i)),
     words(L.reasons[L.reason_by_part[part][i]] || "–"), words(L.outcomes[L.outcome_by_part[part][i]] || "–"), told(part, i) || "–"]));
-  const lines = [`status ${L.statuses[L.status[i]]}`, `version ${L.version[i]}`, `made by a ${isByHand(i) ? "person" : "machine"}`, `review ${L.reviews[L.review[i]]}`];
+  const lines = [`status ${L.statuses[L.status[i]]}`, `version ${L.version[i]}`, `made by a ${isByHand(i) ? "person" : "machine"}`, ...(L.reviews[L.review[i]] === "none" ? [] : [L.reviews[L.review[i]]])];
   if (L.categories[L.category[i]]) lines.push(L.categories[L.category[i]]);
   if (L.placements[L.placed[i]]) lines.push(`placed by a person: ${words(L.placements[L.placed[i]])}`);
   if (L.qualities[L.quality[i]]) lines.push(`badly seen: ${words(L.qualities[L.quality[i]])}`);

@@ -87,7 +87,7 @@ def _placed_before(row: LabelRow, body: BodyModel, names: tuple[str, ...]) -> di
     return {
         name: row.keypoints_2d[points.index(name)]
         for name in row.placed_points or ()
-        if free.issuperset(joints_moved_by(name, body))
+        if free.issuperset(joints_moved_by(name, body)) and name not in names
     }
 
 

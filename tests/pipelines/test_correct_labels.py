@@ -55,6 +55,15 @@ def test_a_machine_does_not_replace_it_and_points_placed_before_stay_where_they_
     assert set(second.correction.pixel_errors) == {"right_big_toe", "right_small_toe", "right_heel"}
 
 
+def test_a_point_that_is_put_elsewhere_in_space_is_not_held_where_it_was_placed_before(labels):
+    body = refined_people.open_body()
+    first = correct_label(labels[2], body, points=seen(labels[2], "left_ankle")).row
+    place = first.keypoints_3d[POINTS.index("left_ankle")] + np.array([0.05, 0.0, 0.0], np.float32)
+    second = correct_label(first, body, points_3d={"left_ankle": place})
+    assert second.correction.metre_errors["left_ankle"] < 0.01
+    assert second.correction.pixel_errors == {}
+
+
 def test_a_label_without_a_pose_is_refused(labels):
     failed = dataclasses.replace(labels[0], status="NO_EVIDENCE")
     with pytest.raises(CorrectionError, match=r"no pose to correct.*NO_EVIDENCE"):

@@ -195,13 +195,15 @@ def _limb(
     keypoints, confidence, box_side, focal_length, principal_point = _seen(observations)
     is_own = np.array([bool(free & set(joints_moved_by(point, body))) for point in layout.points])
     is_placed = np.array([point in points for point in layout.points]) & is_own
-    is_seen = is_own & ~is_placed & is_supported & (confidence >= SEEN) & np.isfinite(keypoints).all(-1)
+    is_in_space = np.array([point in points_3d for point in layout.points]) & is_own
+    # What a person says of a point stands in the place of what a detector saw of it.
+    is_seen = is_own & ~is_placed & ~is_in_space & is_supported
+    is_seen &= (confidence >= SEEN) & np.isfinite(keypoints).all(-1)
     keypoints = np.where(is_seen[:, None], keypoints, 0.0)
     for at in np.flatnonzero(is_placed):
         keypoints[at] = points[layout.points[at]]
     limits = priors.pose_prior(body.joint_names)
     in_space = np.zeros((len(keypoints), 3), np.float32)
-    is_in_space = np.array([point in points_3d for point in layout.points]) & is_own
     for at in np.flatnonzero(is_in_space):
         in_space[at] = points_3d[layout.points[at]]
     return Limb(

@@ -204,7 +204,9 @@ def _columns(rows: Sequence[LabelRow]) -> dict[str, Any]:
         told = {part: [getattr(row, f"{name}_by_part")[part] or "" for row in rows] for part in PARTS}
         columns[many], numbers = _numbered([word for part in PARTS for word in told[part]])
         size = len(rows)
-        columns[f"{name}_by_part"] = {part: numbers[place * size : (place + 1) * size] for place, part in enumerate(PARTS)}
+        columns[f"{name}_by_part"] = {
+            part: numbers[place * size : (place + 1) * size] for place, part in enumerate(PARTS)
+        }
     return columns
 
 

@@ -5,10 +5,10 @@ import json
 import re
 
 import pytest
-from hardmo_jax.pipelines.report_labels import ReportError, write_report
 
 from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelError
+from hardmo_jax.pipelines.report_labels import ReportError, write_report
 from tests.labels.test_schema import make_row
 from tests.pipelines.refined_people import planted_labels, write_photos
 
@@ -51,6 +51,48 @@ def test_repaired_parts_are_drawn_before_and_after(tmp_path):
     assert "Jane" not in told.path.read_text(encoding="utf-8")
 
 
+def test_what_a_person_placed_stands_before_and_after_and_what_is_called_right_is_no_worst_case(tmp_path):
+    rows = write_photos(planted_labels(48, 3)[0][:3], tmp_path / "films")
+    wrong = {"left_foot": 0.9, "right_foot": 0.8}
+    error = {"left_foot": 0.05, "right_foot": 0.04}
+    rows = [dataclasses.replace(row, error_by_part=error, wrong_by_part=wrong, outcome_by_part={}) for row in rows]
+    mended = dataclasses.replace(
+        rows[0], error_by_part={**error, "left_foot": 0.01}, origin="human", placed_points=("left_heel",),
+        review_by_part={"left_foot": "right"}, label_version=2, parent_version=1,
+    )  # fmt: skip
+    rows[1] = dataclasses.replace(rows[1], review_by_part={"left_foot": "right", "right_foot": "wrong"})
+    rows[2] = dataclasses.replace(rows[2], review="accepted")
+    store.write_labels(tmp_path / "labels.parquet", [rows[0], mended, *rows[1:]])
+    write_report(tmp_path, pictures=tmp_path / "films")
+    shots = data_of(tmp_path / "report.html")["close_ups"]
+    told = [(one["label"], one["title"].split(", ")[-1], one["what"]) for one in shots]
+    assert told == [
+        (0, "left foot", "wrong 90 % → 90 %, error 5.0 % → 1.0 %, a person says right, repair: by hand"),
+        (1, "right foot", "wrong 80 %, error 4.0 %, a person says wrong"),
+        (0, "right foot", "wrong 80 %, error 4.0 %"),
+    ]
+
+
+def test_shards_and_the_folder_of_a_demo_are_found(tmp_path):
+    store.write_labels(tmp_path / "shards" / "labels-00000-of-00002.parquet", [make_row()])
+    store.write_labels(tmp_path / "shards" / "labels-00001-of-00002.parquet", [make_row(track_id=3)])
+    store.write_labels(tmp_path / "demo" / "annotate" / "labels.parquet", [make_row()])
+    assert write_report(tmp_path / "shards").num_labels == 2
+    assert write_report(tmp_path / "demo").path == tmp_path / "demo" / "annotate" / "report.html"
+
+
+def test_a_video_that_is_gone_or_another_one_leaves_the_numbers(tmp_path):
+    rows = write_photos(planted_labels(48, 3)[0][:2], tmp_path / "films")
+    store.write_labels(tmp_path / "labels.parquet", rows)
+    films = [tmp_path / "films" / row.source_path for row in rows]
+    films[0].unlink()
+    films[1].write_bytes(b"no picture")
+    told = write_report(tmp_path, pictures=tmp_path / "films")
+    assert (told.num_labels, told.num_close_ups) == (2, 0)
+    assert sum("close-ups left out" in warning for warning in told.warnings) == 2
+    assert not any(str(tmp_path) in warning for warning in data_of(told.path)["warnings"])
+
+
 def test_a_store_without_pictures_scores_or_record_has_a_report(tmp_path):
     rows = [make_row(track_id=place, wrong_by_part={}, outcome_by_part={}) for place in range(3)]
     store.write_labels(tmp_path / "labels.parquet", rows)
@@ -64,7 +106,8 @@ def test_a_store_without_pictures_scores_or_record_has_a_report(tmp_path):
 
 def test_a_record_that_is_no_record_is_said(tmp_path):
     store.write_labels(tmp_path / "labels.parquet", [make_row()])
-    for text in ("[1]", "{", '{"config": 3, "results": [], "command": {}}'):
+    endless = '{"command": ' + "[" * 100_000
+    for text in ("[1]", "{", endless, '{"config": 3, "results": [], "command": {}}'):
         (tmp_path / "run.json").write_text(text)
         assert write_report(tmp_path).num_bytes > 0
 

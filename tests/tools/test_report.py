@@ -9,10 +9,12 @@ def test_the_tool_says_where_the_page_is_and_what_is_wrong(tmp_path):
     store.write_labels(tmp_path / "run" / "labels.parquet", [make_row()])
     labels = f"--labels={tmp_path / 'run'}"
     done, absent, lost = run_each(
-        "report", [[labels], [f"--labels={tmp_path / 'none'}"], [labels, f"--pictures={tmp_path / 'nowhere'}"]]
+        "report",
+        [[str(tmp_path / "run")], [f"--labels={tmp_path / 'none'}"], [labels, f"--pictures={tmp_path / 'nowhere'}"]],
     )
     assert done.returncode == 0, done.stderr
-    assert f"1 labels, 0 close-ups, 0.08 MB: {tmp_path / 'run' / 'report.html'}" in done.stdout
+    assert "1 labels, 0 close-ups, 0." in done.stdout
+    assert f" MB: {tmp_path / 'run' / 'report.html'}\n" in done.stdout
     for other, message in ((absent, "no such label file"), (lost, "no such folder of pictures")):
         assert other.returncode == 2
         assert message in other.stderr

@@ -4,8 +4,6 @@ import dataclasses
 import html.parser
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -105,25 +103,29 @@ def test_columns_tell_what_labels_hold():
     assert sum(told["histograms"][0]["counts"]) == len(rows)
 
 
+def test_what_people_said_is_told_in_words_and_counts_for_more_than_scores():
+    rows = content().rows
+    said = dataclasses.replace(
+        rows[0], review_by_part={"left_hand": "wrong", "right_foot": "right"}, placed_points=("left_heel",),
+        origin="human", wrong_by_part={"left_hand": 0.1, "right_foot": 0.9},
+    )  # fmt: skip
+    told = report_data(content(rows=[said, rows[1]]))
+    columns = told["labels"]
+    words = {part: columns["part_reviews"][numbers[0]] for part, numbers in columns["review_by_part"].items()}
+    assert words == {"body": "", "left_foot": "", "right_foot": "right", "left_hand": "wrong", "right_hand": ""}
+    assert columns["placements"][columns["placed"][0]] == "left_heel"
+    assert columns["origins"][columns["origin"][0]] == "human"
+    facts = dict(told["facts"])
+    assert [facts[name] for name in ("looked at by a person", "corrected by hand", "hands and feet called wrong")] == [
+        "1", "1", "1",
+    ]  # fmt: skip
+    assert "accepted" not in facts
+    wrong = {one["part"]: one["wrong"] for one in told["part_summaries"]}
+    assert (wrong["left_hand"], wrong["right_foot"]) == (1, 0)
+
+
 def test_five_thousand_labels_with_close_ups_stay_below_ten_megabytes():
     one = content().rows[0]
     shots = [dataclasses.replace(content().close_ups[0], jpeg=bytes(30_000))] * 24
     text = report_html(content(rows=[one] * 5000, close_ups=shots))
     assert len(text.encode()) < 3_000_000
-
-
-def test_a_browser_shows_it_and_runs_no_stranger(tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium")
-    path = tmp_path / "report.html"
-    words = "</script><script>document.documentElement.dataset.evil=1</script><img src=x onerror=alert(1)>"
-    path.write_text(report_html(content(words)), encoding="utf-8")
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-         "--virtual-time-budget=2000", "--dump-dom", path.as_uri()],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert 'data-ready="true"' in done.stdout
-    assert "data-evil" not in done.stdout
-    assert "2 of 2 labels" in done.stdout

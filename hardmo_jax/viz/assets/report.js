@@ -234,7 +234,7 @@ const rowOf = (at) => {
   const i = order[at], row = make("div", null, "row"), status = L.statuses[L.status[i]], [most, where] = worstWrong(i);
   row.style.top = `${at * ROW}px`; row.setAttribute("role", "option");
   const cell = (text, className) => row.appendChild(make("span", text, className));
-  cell(shortened(place(i), narrow.matches ? 24 : 54)).title = place(i);
+  cell(shortened(place(i), narrow.matches ? 22 : 54)).title = place(i);
   cell(L.track[i]); cell(status, data.failed.includes(status) ? "failed" : "");
   PARTS.forEach((part) => cell(percent(error(part, i)), wrong(part, i) >= WRONG ? "wrong" : ""));
   cell(most === null ? "–" : `${most.toFixed(0)} % ${words(where).replace("left", "L").replace("right", "R")}`, most >= WRONG ? "wrong" : "");

@@ -31,6 +31,8 @@ MediaKind = Literal["image", "folder", "video", "keypoints"]
 _MAX_WARNINGS = 100
 #: Frames a second of videos that tell none.
 _USUAL_RATE = 25.0
+#: Times that agree to this are the same, seconds: far less than there is from a frame to the next.
+_SAME_TIME = 1e-3
 _UNSUPPORTED = {
     ".heic": "HEIC photo; export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)",
     ".heif": "HEIF photo; export it as JPEG first",
@@ -190,6 +192,21 @@ class Media:
             return self._video_frames(start, stop, stride)
         positions = range(0, len(self.paths), self._choice.stride)
         return self._photo_frames(positions[start:][: _span(start, stop)][::stride], on_error)
+
+    def frames_around(self, time_seconds: float) -> Iterator[tuple[float, UInt8[np.ndarray, "H W 3"]]]:
+        """Upright frames of a video from a time on, without decoding all that is before.
+
+        Args:
+            time_seconds: Since the first frame.
+
+        Yields:
+            Seconds since the first frame, and the picture; nothing where the video cannot be sought in.
+        """
+        for time, frame in video_stream.frames_around(self.path, time_seconds, self._max_pixels):
+            # What is decoded on the way there need not become a picture.
+            if time < time_seconds - _SAME_TIME:
+                continue
+            yield time, video_stream.upright_video_frame(frame, self.path, self._max_pixels)
 
     def chosen(self, choice: FrameChoice) -> "Media":
         """The same files, of which `frames` gives those that are chosen.

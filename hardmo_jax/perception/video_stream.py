@@ -96,6 +96,35 @@ class VideoReader:
         return None
 
 
+def frames_around(path: pathlib.Path, seconds: float, max_pixels: int) -> Iterator[tuple[float, Any]]:
+    """Decoded frames from the last one before a time that can be decoded by itself; none where none can be sought.
+
+    Args:
+        path: Of a video.
+        seconds: Since its first frame.
+        max_pixels: Largest size of a frame.
+
+    Yields:
+        Seconds since the first frame, and the frame.
+    """
+    import av.error
+
+    with _open_container(path) as container:
+        stream = _video_stream(container, path, max_pixels)
+        stream.thread_type = "AUTO"
+        try:
+            first = next(iter(container.decode(stream)), None)
+            if first is None or first.pts is None or not stream.time_base:
+                return
+            start = float(first.pts * first.time_base)
+            container.seek(math.floor((start + seconds) / float(stream.time_base)), stream=stream, backward=True)
+            for frame in container.decode(stream):
+                if frame.pts is not None:
+                    yield float(frame.pts * frame.time_base) - start, frame
+        except av.error.FFmpegError:
+            return
+
+
 def _open_container(path: pathlib.Path) -> Any:
     import av
     import av.error

@@ -36,7 +36,7 @@ class PictureSource:
         if isinstance(finder, str):
             return None, finder
         try:
-            return finder.image(picture.frame_index), ""
+            return finder.image(picture.frame_index, picture.time_seconds), ""
         except (MediaError, OSError) as error:
             return None, f"no picture: {error}"
 

@@ -23,10 +23,13 @@ from hardmo_jax.pipelines import annotate as pipeline
 from hardmo_jax.pipelines import annotate_many
 from tools import _cli
 from tools._annotate_summary import print_summary
+from tools._report_beside import report_beside
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
 _INPUT = flags.DEFINE_multi_string("input", None, "Photo, folder of photos, video, or keypoint JSON.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/annotate", "Folder for labels, overlays and run.json.")
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", "out/annotate", "Folder for labels, overlays, report.html and run.json."
+)
 _LIMIT = flags.DEFINE_integer("limit", None, "Look at this many frames or photos at most.", lower_bound=1)
 _START = flags.DEFINE_float("start", None, "Seconds of a video to pass over.", lower_bound=0.0)
 _END = flags.DEFINE_float("end", None, "Second of a video to stop at.", lower_bound=0.0)
@@ -70,6 +73,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     print_summary(summary, _OUTPUT_DIR.value)
+    report_beside(_OUTPUT_DIR.value, pictures=sources[0])
     return _PARTLY if summary.num_unusable else 0
 
 
@@ -91,6 +95,7 @@ def _label_each(
             outcomes.append(outcome)
             if outcome.summary is not None:
                 print_summary(outcome.summary, str(outcome.output))
+                report_beside(outcome.output, pictures=outcome.source)
             elif outcome.error is not None:
                 _cli.fail(outcome.error)
             else:

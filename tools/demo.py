@@ -19,6 +19,7 @@ from hardmo_jax.body import load
 from hardmo_jax.perception import model_files
 from hardmo_jax.pipelines import annotate, demo, demo_clip, refine
 from tools import _cli
+from tools._report_beside import report_beside
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", "out/demo", "Folder for clip, truth, labels and close-ups.")
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
@@ -44,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     print_summary(summary, _OUTPUT_DIR.value)
+    report_beside(pathlib.Path(_OUTPUT_DIR.value) / "annotate")
     return 0
 
 

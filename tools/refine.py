@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from hardmo_jax.pipelines import refine as pipeline
 from tools import _cli
+from tools._report_beside import report_beside
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
 _SUBSET = flags.DEFINE_string("subset", None, "What is looked at: hand or foot.")
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
             progress=progress,
         )
     print_summary(summary, subset, output_dir, is_dry=_DRY_RUN.value)
+    if summary.num_refined and not _DRY_RUN.value:
+        report_beside(_INPUT.value, pictures=_PICTURES.value, only_again=True)
     return 0
 
 

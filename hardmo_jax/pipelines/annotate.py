@@ -58,7 +58,8 @@ Progress = Callable[[str, int, int | None], None]
 
 #: In the order of a frame's way through them.
 _STAGES = ("decode", "perceive", "regress", "camera", "fit", "label", "score", "decode again", "draw", "write")
-_OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "run.json")
+#: `report.html` is made of the others: of an earlier run it would tell of labels that are no more.
+_OWN_OUTPUTS = ("labels.parquet", "overlay.mp4", "overlay", "report.html", "run.json")
 _UNFINISHED = ".annotate-"
 
 

@@ -96,6 +96,7 @@ def test_real_photo_gives_a_label_within_the_bounds(annotated, figure):
     assert label.quality_reasons == ()
     assert label.quality["num_points"] == 17
     assert "seen badly, of 1 labels: nobody" in done.stdout
+    assert f"{output / 'report.html'}, for any browser" in done.stdout
 
 
 def test_outputs_are_a_picture_and_a_record(annotated, photo):
@@ -108,7 +109,7 @@ def test_outputs_are_a_picture_and_a_record(annotated, photo):
     assert record["results"]["quality"] == {"reasons": {}, "left_out": {"num_people": 0, "by_reason": {}}}
     assert set(record["seconds"]) >= {"decode", "perceive", "fit", "label", "draw", "write", "total"}
     assert len(record["results"]["sources"][photo.name]) == 64
-    assert {path.name for path in output.iterdir()} == {"labels.parquet", "overlay", "run.json"}
+    assert {path.name for path in output.iterdir()} == {"labels.parquet", "overlay", "report.html", "run.json"}
 
 
 def test_fitted_body_projects_onto_the_keypoints_of_the_label(annotated):
@@ -145,6 +146,7 @@ def test_running_again_replaces_the_run_and_nothing_else(annotated, photo, perce
     record = (output / "run.json").read_bytes()
     annotate.annotate(photo, output, options=smoke_options(), model_folder=perception_models)
     assert (output / "run.json").read_bytes() != record
+    assert not (output / "report.html").exists(), "it told of labels that are no more"
     after = store.read_labels(output / "labels.parquet").rows[0]
     np.testing.assert_allclose(after.body_pose, before.body_pose, atol=1e-3)
 

@@ -17,10 +17,12 @@ from hardmo_jax.labels.schema import LabelRow
 LABELS_FILE, RUN_FILE, TOMBSTONE_FILE = "labels.parquet", "run.json", "removed.json"
 VIDEO_DRAWING, PHOTO_DRAWINGS = "overlay.mp4", "overlay"
 CLOSE_UPS, SHEET, DRY_SHEET = "closeups", "sheet.png", "dry_run.png"
+#: Of `tools.report`: holds close-ups, names and numbers of everybody.
+REPORT = "report.html"
 UNFINISHED = ".writing-"
 
 _DRAWN = (VIDEO_DRAWING, PHOTO_DRAWINGS, CLOSE_UPS, SHEET, DRY_SHEET)
-_KNOWN = (LABELS_FILE, RUN_FILE, ".lock", *_DRAWN)
+_KNOWN = (LABELS_FILE, RUN_FILE, REPORT, ".lock", *_DRAWN)
 #: As `refine_drawing` calls close-ups.
 _CLOSE_UP = re.compile(r"\d{4,}_(.*)_frame\d{6,}_person\d+_\w+\.png")
 _LONGEST_STEM = 60
@@ -121,7 +123,7 @@ class RemovalPlace:
                 found.append(path)
                 is_touched = True
         if is_touched:
-            found += [self.folder / VIDEO_DRAWING, self.folder / SHEET]
+            found += [self.folder / VIDEO_DRAWING, self.folder / SHEET, self.folder / REPORT]
         # Nothing beside it tells whom it shows.
         found.append(self.folder / DRY_SHEET)
         return [path for path in found if path.is_file()]
@@ -245,7 +247,7 @@ def _check_no_links(folder: pathlib.Path, kind: Literal["run", "dataset"]) -> No
     Raises:
         RemovalError: If a drawing, a folder of drawings or the record is a link.
     """
-    own = [folder / RUN_FILE]
+    own = [folder / RUN_FILE, folder / REPORT]
     if kind == "run":
         own += [folder / name for name in _DRAWN]
         own += [path for name in (PHOTO_DRAWINGS, CLOSE_UPS) for path in sorted(_files(folder / name))]

@@ -283,6 +283,17 @@ def test_drawings_that_lie_elsewhere_are_refused_before_anything_is_changed(worl
     assert not (world / "annotate" / "overlay" / "group.png").exists()
 
 
+def test_a_report_goes_with_anybody_it_may_show(tmp_path, rng):
+    for name in ("own", "other"):
+        source = "a.jpg" if name == "own" else "b.jpg"
+        store.write_labels(tmp_path / name / "labels.parquet", [label(rng, source, source[0] * 64)])
+        (tmp_path / name / "report.html").write_text(source)
+    summary = pipeline.remove_labels(tmp_path, source="a.jpg")
+    assert not summary.warnings
+    assert not (tmp_path / "own" / "report.html").exists()
+    assert (tmp_path / "other" / "report.html").exists()
+
+
 def test_a_source_that_is_called_as_any_number_takes_nothing_else_with_it():
     record = {
         "command": ["annotate", "--input=photos/1", "--source", "1", "--config.fit.rounds=1", "--fps", "1", "1"],

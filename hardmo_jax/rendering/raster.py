@@ -2,6 +2,10 @@
 
 The context is made once per process and thread; Mesa's software driver is enough. Four samples per pixel,
 light per pixel, the same shading as `scene.shade`.
+
+The painter, which needs no OpenGL, gives the same picture of bodies at least 100 pixels high: outlines within a pixel,
+areas within 1 %, brightness 4 of 255 apart in the mean and 36 for 99 of 100 pixels (measured: 3 and 29; a shift by a
+third of a pixel is 7 and 45). What is left is that one lights pixels and the other vertices.
 """
 
 import os
@@ -20,6 +24,9 @@ _SAMPLES = 4
 #: Sides of what is drawn at once are multiples of this, or those of the picture, in pixels.
 _WINDOW_STEP = 64
 
+# `centroid`: a triangle smaller than a pixel, as fingers of distant people are made of, is lit where it is and not at
+# the middle of the pixel, far outside of it. Otherwise small bodies differ twice as much from the painter's, and from
+# a picture of many samples.
 _VERTEX_SHADER = """
 #version 330
 uniform vec4 scale_offset;  // picture position = xy * scale + offset * depth, in clip space
@@ -27,9 +34,9 @@ uniform vec2 near_far;
 in vec3 position;
 in vec3 normal;
 in vec3 colour;
-out vec3 point;
-out vec3 point_normal;
-out vec3 point_colour;
+centroid out vec3 point;
+centroid out vec3 point_normal;
+centroid out vec3 point_colour;
 void main() {
     point = position;
     point_normal = normal;
@@ -45,9 +52,9 @@ void main() {
 _FRAGMENT_SHADER = """
 uniform vec3 key_direction;
 uniform vec4 light_weights;  // key, head, sky, ground
-in vec3 point;
-in vec3 point_normal;
-in vec3 point_colour;
+centroid in vec3 point;
+centroid in vec3 point_normal;
+centroid in vec3 point_colour;
 out vec4 picture;
 void main() {
     vec3 to_camera = -normalize(point);

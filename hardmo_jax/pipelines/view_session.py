@@ -75,7 +75,6 @@ class ViewSession:
             picture: Gives pictures, or None and why there is none.
             keep: Puts what was said into the store.
         """
-        self._rows = list(rows)
         self._labels = ViewedLabels(rows)
         self._body = body
         self._picture = picture
@@ -166,7 +165,7 @@ class ViewSession:
 
     def _warm_up(self) -> None:
         """Compile what a correction needs before somebody waits for it."""
-        row = next((row for row in self._rows if row.is_usable), None)
+        row = self._labels.first_usable()
         if row is None:
             return
         names = layouts.get_layout(row.keypoint_layout).points
@@ -309,16 +308,9 @@ class ViewSession:
     def _take(self, edit: LabelEdit) -> None:
         """Into the store, and into what is shown, which hears of the store's own word later."""
         edit.check()
-        own = [row for row in self._rows if row.label_id == edit.label_id]
-        self._put([*with_edits(own, [edit]).rows])
+        self._labels.put(with_edits(self._labels.versions(edit.label_id), [edit]).rows)
         self._keep(edit)
         self._message, self._is_wrong = "saving ...", False
-
-    def _put(self, rows: Sequence[LabelRow]) -> None:
-        """Replace all versions of a label."""
-        label_id = rows[0].label_id
-        self._rows = [row for row in self._rows if row.label_id != label_id] + list(rows)
-        self._labels = ViewedLabels(self._rows)
 
     def _saved(self, outcomes: Sequence[EditOutcome], problem: str | None) -> None:
         notes = []
@@ -329,9 +321,8 @@ class ViewSession:
                 notes.append(f"{where}{outcome.note}")
             newest = outcome.row or outcome.before
             if newest is not None and self._labels.has(newest.label_id):
-                own = [row for row in self._rows if row.label_id == newest.label_id]
-                kept = [row for row in own if row.label_version < newest.label_version]
-                self._put([*kept, newest])
+                own = self._labels.versions(newest.label_id)
+                self._labels.put([*(row for row in own if row.label_version < newest.label_version), newest])
         said = f"saved {len(outcomes)}" if outcomes else ""
         self._tell(problem or "; ".join(notes) or said, is_wrong=bool(problem or notes))
 

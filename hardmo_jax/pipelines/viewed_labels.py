@@ -69,6 +69,22 @@ class ViewedLabels:
         """Newest version of a label; KeyError if there is none."""
         return self._versions[label_id][-1]
 
+    def versions(self, label_id: str) -> tuple[LabelRow, ...]:
+        """All versions of a label, the newest last; KeyError if there is none."""
+        return tuple(self._versions[label_id])
+
+    def put(self, rows: Sequence[LabelRow]) -> None:
+        """Other versions of a label that is there already, in the same picture.
+
+        Args:
+            rows: All versions of one label.
+        """
+        self._versions[rows[0].label_id] = sorted(rows, key=lambda row: row.label_version)
+
+    def first_usable(self) -> LabelRow | None:
+        """Some label that has a pose."""
+        return next((versions[-1] for versions in self._versions.values() if versions[-1].is_usable), None)
+
     def has(self, label_id: str) -> bool:
         """Whether there is such a label."""
         return label_id in self._versions

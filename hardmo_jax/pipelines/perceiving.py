@@ -103,7 +103,7 @@ def perceive(
                 if watch_camera:
                     watch = watch or CameraWatch()
                     watch.step(image, [person.bbox for person in people])
-                found = _sightings(picture, image, people, people_source.source, quality)
+                found = sightings_of_people(picture, image, people, people_source.source, quality)
             if regressor is not None:
                 with clock.at("regress"):
                     regressor.look(image, found)
@@ -136,14 +136,22 @@ def _picture(frame: video.Frame) -> Picture:
     )
 
 
-def _sightings(
+def sightings_of_people(
     picture: Picture,
     image: np.ndarray,
     people: Sequence[PersonKeypoints],
     source: str,
     quality: QualityOptions | None,
 ) -> list[Sighting]:
-    """People of one picture with how well each is seen."""
+    """People of one picture, from left to right, with how well each is seen.
+
+    Args:
+        picture: That they are in.
+        image: Its pixels.
+        people: Who was found.
+        source: What measures their keypoints.
+        quality: When there is a reason to doubt how well somebody is seen.
+    """
     # From left to right: the number of a person must not hang on scores, which every option moves.
     ordered = sorted(people, key=lambda person: float(person.bbox[0] + person.bbox[2]))
     qualities = box_qualities(ordered, width=picture.width, height=picture.height, image=image, options=quality)

@@ -56,7 +56,7 @@ def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock
     with clock.at("warm up"), tempfile.TemporaryDirectory() as scratch, contextlib.suppress(ObservationError):
         # What is wrong with the options is told when somebody is to be labelled by them.
         label_take(
-            _at_rest(body, count, media.path),
+            somebody_at_rest(body, count, media.path),
             media=media,
             body=body,
             options=dataclasses.replace(options, quality=dataclasses.replace(options.quality, drop=())),
@@ -67,8 +67,14 @@ def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock
     _LOADED.add(key)
 
 
-def _at_rest(body: BodyModel, count: int, path: pathlib.Path) -> Take:
-    """Frames in which somebody stands before the camera."""
+def somebody_at_rest(body: BodyModel, count: int, path: pathlib.Path) -> Take:
+    """Frames in which somebody stands before the camera.
+
+    Args:
+        body: Theirs.
+        count: Of frames.
+        path: That the pictures say they are from.
+    """
     layout = layouts.get_layout(LAYOUT)
     model, is_supported = landmarks.point_model(body, layout)
     rest = BodyParams.rest(body, batch=(1,))

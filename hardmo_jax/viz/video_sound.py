@@ -118,7 +118,7 @@ def _encoded(filmed: Any, sound: Any, sound_out: Any, first: float, end: float |
     context = sound_out.codec_context
     resampler = av.AudioResampler(format="fltp", layout=context.layout, rate=context.sample_rate)
     clock = fractions.Fraction(1, context.sample_rate)
-    written: int | None = None
+    written = -1
     frames = filmed.decode(sound)
     while True:
         try:
@@ -132,7 +132,7 @@ def _encoded(filmed: Any, sound: Any, sound_out: Any, first: float, end: float |
             elif time < 0:
                 continue
         for part in resampler.resample(frame):
-            if written is None:
+            if written < 0:
                 written = 0 if frame is None or frame.time is None else max(round((frame.time - first) / clock), 0)
             part.pts, part.time_base = written, clock
             written += part.samples

@@ -25,7 +25,8 @@ const isByHand = (i) => L.origins[L.origin[i]] === "human";
 const said = (i) => [L.reviews[L.review[i]], isByHand(i) ? "by hand" : "", ...["wrong", "right"].map((word) => numTold(i, word) ? `${numTold(i, word)} ${word}` : "")].filter((text) => text && text !== "none").join(", ");
 const score = (part, i) => L.score[part][i] === null ? null : L.score[part][i] / 10;
 const source = (i) => L.sources[L.source[i]];
-const place = (i) => source(i) + (L.time[i] === null ? (L.frame[i] ? ` frame ${L.frame[i]}` : "") : ` ${(L.time[i] / 100).toFixed(2)} s`);
+const when = (i) => L.time[i] === null ? (L.frame[i] ? ` frame ${L.frame[i]}` : "") : ` ${(L.time[i] / 100).toFixed(2)} s`;
+const place = (i) => source(i) + when(i);
 const pair = (list, name, value) => put(list, put(make("div"), make("dt", name), make("dd", value)));
 const table = (node, head, rows) => {
   node.replaceChildren(put(make("thead"), put(make("tr"), ...head.map((name) => make("th", name)))));
@@ -128,6 +129,15 @@ const strip = (rows) => {
   }
   return node;
 };
+const legend = (rows) => {
+  const node = make("p", null, "note");
+  L.statuses.forEach((name, number) => {
+    const count = rows.filter((i) => L.status[i] === number).length, mark = make("i", null, "mark");
+    mark.style.background = STATUS_COLOURS[name] || "#d64545";
+    if (count) node.append(mark, ` ${name} ${count}  `);
+  });
+  return node;
+};
 const spark = (node, rows, values, colour, top) => chart({height: 34, legend: {show: false}, cursor: {show: false}, axes: [{show: false}, {show: false}], padding: [2, 0, 2, 0],
   scales: {x: {time: false}, y: {range: (_, low, high) => [0, Math.max(high ?? 0, top)]}}, series: [{}, {stroke: colour, width: 1.3, points: {show: false}, spanGaps: false}]}, [times(rows), values], node);
 let large = null;
@@ -136,7 +146,7 @@ const showTrack = (rows, button) => {
   button.classList.add("on");
   const node = byId("timeline");
   if (large) { large.forEach((one) => { charts.splice(charts.indexOf(one), 1); one.destroy(); }); }
-  node.replaceChildren(make("h3", `${source(rows[0])}, person ${L.track[rows[0]]}`), strip(rows));
+  node.replaceChildren(make("h3", `${source(rows[0])}, person ${L.track[rows[0]]}`), strip(rows), legend(rows));
   const size = {height: 190, cursor: {sync: {key: "track"}}, scales: {x: {time: false}, y: {range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.05]}}};
   large = [["error, % of the box", error], ["score, %", score], ["wrong, %", wrong]].map(([title, read]) => {
     const shown = PARTS.filter((part) => rows.some((i) => read(part, i) !== null));
@@ -171,7 +181,7 @@ moreTracks();
 
 // Labels: a list of which only what is in view is made -----------------------------------------------------
 const narrow = matchMedia("(max-width: 480px)");
-// The end tells more than the beginning: it has the time.
+// The end of a name tells more than its beginning.
 const shortened = (text, most) => text.length <= most ? text : `${text.slice(0, 6)}…${text.slice(7 - most)}`;
 const list = byId("list"), rowsMade = new Map();
 let order = [], chosen = -1, sortBy = "wrong", isDown = true;
@@ -234,7 +244,8 @@ const rowOf = (at) => {
   const i = order[at], row = make("div", null, "row"), status = L.statuses[L.status[i]], [most, where] = worstWrong(i);
   row.style.top = `${at * ROW}px`; row.setAttribute("role", "option");
   const cell = (text, className) => row.appendChild(make("span", text, className));
-  cell(shortened(place(i), narrow.matches ? 22 : 54)).title = place(i);
+  // Where it is short of room the name gives way, and the time stays.
+  put(cell("", "place"), make("span", shortened(source(i), narrow.matches ? 19 - when(i).length : 54), "file"), make("span", when(i), "when")).title = place(i);
   cell(L.track[i]); cell(status, data.failed.includes(status) ? "failed" : "");
   PARTS.forEach((part) => cell(percent(error(part, i)), wrong(part, i) >= WRONG ? "wrong" : ""));
   cell(most === null ? "–" : `${most.toFixed(0)} % ${words(where).replace("left", "L").replace("right", "R")}`, most >= WRONG ? "wrong" : "");

@@ -24,10 +24,9 @@ from hardmo_jax.pipelines.warm_up import somebody_at_rest
 from hardmo_jax.recovery.recover_motion import SLOWEST
 
 _MOST_FRAMES = 256
-#: Frames a second that windows are fitted at, by the nearest: programs are built for each, and a rate that is told
-#: otherwise by a tenth moves bodies less than the next frame does. The second ones are built before the first frame.
-_RATES = (8.0, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0)
-_LOADED_RATES = (10.0, 15.0, 20.0)
+#: Frames a second that windows are fitted at, by the nearest: programs are built for each before the first frame.
+#: A rate that is told wrong by a fifth moves bodies less than the next frame does.
+_RATES = (7.0, 10.0, 14.0, 20.0, 28.0)
 _DECIMALS = 5
 #: Time without a fit after each, by how long that took.
 _REST = 2.0
@@ -75,8 +74,9 @@ class LiveFits:
     def load(self) -> None:
         """Build the programs, which takes longer than a person waits before a camera."""
         take = somebody_at_rest(self._body, self._count, pathlib.Path("live.mkv"))
-        for rate in _LOADED_RATES:
+        for rate in _RATES:
             self._fit(take.pictures, take.sightings, rate)
+        self._fit(take.pictures[-1:], take.sightings[-1:], None)
 
     def start(self) -> None:
         """Begin to fit what is offered."""
@@ -133,20 +133,28 @@ class LiveFits:
                     self._news.wait(max(resting_until - time.monotonic(), 0.001))
 
     def _rows(self, window: list[tuple[Picture, list[Sighting]]]) -> list[dict[str, Any]]:
-        """Poses in the newest frame of those who were seen in the first and last of the window."""
-        first, last = ({one.track_id for one in window[at][1]} for at in (0, -1))
-        lasting = first & last
+        """Poses in the newest frame: of those who were seen in the first and last of the window together."""
         pictures = [picture for picture, _ in window]
-        sightings = [one for _, people in window for one in people if one.track_id in lasting]
+        usual = frame_rate(pictures)
+        if usual < SLOWEST:
+            # Nobody can be followed: everybody in the newest frame by themselves.
+            alone = [self._fit(pictures[-1:], [one], None) for one in window[-1][1]]
+            return [row for tracks in alone for row in self._rows_of(tracks, pictures[-1])]
+        first, last = ({one.track_id for one in window[at][1]} for at in (0, -1))
+        sightings = [one for _, people in window for one in people if one.track_id in first & last]
         if not sightings:
             return []
-        tracks = self._fit(pictures, sightings, _rate_of_fit(frame_rate(pictures)))
-        newest = pictures[-1].position
+        rate = min(_RATES, key=lambda rate: abs(np.log(rate / usual)))
+        return self._rows_of(self._fit(pictures, sightings, rate), pictures[-1])
+
+    def _rows_of(self, tracks: FittedTracks, newest: Picture) -> list[dict[str, Any]]:
         params = jax.tree.map(np.asarray, tracks.result.params)
         rows = []
         for at, one in enumerate(tracks.sightings):
             pose = jax.tree.map(lambda leaf, row=at: leaf[row], params)
-            if one.picture.position != newest or not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(pose)):
+            if one.picture.position != newest.position or not all(
+                np.isfinite(leaf).all() for leaf in jax.tree.leaves(pose)
+            ):
                 continue
             columns = pose_columns(pose)
             rows.append(
@@ -167,7 +175,7 @@ class LiveFits:
             )
         return rows
 
-    def _fit(self, pictures: list[Picture], sightings: list[Sighting], rate: float) -> FittedTracks:
+    def _fit(self, pictures: list[Picture], sightings: list[Sighting], rate: float | None) -> FittedTracks:
         options = self._options
         pictures, sightings = with_cameras(
             pictures, sightings, self._body, dataclasses.replace(options.camera, source=_source_of(options)),
@@ -180,11 +188,6 @@ class LiveFits:
             )  # fmt: skip
         except ObservationError as error:
             raise LiveStreamError(f"{error}") from error
-
-
-def _rate_of_fit(usual: float) -> float:
-    """The rate that a window is fitted at; a slower one than people are followed at stays, and ties nothing together."""
-    return usual if usual < SLOWEST else min(_RATES, key=lambda rate: abs(np.log(rate / usual)))
 
 
 def _source_of(options: AnnotateOptions) -> Any:

@@ -1,8 +1,10 @@
 """The page of a report: what strangers wrote stays text, nothing is asked of a network, and it stays small."""
 
 import dataclasses
+import hashlib
 import html.parser
 import json
+import pathlib
 import re
 
 import pytest
@@ -11,6 +13,7 @@ from hardmo_jax.viz.report_data import ReportCloseUp, ReportContent, report_data
 from hardmo_jax.viz.report_page import report_html
 from tests.labels.test_schema import make_row
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TAGS = (
     "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--<script>",
     "--><svg onload=alert(1)>", "'\"><iframe srcdoc=x>", "<base href=//evil>", "</title><script>alert(1)</script>",
@@ -122,6 +125,14 @@ def test_what_people_said_is_told_in_words_and_counts_for_more_than_scores():
     assert "accepted" not in facts
     wrong = {one["part"]: one["wrong"] for one in told["part_summaries"]}
     assert (wrong["left_hand"], wrong["right_foot"]) == (1, 0)
+
+
+def test_what_is_inlined_is_what_is_told_of_third_parties():
+    told = (ROOT / "THIRD_PARTY.md").read_text()
+    assets = ROOT / "hardmo_jax" / "viz" / "assets"
+    for path in sorted(assets.glob("uplot-*.min.*")):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in told, path.name
+    assert "Permission is hereby granted" in (assets / "uplot-LICENSE.txt").read_text()
 
 
 def test_five_thousand_labels_with_close_ups_stay_below_ten_megabytes():

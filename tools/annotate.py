@@ -4,6 +4,7 @@ python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --output_di
 python -m tools.annotate --config=configs/normal.py --input=a.mp4 --input=b.mp4      a folder each below out/annotate
 python -m tools.annotate --config=configs/normal.py --input=clips                    so is a folder of videos
 python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --start=10 --end=20 --stride=2
+python -m tools.annotate --config=configs/normal.py --input=webcam:0 --output_dir=out/live       docs/live.md
 
 Of several inputs one that fails does not stop the others, and one that was labelled in the same way is not again.
 """
@@ -18,15 +19,18 @@ import rich.console
 from absl import flags
 from ml_collections import config_flags
 
-from hardmo_jax.perception import model_files
+from hardmo_jax.perception import live_address, model_files
 from hardmo_jax.pipelines import annotate as pipeline
-from hardmo_jax.pipelines import annotate_many
+from hardmo_jax.pipelines import annotate_many, live
 from tools import _cli
 from tools._annotate_summary import print_summary
+from tools._live_lines import LiveLines, print_live_summary
 from tools._report_beside import report_beside
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="Run configuration.")
-_INPUT = flags.DEFINE_multi_string("input", None, "Photo, folder of photos, video, or keypoint JSON.")
+_INPUT = flags.DEFINE_multi_string(
+    "input", None, "Photo, folder of photos, video, keypoint JSON, webcam:0 or a stream."
+)
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "out/annotate", "Folder for labels, overlays, report.html and run.json."
 )
@@ -35,6 +39,9 @@ _START = flags.DEFINE_float("start", None, "Seconds of a video to pass over.", l
 _END = flags.DEFINE_float("end", None, "Second of a video to stop at.", lower_bound=0.0)
 _STRIDE = flags.DEFINE_integer("stride", None, "Look at every so many frames of a video, or photos.", lower_bound=1)
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
+_LIVE_FITS = flags.DEFINE_bool("live_fits", True, "Of live input: fit bodies while it runs.")
+_RELABEL = flags.DEFINE_bool("relabel", True, "Of live input: label the recording when it is over.")
+_STALL = flags.DEFINE_float("stall_seconds", 10.0, "Of live input: time without anything after which it is over.")
 
 #: Exit status of a run that labelled what it could, and could not use some of the pictures.
 _PARTLY = 3
@@ -47,7 +54,11 @@ def main(argv: Sequence[str]) -> int:
         return _cli.fail("--config is missing; e.g. --config=configs/normal.py")
     if not _INPUT.value:
         return _cli.fail("--input is missing; give a photo, a folder of photos, a video or a keypoint JSON file")
-    if len(_INPUT.value) == 1 and "," in _INPUT.value[0] and not pathlib.Path(_INPUT.value[0]).exists():
+    addresses = [live_address.live_address(source) for source in _INPUT.value]
+    is_live = any(address is not None for address in addresses)
+    if is_live and len(addresses) > 1:
+        return _cli.fail("live input is labelled by itself; give one --input")
+    if not is_live and len(_INPUT.value) == 1 and "," in _INPUT.value[0] and not pathlib.Path(_INPUT.value[0]).exists():
         return _cli.fail(f"{_INPUT.value[0]}: no such file; give several inputs as --input=a.mp4 --input=b.mp4")
     options = _cli.build_options(pipeline.AnnotateOptions, _CONFIG.value)
     if _LIMIT.value is not None:
@@ -58,8 +69,10 @@ def main(argv: Sequence[str]) -> int:
         options = dataclasses.replace(options, frames=dataclasses.replace(options.frames, **given))
     except ValueError as error:
         return _cli.fail(str(error))
-    sources = annotate_many.sources_below(_INPUT.value, _OUTPUT_DIR.value)
     models = _MODELS.value or model_files.default_model_folder()
+    if addresses[0] is not None:
+        return _label_live(addresses[0], _INPUT.value[0], options, models)
+    sources = annotate_many.sources_below(_INPUT.value, _OUTPUT_DIR.value)
     if len(sources) > 1:
         return _label_each(sources, options, models)
     console = rich.console.Console(stderr=True)
@@ -75,6 +88,39 @@ def main(argv: Sequence[str]) -> int:
     print_summary(summary, _OUTPUT_DIR.value)
     report_beside(_OUTPUT_DIR.value, pictures=sources[0])
     return _PARTLY if summary.num_unusable else 0
+
+
+def _label_live(
+    address: live_address.LiveAddress,
+    given: str,
+    options: pipeline.AnnotateOptions,
+    models: str | os.PathLike[str],
+) -> int:
+    """Look at live input until it ends; exit status 3 if it broke off or some of it could not be used."""
+    console = rich.console.Console(stderr=True, highlight=False, markup=False)
+    settings = live.LiveOptions(fits=_LIVE_FITS.value, relabel=_RELABEL.value, stall_seconds=_STALL.value)
+    # What is written names the input without what may be a password in it.
+    command = tuple(argument.replace(given, address.public) for argument in sys.argv)
+    with LiveLines(console) as lines, _cli.ProgressBar(console) as progress:
+        summary = live.annotate_live(
+            address,
+            _OUTPUT_DIR.value,
+            options=options,
+            live=settings,
+            model_folder=models,
+            command=command,
+            begun=lines.begun,
+            tell=lines,
+            ended=lines.ended,
+            progress=progress,
+        )
+    if summary.labels is not None:
+        folder = summary.recording.with_name(live.LABELS_NAME)
+        print_summary(summary.labels, str(folder))
+        report_beside(folder, pictures=summary.recording)
+    print_live_summary(summary)
+    is_partly = summary.warnings or (summary.labels is not None and summary.labels.num_unusable)
+    return _PARTLY if is_partly else 0
 
 
 def _label_each(

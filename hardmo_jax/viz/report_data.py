@@ -35,6 +35,16 @@ _FOLDERS = re.compile(
     r"""(?:file:/+|(?<![A-Za-z])[A-Za-z]:[\\/]|(?<!\\)\\\\(?=\w)|(?<![\w~])~[\w.-]*[\\/]|(?<![\w/.:~])/(?=\S))"""
     r"""(?:[^'"=,;:<>|\n]*[\\/])?"""
 )
+# A home folder by itself, whose last name is a person's: as a word, or as all of a text; and what a path begins with
+# that is relative to the root.
+_ROOT, _HOMES = r"(?:file:/+|(?<![A-Za-z])[A-Za-z]:[\\/]|(?<![\w.~/\\])[\\/])", r"(?:home|Users)[\\/]+"
+_HOME = re.compile(
+    rf"""^{_ROOT}{_HOMES}[^\\/'"=,;:<>|\n]+[\\/]*$|{_ROOT}{_HOMES}[^\\/\s'"=,;:<>|()\[\]]+[\\/]*"""
+    # A blank may be one inside of a name: the path goes on if a separator follows.
+    r"""(?=$|['",;:<>|()\[\]]|\s(?![^\\/'"=,;:<>|\n]*[\\/]))"""
+)
+_BELOW_ROOT = re.compile(rf"^{_HOMES}[^\\/]+[\\/]")
+_URL_USERS = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +145,8 @@ def without_folders(text: str) -> str:
     Args:
         text: Any.
     """
-    return _FOLDERS.sub("", text)
+    text = _URL_USERS.sub("", text)
+    return _FOLDERS.sub("", _HOME.sub("~", _BELOW_ROOT.sub("", text)))
 
 
 def _errors(part: str, rows: Sequence[LabelRow]) -> np.ndarray:

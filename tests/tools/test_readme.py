@@ -71,6 +71,8 @@ def test_wheel_holds_the_library_and_the_body_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in names}
     assert tops == {"hardmo_jax", next(top for top in tops if top.endswith(".dist-info"))}
     assert "hardmo_jax/body/assets/open_body.npz" in names
+    page = {path.name for path in (ROOT / "hardmo_jax" / "viz" / "assets").iterdir()}
+    assert {f"hardmo_jax/viz/assets/{name}" for name in page} <= set(names)
 
 
 def test_body_example_runs_with_jax_numpy_and_jaxtyping_only(wheel, tmp_path):

@@ -17,9 +17,9 @@ from hardmo_jax.fitting.limb_ends import is_on_finger
 from hardmo_jax.hardcase.correct import placeable_points
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_rows import params_of_labels
-from hardmo_jax.pipelines.viewed_labels import badness
+from hardmo_jax.pipelines.viewed_labels import ViewedLabels, badness
 from hardmo_jax.skeleton import layouts
-from hardmo_jax.viz.viewer import ShownHandle, ShownPerson, ShownScene
+from hardmo_jax.viz.shown import ShownHandle, ShownPerson, ShownScene, ShownTimeline
 
 #: Radius of handles of fingers and of everything else, metres.
 _FINGER_RADIUS, _RADIUS = 0.004, 0.008
@@ -141,6 +141,23 @@ def _points(body: BodyModel, row: LabelRow) -> np.ndarray:
         return row.keypoints_3d
     model, _ = landmarks.point_model(body, layouts.get_layout(row.keypoint_layout))
     return np.asarray(jax.jit(lambda of, params: of(params))(model, _params(row, body)))
+
+
+def shown_timeline(labels: ViewedLabels, label_id: str) -> ShownTimeline | None:
+    """How likely each part of a person of a video is wrong, picture by picture; None of photos.
+
+    Args:
+        labels: All of them.
+        label_id: Of the person in one picture.
+    """
+    track = labels.track_of(label_id)
+    if len(track) < 2:
+        return None
+    values = {
+        part: np.array([np.nan if value is None else value for value in (badness(row, part) for _, row in track)])
+        for part in layouts.PARTS
+    }
+    return ShownTimeline(pictures=np.array([float(at) for at, _ in track]), badness=values)
 
 
 def facts_of(row: LabelRow) -> tuple[tuple[str, str], ...]:

@@ -26,12 +26,13 @@ from hardmo_jax.pipelines.label_scene import (
     shown_handles,
     shown_person,
     shown_scene,
+    shown_timeline,
     table_of_parts,
     with_row,
 )
 from hardmo_jax.pipelines.viewed_labels import CASE_KINDS, Case, CaseKind, ViewedLabels, ViewedPicture
 from hardmo_jax.skeleton import layouts
-from hardmo_jax.viz.viewer import ShownHandle, ShownPanel, ShownPerson, ShownScene
+from hardmo_jax.viz.shown import ShownHandle, ShownPanel, ShownPerson, ShownScene, ShownTimeline
 
 #: A point that is farther than this from where it was put is out of reach, pixels and metres.
 _OUT_OF_REACH_PIXELS, _OUT_OF_REACH_METRES = 4.0, 0.02
@@ -57,7 +58,7 @@ class Stage(Protocol):
 
 
 class ViewSession:
-    """One person at work on the labels of one body; the actions of `viz.viewer.ViewerActions`."""
+    """One person at work on the labels of one body; the actions of `viz.shown.ViewerActions`."""
 
     def __init__(
         self,
@@ -90,6 +91,8 @@ class ViewSession:
         self._people: tuple[ShownPerson, ...] = ()
         self._image: UInt8[np.ndarray, "H W 3"] | None = None
         self._message, self._is_wrong = "", False
+        self._timeline: ShownTimeline | None = None
+        self._timeline_of: tuple[str, str, int] | None = None
         self._waiting: collections.deque[tuple[str, Callable[[], None]]] = collections.deque()
         self._is_there = threading.Condition()
         self._is_idle = True
@@ -309,6 +312,7 @@ class ViewSession:
         """Into the store, and into what is shown, which hears of the store's own word later."""
         edit.check()
         self._labels.put(with_edits(self._labels.versions(edit.label_id), [edit]).rows)
+        self._timeline_of = None
         self._keep(edit)
         self._message, self._is_wrong = "saving ...", False
 
@@ -419,12 +423,21 @@ class ViewSession:
                 facts=facts_of(row),
                 parts=table_of_parts(row),
                 correction=self._told_correction(),
+                timeline=self._told_timeline(),
                 message=self._message,
                 is_wrong=self._is_wrong,
                 can_undo=self._correction is not None and self._correction.can_undo,
                 can_save=is_changed,
             )
         )
+
+    def _told_timeline(self) -> ShownTimeline | None:
+        """Of the person, made anew when another person, or another version of a label, is looked at."""
+        row = self._row()
+        if self._timeline_of != (row.source_path, row.source_sha256, row.track_id):
+            self._timeline = shown_timeline(self._labels, row.label_id)
+            self._timeline_of = (row.source_path, row.source_sha256, row.track_id)
+        return self._timeline
 
     def _told_correction(self) -> tuple[str, ...]:
         if not self._is_correcting:

@@ -100,6 +100,28 @@ class ViewedLabels:
         """Index of the picture of a label."""
         return self._picture_of[label_id]
 
+    def track_of(self, label_id: str) -> tuple[tuple[int, LabelRow], ...]:
+        """Pictures of a video with the same person, by index, and the newest labels of the person; none of a photo."""
+        own = self.newest(label_id)
+        if own.time_seconds is None:
+            return ()
+        # Pictures are sorted, so that those of a video lie together.
+        at = self.place_of(label_id)
+        first, last = at, at
+        while first > 0 and self._is_same_source(self.pictures[first - 1], own):
+            first -= 1
+        while last + 1 < len(self.pictures) and self._is_same_source(self.pictures[last + 1], own):
+            last += 1
+        found = []
+        for index in range(first, last + 1):
+            rows = (self.newest(name) for name in self.pictures[index].people)
+            found += [(index, row) for row in rows if row.track_id == own.track_id]
+        return tuple(found)
+
+    @staticmethod
+    def _is_same_source(picture: ViewedPicture, row: LabelRow) -> bool:
+        return (picture.source_path, picture.source_sha256) == (row.source_path, row.source_sha256)
+
     def cases(self, kind: CaseKind) -> tuple[Case, ...]:
         """Labels to go through, the worst first; without parts that a person settled where machines' words count."""
         rows = [self.newest(label_id) for picture in self.pictures for label_id in picture.people]

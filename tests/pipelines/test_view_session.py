@@ -235,3 +235,25 @@ def test_pictures_that_are_not_there_or_others_are_told(labels, tmp_path):
     outside = dataclasses.replace(viewed[0], source_path="../../etc/passwd")
     assert "outside" in source(outside)[1]
     assert "--pictures" in PictureSource(None)(viewed[0])[1]
+
+
+def test_a_person_of_a_video_has_a_timeline_and_one_of_photos_has_none(labels):
+    video = [
+        dataclasses.replace(
+            labels[at % 2], source_path="a.mp4", source_sha256="1" * 64, frame_index=3 * (at // 2),
+            time_seconds=0.1 * (at // 2),
+            track_id=at % 2, label_id="", wrong_by_part={"left_foot": 0.1 * at},
+        )
+        for at in range(8)
+    ]  # fmt: skip
+    with at_work([*video, labels[2]]) as (session, stage, _):
+        done(session, session.show_picture, 0)
+        timeline = stage.panel.timeline
+        np.testing.assert_array_equal(timeline.pictures, [0, 1, 2, 3])
+        np.testing.assert_allclose(timeline.badness["left_foot"], [0.0, 0.2, 0.4, 0.6], atol=1e-6)
+        done(session, session.step, 1)
+        np.testing.assert_allclose(stage.panel.timeline.badness["left_foot"], [0.1, 0.3, 0.5, 0.7], atol=1e-6)
+        done(session, session.mark, "left_foot", "wrong")
+        np.testing.assert_allclose(stage.panel.timeline.badness["left_foot"], [1.0, 0.3, 0.5, 0.7], atol=1e-6)
+        done(session, session.show_picture, 4)
+        assert stage.panel.timeline is None

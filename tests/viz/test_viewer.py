@@ -8,7 +8,7 @@ import pytest
 
 from hardmo_jax.body import load
 from hardmo_jax.skeleton import layouts
-from hardmo_jax.viz import viewer
+from hardmo_jax.viz import shown, viewer, viewer_cameras
 from hardmo_jax.viz.mesh_parts import mesh_parts
 
 pytest.importorskip("viser", reason="the viewer needs viser, of the extra `viz`")
@@ -30,18 +30,18 @@ class Actions:
 @pytest.fixture(scope="module")
 def served():
     body = load.open_body(view="smplh")
-    shown = viewer.Viewer(Actions(), mesh_parts(body), title=PAYLOADS[0], kinds=("feet",), num_pictures=3, port=8231)
-    yield shown
-    shown.close()
+    found = viewer.Viewer(Actions(), mesh_parts(body), title=PAYLOADS[0], kinds=("feet",), num_pictures=3, port=8231)
+    yield found
+    found.close()
 
 
 def panel(**changes):
     values = dict(
         case=PAYLOADS[0], picture=1, people=(PAYLOADS[2],), person=PAYLOADS[2],
         facts=tuple((payload, payload) for payload in PAYLOADS), parts=(("part",), (PAYLOADS[1],)),
-        correction=PAYLOADS, message=PAYLOADS[0], is_wrong=True, can_undo=False, can_save=True,
+        correction=PAYLOADS, timeline=None, message=PAYLOADS[0], is_wrong=True, can_undo=False, can_save=True,
     )  # fmt: skip
-    return viewer.ShownPanel(**{**values, **changes})
+    return shown.ShownPanel(**{**values, **changes})
 
 
 def test_it_listens_on_this_machine_alone_and_serves_its_page_without_a_network(served):
@@ -59,19 +59,20 @@ def test_it_listens_on_this_machine_alone_and_serves_its_page_without_a_network(
 
 def test_texts_of_files_are_shown_as_text(served):
     served.show_panel(panel())
-    for handle in (served._case, served._facts, served._correction, served._message):
+    words = served._panel
+    for handle in (words._case, words._facts, words._correction, words._message):
         assert handle.content
         assert not any(payload in handle.content for payload in PAYLOADS if "<" in payload)
         assert "<script" not in handle.content
         assert "<img" not in handle.content
     # Never viser's markdown, which takes what is in braces for a program.
-    assert not any(type(handle).__name__ == "GuiMarkdownHandle" for handle in vars(served).values())
+    assert not any(type(handle).__name__ == "GuiMarkdownHandle" for handle in vars(words).values())
 
 
 def test_a_panel_without_people_is_shown(served):
     served.show_panel(panel(people=(), person="", facts=(), parts=(), correction=(), message=""))
-    assert served._person.value == "-"
-    assert served._message.content == ""
+    assert served._panel._person.value == "-"
+    assert served._panel._message.content == ""
 
 
 @pytest.mark.parametrize("aspect", [16 / 9, 1.2, 0.5])
@@ -80,8 +81,8 @@ def test_a_panel_without_people_is_shown(served):
 def test_what_is_looked_at_lies_beside_the_panel(aspect, free, middle):
     size = np.array([[-0.3, -0.2, 0], [0.3, -0.2, 0], [-0.3, 0.2, 0], [0.3, 0.2, 0]])
     corners = np.array(middle) + size
-    look_at, tangent = viewer._framed(corners, aspect, free)
-    seen = corners @ viewer._axes(look_at).T
+    look_at, tangent = viewer_cameras.framed(corners, aspect, free)
+    seen = corners @ viewer_cameras.level_axes(look_at).T
     across = seen[:, 0] / seen[:, 2] / (tangent * aspect)
     down = seen[:, 1] / seen[:, 2] / tangent
     assert across.min() >= -1

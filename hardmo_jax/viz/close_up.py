@@ -104,7 +104,8 @@ def _cut(
         )  # fmt: skip
     names = layouts.get_layout(subject.layout).points
     # Other parts' points, and averages of points, would only hide what is to be judged.
-    is_own = np.array([name in _points_of(subject.part, names) for name in names])
+    own = _points_of(subject.part, names)
+    is_own = np.array([name in own for name in names])
     person = overlay.OverlayPerson(
         vertices_camera=vertices,
         faces=None if vertices is None else faces,

@@ -32,7 +32,7 @@ def repaired_store(folder, rows):
 
 
 def test_repaired_parts_are_drawn_before_and_after(tmp_path):
-    rows = write_photos(planted_labels(48, 3)[0][:3], tmp_path / "films of Jane")
+    rows = write_photos(planted_labels(8, 3)[0][:3], tmp_path / "films of Jane")
     repaired_store(tmp_path, rows)
     told = write_report(tmp_path, pictures=tmp_path / "films of Jane")
     assert told.path == tmp_path / "report.html"
@@ -52,7 +52,7 @@ def test_repaired_parts_are_drawn_before_and_after(tmp_path):
 
 
 def test_what_a_person_placed_stands_before_and_after_and_what_is_called_right_is_no_worst_case(tmp_path):
-    rows = write_photos(planted_labels(48, 3)[0][:3], tmp_path / "films")
+    rows = write_photos(planted_labels(8, 3)[0][:3], tmp_path / "films")
     wrong = {"left_foot": 0.9, "right_foot": 0.8}
     error = {"left_foot": 0.05, "right_foot": 0.04}
     rows = [dataclasses.replace(row, error_by_part=error, wrong_by_part=wrong, outcome_by_part={}) for row in rows]
@@ -82,7 +82,7 @@ def test_shards_and_the_folder_of_a_demo_are_found(tmp_path):
 
 
 def test_a_video_that_is_gone_or_another_one_leaves_the_numbers(tmp_path):
-    rows = write_photos(planted_labels(48, 3)[0][:2], tmp_path / "films")
+    rows = write_photos(planted_labels(8, 3)[0][:2], tmp_path / "films")
     store.write_labels(tmp_path / "labels.parquet", rows)
     films = [tmp_path / "films" / row.source_path for row in rows]
     films[0].unlink()

@@ -36,6 +36,6 @@ def run_beside(labels: pathlib.Path) -> dict[str, Any]:
     """What `run.json` beside a label file says; nothing if it is not there or damaged."""
     try:
         found = json.loads((labels.parent / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

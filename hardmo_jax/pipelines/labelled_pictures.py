@@ -23,7 +23,7 @@ def picture_root(labels: pathlib.Path, given: str | os.PathLike[str] | None) -> 
         return root if root.is_dir() else root.parent
     try:
         command = json.loads((labels.parent / "run.json").read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     named = [str(word).partition("=")[2] for word in command if str(word).startswith(("--input=", "-input="))]
     named += [str(after) for word, after in itertools.pairwise(command) if word in ("--input", "-input")]

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from hardmo_jax.labels import store
+from hardmo_jax.pipelines.body_of_labels import run_beside
 from hardmo_jax.pipelines.label_editor import LabelEditor
+from hardmo_jax.pipelines.labelled_pictures import picture_root
 from hardmo_jax.pipelines.view_pictures import PictureSource
 from hardmo_jax.pipelines.view_session import ViewSession
 from hardmo_jax.pipelines.viewed_labels import ViewedLabels
@@ -257,3 +259,9 @@ def test_a_person_of_a_video_has_a_timeline_and_one_of_photos_has_none(labels):
         np.testing.assert_allclose(stage.panel.timeline.badness["left_foot"], [1.0, 0.3, 0.5, 0.7], atol=1e-6)
         done(session, session.show_picture, 4)
         assert stage.panel.timeline is None
+
+
+def test_a_run_record_that_is_nested_without_end_is_none(tmp_path):
+    (tmp_path / "run.json").write_text("[" * 200_000)
+    assert run_beside(tmp_path / "labels.parquet") == {}
+    assert picture_root(tmp_path / "labels.parquet", None) is None

@@ -38,10 +38,12 @@ class ViewerCameras:
         self._changed = changed
         # Where browsers look that look through the camera of the picture.
         self._through: dict[int, np.ndarray] = {}
+        # Browsers that were told to look from there and have not said yet that they do: what they say is old.
+        self._told: set[int] = set()
         self.scene: ShownScene | None = None
         """What is looked at."""
         server.on_client_connect(self._welcome)
-        server.on_client_disconnect(lambda client: self._through.pop(client.client_id, None))
+        server.on_client_disconnect(self._gone)
 
     def is_through(self, client: Any) -> bool:
         """Whether a browser looks through the camera of the picture."""
@@ -61,6 +63,11 @@ class ViewerCameras:
         for client in self._server.get_clients().values():
             self.look(client, PICTURE)
 
+    def _gone(self, client: Any) -> None:
+        self._through.pop(client.client_id, None)
+        self._told.discard(client.client_id)
+        self._changed()
+
     def _welcome(self, client: Any) -> None:
         self.look(client, PICTURE)
         client.camera.on_update(lambda _: self._moved(client))
@@ -72,7 +79,11 @@ class ViewerCameras:
         """
         former = self._through.get(client.client_id)
         position = np.asarray(client.camera.position, np.float64)
-        if former is not None and np.linalg.norm(position) >= _AT_CAMERA:
+        is_there = np.linalg.norm(position) < _AT_CAMERA
+        if client.client_id in self._told and not is_there:
+            return
+        self._told.discard(client.client_id)
+        if former is not None and not is_there:
             towards = np.asarray(client.camera.look_at, np.float64) - position
             direction = former / np.linalg.norm(former)
             if direction @ towards / np.linalg.norm(towards) > _SAME_WAY:
@@ -80,10 +91,7 @@ class ViewerCameras:
                 aside = position - (position @ direction) * direction
                 self._through[client.client_id] = look_at = former + aside
                 tangent = min(factor * math.tan(client.camera.fov / 2), _WIDEST)
-                with client.atomic():
-                    client.camera.position = (0.0, 0.0, 0.0)
-                    client.camera.look_at = tuple(look_at)
-                    client.camera.fov = 2 * math.atan(tangent)
+                self._turn(client, look_at, tangent)
             else:
                 del self._through[client.client_id]
         self._changed()
@@ -107,6 +115,7 @@ class ViewerCameras:
             if name == SIDE:
                 distance = max(3.0 * scene.target_radius, 1.2)
                 self._through.pop(client.client_id, None)
+                self._told.discard(client.client_id)
                 client.camera.position = tuple(target + np.array([distance, -0.1 * distance, 0.0]))
                 client.camera.look_at = tuple(target)
                 client.camera.fov = math.radians(50)
@@ -122,10 +131,17 @@ class ViewerCameras:
                 corners = np.concatenate([(pixels - scene.principal_point) / scene.focal_length, np.ones((4, 1))], 1)
             look_at, tangent = framed(corners * target[2] / corners[:, 2:], aspect, free)
             self._through[client.client_id] = look_at
+            self._turn(client, look_at, tangent)
+        self._changed()
+
+    def _turn(self, client: Any, look_at: Float[np.ndarray, "3"], tangent: float) -> None:
+        """Look through the camera of the picture."""
+        if np.linalg.norm(client.camera.position) >= _AT_CAMERA:
+            self._told.add(client.client_id)
+        with client.atomic():
             client.camera.position = (0.0, 0.0, 0.0)
             client.camera.look_at = tuple(look_at)
             client.camera.fov = float(2 * math.atan(tangent))
-        self._changed()
 
 
 def framed(

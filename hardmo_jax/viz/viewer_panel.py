@@ -196,8 +196,10 @@ class ViewerPanel:
         if timeline is None:
             return
         data = (timeline.pictures, *timeline.badness.values())
+        ends = (float(timeline.pictures[0]), float(timeline.pictures[-1]))
+        scales = {"x": {"time": False, "range": ends}, "y": {"range": (0.0, 1.0)}}
         if self._timeline is not None:
-            self._timeline.data = data
+            self._timeline.data, self._timeline.scales = data, scales
             return
         series = [{"label": "picture"}] + [
             {"label": part.replace("_", " "), "stroke": _TIMELINE_COLOURS[part], "width": 1.5, "spanGaps": False}
@@ -205,8 +207,7 @@ class ViewerPanel:
         ]
         with self._timeline_folder:
             self._timeline = self._server.gui.add_uplot(
-                data, tuple(series), height=170, scales={"x": {"time": False}, "y": {"auto": False, "range": (0, 1)}},
-                legend={"show": True},
+                data, tuple(series), height=170, scales=scales, legend={"show": True},
             )  # fmt: skip
 
 

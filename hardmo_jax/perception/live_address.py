@@ -107,7 +107,7 @@ def _stream_options() -> dict[str, str]:
 
 
 def _of_scheme(scheme: str) -> dict[str, str]:
-    options = {**_stream_options(), "fflags": "nobuffer"}
+    options = _stream_options()
     if scheme.startswith("rtsp"):
         # Over UDP lost packets are lost from the recording too.
         options["rtsp_transport"] = "tcp"

@@ -217,14 +217,63 @@ class LiveCapture:
             recorder.end()
 
     def _through(self, recorder: live_recording.LiveRecorder) -> Iterator[LiveFrame]:
+        """Frames with their numbers and times, up to a limit."""
+        begun, first_stamp, last_time = time.monotonic(), None, -1.0
+        for number, (decoded, came_at) in enumerate(self._decoded(recorder, begun)):
+            frame = decoded if self.is_copied else self._kept(recorder, decoded)
+            # Those that a decoder held back to the end tell no clock of their own.
+            clock = frame.time_base or self._stream.time_base
+            stamp = came_at - begun if frame.pts is None else float(frame.pts * clock)
+            first_stamp = stamp if first_stamp is None else first_stamp
+            last_time = max(stamp - first_stamp, last_time + 1e-6)
+            if self._end is not None and last_time >= self._end:
+                self.ended_because = f"{self._end:g} s were recorded"
+                return
+            self.size = frame.width, frame.height
+            yield LiveFrame(
+                number=number, time_seconds=last_time, came_at=came_at, decoded=frame, public=self._address.public
+            )
+            if self._limit is not None and number + 1 >= self._limit:
+                self.ended_because = f"{self._limit} frames were recorded"
+                return
+
+    def _decoded(self, recorder: live_recording.LiveRecorder, begun: float) -> Iterator[tuple[Any, float]]:
+        """Frames of the packets, which are recorded first, and when these came; to the last one that is recorded."""
         import av.error
 
-        begun, first_stamp, number, last_time = time.monotonic(), None, 0, -1.0
-        packets = self._input.demux(self._stream)
+        packets = self._packets(begun)
+        failure: LiveStreamError | None = None
         while True:
-            if self._stop.is_set():
-                self.ended_because = "it was stopped"
+            try:
+                packet = next(packets, None)
+            except LiveStreamError as error:
+                packet, failure = None, error
+            came_at = time.monotonic()
+            try:
+                if packet is None:
+                    frames = self._stream.decode(None)
+                elif self.is_copied and not self._written(recorder, packet):
+                    continue
+                else:
+                    frames = packet.decode()
+            except av.error.EOFError:
+                frames = []
+            except av.error.FFmpegError:
+                self.num_damaged += 1
+                continue
+            for frame in frames:
+                yield frame, came_at
+            if failure is not None:
+                raise failure
+            if packet is None:
                 return
+
+    def _packets(self, begun: float) -> Iterator[Any]:
+        """What comes, until it ends or is stopped."""
+        import av.error
+
+        packets = self._input.demux(self._stream)
+        while not self._stop.is_set():
             try:
                 packet = next(packets, None)
             except av.error.ExitError:
@@ -233,44 +282,25 @@ class LiveCapture:
                 ) from None
             except (av.error.FFmpegError, ConnectionError, TimeoutError) as error:
                 raise LiveStreamError(f"{self._address.public}: broke off ({_reason(error)})") from None
-            if packet is None:
+            if packet is None or not packet.size:
                 self.ended_because = "the stream ended"
                 return
-            if self._address.kind == "play" and packet.size and packet.dts is not None:
+            if self._address.kind == "play" and packet.dts is not None:
                 self._wait_for(begun, float(packet.dts * packet.time_base))
-            came_at = time.monotonic()
-            try:
-                if self.is_copied and not recorder.write_packet(packet):
-                    continue
-            except (OSError, ValueError) as error:
-                raise self._not_written(error) from None
-            try:
-                frames = packet.decode()
-            except av.error.EOFError:
-                return
-            except av.error.FFmpegError:
-                self.num_damaged += 1
-                continue
-            for frame in frames:
-                if not self.is_copied:
-                    try:
-                        frame = recorder.write_frame(frame)
-                    except (OSError, ValueError) as error:
-                        raise self._not_written(error) from None
-                stamp = came_at - begun if frame.pts is None else float(frame.pts * frame.time_base)
-                first_stamp = stamp if first_stamp is None else first_stamp
-                last_time = max(stamp - first_stamp, last_time + 1e-6)
-                if self._end is not None and last_time >= self._end:
-                    self.ended_because = f"{self._end:g} s were recorded"
-                    return
-                self.size = frame.width, frame.height
-                yield LiveFrame(
-                    number=number, time_seconds=last_time, came_at=came_at, decoded=frame, public=self._address.public
-                )
-                number += 1
-                if self._limit is not None and number >= self._limit:
-                    self.ended_because = f"{number} frames were recorded"
-                    return
+            yield packet
+        self.ended_because = "it was stopped"
+
+    def _written(self, recorder: live_recording.LiveRecorder, packet: Any) -> bool:
+        try:
+            return recorder.write_packet(packet)
+        except (OSError, ValueError) as error:
+            raise self._not_written(error) from None
+
+    def _kept(self, recorder: live_recording.LiveRecorder, frame: Any) -> Any:
+        try:
+            return recorder.write_frame(frame)
+        except (OSError, ValueError) as error:
+            raise self._not_written(error) from None
 
     def _wait_for(self, begun: float, stamp: float) -> None:
         """Pass the time that a played file wants between its packets."""

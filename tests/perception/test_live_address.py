@@ -64,7 +64,7 @@ def test_a_file_that_is_called_like_a_stream_is_a_file(tmp_path, monkeypatch):
 )
 def test_what_is_wrong_is_told(source, message, request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
-    with pytest.raises(LiveStreamError, match=".*") as caught:
+    with pytest.raises(LiveStreamError) as caught:
         live_address.live_address(source)
     assert message in str(caught.value)
     assert "geheim" not in str(caught.value)

@@ -49,7 +49,8 @@ def says(client, position, look_at):
 def cameras():
     found = ViewerCameras(Server(), lambda: None)
     found.scene = ShownScene(
-        image=None, image_size=(640, 480), focal_length=np.array([600.0, 600.0]), principal_point=np.array([320.0, 240.0]),
+        image=None, image_size=(640, 480), focal_length=np.full(2, 600.0),
+        principal_point=np.array([320.0, 240.0]),
         people=(), selected="", keypoints_2d=np.zeros((0, 2)), target=np.array([0.2, 0.1, 4.0]), target_radius=1.0,
     )  # fmt: skip
     return found

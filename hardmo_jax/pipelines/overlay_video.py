@@ -1,6 +1,7 @@
 """A video of labels: as it was filmed, with the bodies over it, and the bodies from their side; with its sound."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import tempfile
@@ -37,6 +38,8 @@ _POSED_AT_ONCE, _MESHES_AHEAD, _FRAMES_AHEAD = 16, 24, 6
 #: Sides of the pictures, pixels.
 _LEAST_HEIGHT = 64
 _UNFINISHED = ".overlay-"
+#: Vertices and their normals.
+_Mesh = tuple[np.ndarray, np.ndarray]
 
 
 class OverlayVideoError(LabelError):
@@ -292,11 +295,11 @@ def _draw(
                 while upcoming is not None and upcoming[0].frame_index < frame.frame_index:
                     upcoming = next(meshes, None)
                 for row in here:
-                    vertices = None
+                    mesh = None
                     if upcoming is not None and upcoming[0].label_id == row.label_id:
-                        vertices = upcoming[1]
+                        mesh = upcoming[1]
                         upcoming = next(meshes, None)
-                    people.append(_person(row, vertices, faces))
+                    people.append(_person(row, mesh, faces))
                 camera = here[0] if here else None
                 height, width = frame.image.shape[:2]
                 with clock.at("draw"):
@@ -330,11 +333,12 @@ def _draw(
     )
 
 
-def _person(row: LabelRow, vertices: np.ndarray | None, faces: np.ndarray) -> overlay.OverlayPerson:
+def _person(row: LabelRow, mesh: _Mesh | None, faces: np.ndarray) -> overlay.OverlayPerson:
     return overlay.OverlayPerson(
         track_id=row.track_id,
-        vertices_camera=vertices,
-        faces=None if vertices is None else faces,
+        vertices_camera=None if mesh is None else mesh[0],
+        faces=None if mesh is None else faces,
+        normals_camera=None if mesh is None else mesh[1],
         keypoints_2d=row.keypoints_2d,
         confidence=row.keypoint_confidence,
         layout=row.keypoint_layout,
@@ -343,24 +347,15 @@ def _person(row: LabelRow, vertices: np.ndarray | None, faces: np.ndarray) -> ov
     )
 
 
-def _posed_meshes(
-    rows: Iterable[LabelRow], body: BodyModel
-) -> Generator[tuple[LabelRow, Float[np.ndarray, "V 3"] | None]]:
+def _posed_meshes(rows: Iterable[LabelRow], body: BodyModel) -> Generator[tuple[LabelRow, _Mesh | None]]:
     """Labels in the same order with their meshes; a fixed number at a time, so that one program serves all."""
-    waiting: list[LabelRow] = []
-
-    def posed() -> list[tuple[LabelRow, np.ndarray | None]]:
+    faces = np.asarray(body.faces)
+    left = iter(rows)
+    while waiting := list(itertools.islice(left, _POSED_AT_ONCE)):
         padded = waiting + waiting[:1] * (_POSED_AT_ONCE - len(waiting))
         vertices = np.asarray(_vertices(body, params_of_labels(padded, body)))
-        return [(row, own if np.isfinite(own).all() else None) for row, own in zip(waiting, vertices, strict=False)]
-
-    for row in rows:
-        waiting.append(row)
-        if len(waiting) == _POSED_AT_ONCE:
-            yield from posed()
-            waiting = []
-    if waiting:
-        yield from posed()
+        for row, own in zip(waiting, vertices, strict=False):
+            yield row, (own, scene.vertex_normals(own, faces)) if np.isfinite(own).all() else None
 
 
 @jax.jit

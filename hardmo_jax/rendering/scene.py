@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32, Real, UInt8
 
+from hardmo_jax.rendering.closed_surfaces import face_normals, faces_towards_camera
+
 #: Parts of a mesh nearer than this (metres) are cut away.
 NEAR = 0.02
 #: Longest side of a picture that is rendered, in pixels.
@@ -169,12 +171,15 @@ class Renderer(Protocol):
 def vertex_normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float32[np.ndarray, "V 3"]:
     """Unit normals by the area-weighted mean of the faces around each vertex; zero where there is none."""
     vertices = np.asarray(vertices, np.float32)
-    corners = vertices[faces]
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return _unit_sums(vertices, faces, face_normals(vertices, faces))
+
+
+def _unit_sums(
+    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], normals: Float[np.ndarray, "F 3"]
+) -> Float32[np.ndarray, "V 3"]:
     index = faces.ravel()
     sums = np.stack(
-        [np.bincount(index, np.repeat(face_normals[:, axis], 3), minlength=len(vertices)) for axis in range(3)],
-        axis=1,
+        [np.bincount(index, np.repeat(normals[:, axis], 3), minlength=len(vertices)) for axis in range(3)], axis=1
     )
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.divide(sums, length, out=np.zeros_like(sums), where=length > 0).astype(np.float32)
@@ -236,7 +241,7 @@ class Soup:
 
 
 def join_meshes(meshes: Sequence[Mesh]) -> Soup:
-    """Put meshes into one list; vertices keep their order."""
+    """Put meshes into one list; vertices keep their order, and the far side of closed ones, unseen, is left out."""
     offsets = np.cumsum([0, *(len(mesh.vertices_camera) for mesh in meshes)])
     empty = np.zeros((0, 3), np.float32)
     return Soup(
@@ -251,7 +256,10 @@ def join_meshes(meshes: Sequence[Mesh]) -> Soup:
         faces=np.concatenate(
             [
                 np.zeros((0, 3), np.int32),
-                *(mesh.faces + np.int32(offset) for mesh, offset in zip(meshes, offsets[:-1], strict=True)),
+                *(
+                    faces_towards_camera(mesh.vertices_camera, np.asarray(mesh.faces)) + np.int32(offset)
+                    for mesh, offset in zip(meshes, offsets[:-1], strict=True)
+                ),
             ]
         ),
     )

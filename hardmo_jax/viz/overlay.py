@@ -59,6 +59,8 @@ class OverlayPerson:
     """Posed mesh in the camera frame, metres."""
     faces: Int[Any, "F 3"] | None = None
     """Vertex indices of the mesh."""
+    normals_camera: Float[Any, "V 3"] | None = None
+    """Unit vectors of the mesh in the camera frame, if they are known already."""
     keypoints_2d: Real[Any, "K 2"] | None = None
     """Pixels of the original picture."""
     confidence: Real[Any, "K"] | None = None
@@ -147,7 +149,12 @@ def draw_overlay(
     )
     picture = photo.copy()
     meshes = [
-        scene.Mesh(vertices_camera=person.vertices_camera, faces=person.faces, colour=person.mesh_colour)
+        scene.Mesh(
+            vertices_camera=person.vertices_camera,
+            faces=person.faces,
+            colour=person.mesh_colour,
+            normals=person.normals_camera,
+        )
         for person in people
         if person.vertices_camera is not None and person.faces is not None
     ]
@@ -182,20 +189,20 @@ def _blend(
     """Mesh over photo, with a thin darker line along its outline."""
     import cv2
 
-    alpha = rgba[..., 3]
-    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
-    if not len(rows):
+    left, top, width, height = cv2.boundingRect(cv2.extractChannel(rgba, 3))
+    if width == 0:
         return picture
-    box = slice(max(rows[0] - 3, 0), rows[-1] + 4), slice(max(columns[0] - 3, 0), columns[-1] + 4)
-    cover = alpha[box].astype(np.float32) / 255
-    weight = (cover * opacity)[..., None]
-    blended = picture[box] * (1 - weight) + rgba[box][..., :3] * weight
+    box = slice(max(top - 3, 0), top + height + 3), slice(max(left - 3, 0), left + width + 3)
+    cover = rgba[box][..., 3].astype(np.float32) / 255
     # The line is where a slightly blurred coverage passes one half: smooth, and as wide everywhere.
     soft = cv2.GaussianBlur(cover, (0, 0), 1.1)
-    line = np.clip(1 - np.abs(soft - 0.5) * 2.6, 0, 1)[..., None] * (0.55 * min(1.0, opacity * 1.5))
-    blended = blended * (1 - line) + _INK * line
+    line = np.maximum(1 - np.abs(soft - 0.5) * 2.6, 0) * (0.55 * min(1.0, opacity * 1.5))
+    weight = cover * opacity
+    mesh = cv2.cvtColor(rgba[box], cv2.COLOR_RGBA2RGB)
+    blended = cv2.blendLinear(np.ascontiguousarray(picture[box]), mesh, 1 - weight, weight)
+    ink = np.broadcast_to(_INK.astype(np.uint8), blended.shape).copy()
     result = picture.copy()
-    result[box] = np.clip(blended + 0.5, 0, 255).astype(np.uint8)
+    result[box] = cv2.blendLinear(blended, ink, 1 - line, line)
     return result
 
 
@@ -214,6 +221,10 @@ def _draw_marks(
         points, is_shown = _shown_keypoints(person, scale, style.min_confidence)
     if points is not None and is_shown is not None and style.show_keypoints:
         _draw_keypoints(picture, person, points, is_shown)
+    has_box = style.show_box and person.bbox is not None
+    has_text = style.show_text and bool(person.text or has_box)
+    if not has_box and not has_text:
+        return
     box = None
     if person.bbox is not None:
         box = (np.asarray(person.bbox, np.float64).reshape(2, 2) + 0.5) * scale - 0.5
@@ -223,10 +234,9 @@ def _draw_marks(
         box = _mesh_box(np.asarray(person.vertices_camera), view)
     if box is None or not np.isfinite(box).all():
         return
-    has_box = style.show_box and person.bbox is not None
     if has_box:
         _draw_box(picture, box, person.mesh_colour)
-    if style.show_text and (person.text or has_box):
+    if has_text:
         words = f"{person.track_id} {person.text}" if person.text else str(person.track_id)
         _draw_text(picture, words, box, person.mesh_colour)
 

@@ -5,6 +5,7 @@ the line of sight runs across it, the filming camera at its left. Points are in 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +55,7 @@ class SideView:
         object.__setattr__(self, "up", up / length)
         object.__setattr__(self, "center", center)
 
+    @functools.cached_property
     def axes(self) -> Float[np.ndarray, "3 3"]:
         """Rows: right, down and forward of the side camera, in the frame of the filming one."""
         up = np.asarray(self.up)
@@ -79,7 +81,7 @@ class SideView:
 
     def seen(self, points: Real[np.ndarray, "N 3"], aspect: float) -> Float[np.ndarray, "N 3"]:
         """Points in the frame of the side camera."""
-        moved = (np.asarray(points, np.float64) - self.center) @ self.axes().T
+        moved = (np.asarray(points, np.float64) - self.center) @ self.axes.T
         return moved + np.array([0.0, 0.0, self.distance(aspect)])
 
 
@@ -142,17 +144,7 @@ def draw_side_view(
     focal_length = np.full(2, height / (2 * math.tan(_FIELD_OF_VIEW / 2)))
     principal_point = np.array([(width - 1) / 2, (height - 1) / 2])
     _draw_grid(paper, side, aspect, focal_length[0], principal_point)
-    turned = [
-        dataclasses.replace(
-            person,
-            vertices_camera=side.seen(np.asarray(person.vertices_camera), aspect).astype(np.float32),
-            keypoints_2d=None,
-            bbox=None,
-            text="",
-        )
-        for person in people
-        if person.vertices_camera is not None
-    ]
+    turned = [_turned(person, side, aspect) for person in people if person.vertices_camera is not None]
     return overlay.draw_overlay(
         paper,
         turned,
@@ -160,6 +152,18 @@ def draw_side_view(
         principal_point=principal_point,
         renderer=renderer,
         style=OverlayStyle(mesh_opacity=1.0, show_keypoints=False, show_text=False, max_side=scene.MAX_SIDE),
+    )
+
+
+def _turned(person: OverlayPerson, side: SideView, aspect: float) -> OverlayPerson:
+    """Somebody's mesh alone, in the frame of the side camera."""
+    normals = person.normals_camera
+    return OverlayPerson(
+        track_id=person.track_id,
+        vertices_camera=side.seen(np.asarray(person.vertices_camera), aspect).astype(np.float32),
+        faces=person.faces,
+        normals_camera=None if normals is None else (np.asarray(normals) @ side.axes.T).astype(np.float32),
+        colour=person.colour,
     )
 
 
@@ -174,7 +178,7 @@ def _draw_grid(
     import cv2
 
     up = np.asarray(side.up)
-    right, _, forward = side.axes()
+    right, _, forward = side.axes
     # Level axes of the floor.
     across = right
     along = forward - up * (forward @ up)

@@ -55,9 +55,12 @@ class SideView:
         object.__setattr__(self, "up", up / length)
         object.__setattr__(self, "center", center)
 
-    @functools.cached_property
     def axes(self) -> Float[np.ndarray, "3 3"]:
         """Rows: right, down and forward of the side camera, in the frame of the filming one."""
+        return self._axes
+
+    @functools.cached_property
+    def _axes(self) -> Float[np.ndarray, "3 3"]:
         up = np.asarray(self.up)
         # What the filming camera looks along, in the floor; one that looks straight down has its own up instead.
         along = np.array([0.0, 0.0, 1.0]) - up[2] * up
@@ -81,7 +84,7 @@ class SideView:
 
     def seen(self, points: Real[np.ndarray, "N 3"], aspect: float) -> Float[np.ndarray, "N 3"]:
         """Points in the frame of the side camera."""
-        moved = (np.asarray(points, np.float64) - self.center) @ self.axes.T
+        moved = (np.asarray(points, np.float64) - self.center) @ self._axes.T
         return moved + np.array([0.0, 0.0, self.distance(aspect)])
 
 
@@ -162,7 +165,7 @@ def _turned(person: OverlayPerson, side: SideView, aspect: float) -> OverlayPers
         track_id=person.track_id,
         vertices_camera=side.seen(np.asarray(person.vertices_camera), aspect).astype(np.float32),
         faces=person.faces,
-        normals_camera=None if normals is None else (np.asarray(normals) @ side.axes.T).astype(np.float32),
+        normals_camera=None if normals is None else (np.asarray(normals) @ side.axes().T).astype(np.float32),
         colour=person.colour,
     )
 
@@ -178,7 +181,7 @@ def _draw_grid(
     import cv2
 
     up = np.asarray(side.up)
-    right, _, forward = side.axes
+    right, _, forward = side.axes()
     # Level axes of the floor.
     across = right
     along = forward - up * (forward @ up)

@@ -18,7 +18,7 @@ def view(up=UP, center=(0.2, 0.1, 4.0), floor=-1.0, extent=2.0):
 
 @pytest.mark.parametrize("up", [UP, TILTED, (0.1, -0.9, 0.2), (0.0, 0.0, -1.0)])
 def test_axes_are_right_handed_and_level(up):
-    axes = view(up).axes
+    axes = view(up).axes()
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-12)
     assert abs(axes[0] @ np.array(up)) < 1e-12, "the right of the picture is level"

@@ -2,6 +2,9 @@
 
 A review is of the version that was looked at, and is refused where another has taken its place. A correction is a
 person's work: it becomes the newest version whatever was written meanwhile, and nothing is taken away for it.
+
+Whoever shows an edit before it is written numbers the version by what is known then; the store may number it otherwise.
+An edit therefore bears the time at which it was made, which both versions get, and by which they are the same.
 """
 
 import dataclasses
@@ -24,14 +27,20 @@ class LabelEdit:
     label_version: int
     """The version that the person saw."""
     review: str | None = None
-    """One of `labels.schema.REVIEWS`, `none` to take an earlier word back; None says nothing."""
+    """One of `labels.schema.REVIEWS`, `none` to take an earlier word back; None says nothing: what was accepted was
+    another pose than the corrected one, and what was rejected stays so."""
     review_by_part: Mapping[str, str | None] | None = None
     """One of `labels.schema.PART_REVIEWS`, or None to take an earlier word back, of each part that it names."""
     corrected: LabelRow | None = None
     """The whole label as the person left it, made of the version that was seen."""
+    has_new_pose: bool = True
+    """Whether the pose of `corrected` is a person's; else the person changed what was seen of the body alone, and its
+    version has the origin, and the review, of the one that it was made of."""
     seen: LabelRow | None = None
     """What the person saw: with it a word that somebody else said meanwhile is told, and a label that was made anew
-    under the same version is not taken for the one that was seen."""
+    under the same version is not taken for the one that was seen, and an own version is known whatever its number."""
+    made_utc: datetime.datetime = dataclasses.field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    """When it was made, which is when its version was."""
 
     def check(self) -> None:
         """Refuse what cannot go into a label file, before it is queued.
@@ -136,17 +145,26 @@ def _outcome(
         note = "the label is not in the store any more: somebody removed it meanwhile"
         return EditOutcome(edit=edit, row=None, before=None, note=note)
     newest = max(versions, key=lambda row: row.label_version)
-    meant = edit.label_version
-    for one in earlier:
-        if one.row is not None and one.edit.corrected is not None and one.row.parent_version == meant:
-            meant = one.row.label_version
+    made = [one.row for one in earlier if one.row is not None and one.edit.corrected is not None]
+    # What was seen may be an own version under the number that was expected of it.
+    numbers = {row.created_utc: row.label_version for row in made}
+    seen = edit.seen
+    meant = edit.label_version if seen is None else numbers.get(seen.created_utc, edit.label_version)
+    for row in made:
+        if row.parent_version == meant:
+            meant = row.label_version
     known = [
-        row for row in (edit.seen, *(one.row for one in earlier)) if row is not None and row.label_version == meant
+        row
+        for row in (seen, *(one.row for one in earlier))
+        if row is not None and numbers.get(row.created_utc, row.label_version) == meant
     ]
     # Reviews leave the time of a version as it is.
     is_other = bool(known) and newest.created_utc not in {row.created_utc for row in known}
     if edit.corrected is not None:
-        row = _corrected(edit.corrected, edit, newest, meant, code_version)
+        # Somebody may have said something of that version since it was seen.
+        is_of_newest = newest.label_version == meant and not is_other
+        former_review = newest.review if is_of_newest else edit.corrected.review
+        row = _corrected(edit.corrected, edit, max(newest.label_version, meant) + 1, meant, former_review, code_version)
         note = _said_of_newest(newest, meant, is_other=is_other)
     elif newest.label_version != meant:
         row = None
@@ -161,18 +179,20 @@ def _outcome(
 
 
 def _corrected(
-    corrected: LabelRow, edit: LabelEdit, newest: LabelRow, meant: int, code_version: str | None
+    corrected: LabelRow, edit: LabelEdit, version: int, meant: int, former_review: str, code_version: str | None
 ) -> LabelRow:
     """A correction as the version behind all that there are."""
+    review = edit.review
+    if review is None:
+        review = former_review if former_review == "rejected" or not edit.has_new_pose else "none"
     return dataclasses.replace(
         corrected,
-        label_version=max(newest.label_version, meant) + 1,
+        label_version=version,
         parent_version=meant,
-        origin="human",
-        # Whoever made it stands by it, unless told otherwise.
-        review=edit.review or "accepted",
+        origin="human" if edit.has_new_pose else corrected.origin,
+        review=review,
         review_by_part=_words(corrected, edit),
-        created_utc=datetime.datetime.now(datetime.UTC),
+        created_utc=edit.made_utc,
         code_version=code_version,
         config_sha256=None,
     )

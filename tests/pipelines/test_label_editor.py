@@ -12,7 +12,7 @@ import pytest
 from hardmo_jax.labels import store
 from hardmo_jax.labels.label_table import LabelTable
 from hardmo_jax.pipelines.label_editor import LabelEditor, UnsavedEditsError
-from hardmo_jax.pipelines.label_edits import LabelEdit, LabelEditError
+from hardmo_jax.pipelines.label_edits import LabelEdit, LabelEditError, with_edits
 from hardmo_jax.pipelines.shared_store import held_store
 from tests.labels.test_schema import make_row
 from tests.pipelines.test_label_edits import corrected, edit_of, machine
@@ -165,6 +165,25 @@ def test_reviews_of_replaced_and_removed_labels_are_told(path, rows):
     assert "removed" in before.note
     assert "replaced by version 2" in after.note
     assert [row.review for row in read(path)] == ["none"] * 6
+
+
+def test_marks_of_an_own_version_find_it_behind_the_version_of_a_stranger(path, rows):
+    told = []
+    correction = edit_of(rows[0], corrected=corrected(rows[0]), seen=rows[0])
+    shown = with_edits([rows[0]], [correction]).rows[1]
+    store.write_labels(path, [rows[0], machine(rows[0], 2), *rows[1:]])
+    with LabelEditor(path, report=told.append) as editor:
+        editor.put(correction)
+        editor.flush()  # written, and whoever shows it has not been told yet
+        editor.put(edit_of(shown, review_by_part={"left_foot": "wrong"}, seen=shown))
+        editor.flush()
+        editor.put(edit_of(shown, corrected=corrected(shown), seen=shown))
+    found = [row for row in read(path) if row.label_id == rows[0].label_id]
+    assert [(row.label_version, row.parent_version) for row in found] == [(1, None), (2, 1), (3, 1), (4, 3)]
+    assert found[2].review_by_part["left_foot"] == "wrong"
+    notes = [outcome.note for one in told for outcome in one.outcomes]
+    assert ["a machine wrote" in (note or "") for note in notes] == [True, False, False]
+    assert notes[1:] == [None, None]
 
 
 def test_impossible_edits_and_files_that_are_none_are_refused_at_once(path, tmp_path):

@@ -56,7 +56,7 @@ def test_corrections_become_the_newest_version_whatever_was_written_meanwhile():
     found = with_edits(rows, [edit_of(first, corrected=corrected(first))], code_version="0.1")
     assert list(found.rows[:3]) == rows
     made = found.rows[3]
-    assert (made.label_version, made.parent_version, made.origin, made.review) == (4, 1, "human", "accepted")
+    assert (made.label_version, made.parent_version, made.origin, made.review) == (4, 1, "human", "none")
     assert (made.code_version, made.config_sha256) == ("0.1", None)
     assert datetime.datetime.now(datetime.UTC) - made.created_utc < datetime.timedelta(minutes=1)
     np.testing.assert_array_equal(made.keypoints_2d, first.keypoints_2d + 1)
@@ -92,8 +92,86 @@ def test_person_who_has_not_been_told_of_the_own_version_yet_means_that_one():
     for found, told in ((list(together.rows), list(together.outcomes)), (rows, outcomes)):
         assert [one.note for one in told] == [None] * 3
         assert [(row.label_version, row.parent_version) for row in found] == [(1, None), (2, 1), (3, 2)]
-        assert [row.review for row in found] == ["none", "accepted", "rejected"]
+        assert [row.review for row in found] == ["none", "none", "rejected"]
         assert found[2].review_by_part["left_hand"] == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "after"),
+    [
+        ("none", None, "none"),
+        ("accepted", None, "none"),
+        ("rejected", None, "rejected"),
+        ("rejected", "accepted", "accepted"),
+        ("accepted", "none", "none"),
+        ("rejected", "none", "none"),
+    ],
+)
+def test_correction_is_accepted_where_that_is_said_and_rejected_ones_stay_rejected_without_a_word(before, said, after):
+    row = make_row(0, review=before)
+    made = with_edits([row], [edit_of(row, corrected=corrected(row), review=said, seen=row)]).rows[1]
+    assert (made.origin, made.review) == ("human", after)
+
+
+def test_label_that_somebody_rejected_meanwhile_stays_rejected_when_it_is_corrected_without_a_word():
+    seen = make_row(0)
+    now = dataclasses.replace(seen, review="rejected")
+    assert with_edits([now], [edit_of(seen, corrected=corrected(seen), seen=seen)]).rows[1].review == "rejected"
+
+
+@pytest.mark.parametrize("origin", ["machine", "human"])
+@pytest.mark.parametrize("review", ["none", "accepted", "rejected"])
+def test_version_whose_pose_nobody_made_is_no_persons_and_keeps_what_was_said_of_it(origin, review):
+    row = make_row(0, origin=origin, review=review)
+    edit = edit_of(row, corrected=corrected(row), has_new_pose=False, seen=row)
+    made = with_edits([row], [edit]).rows[1]
+    assert (made.label_version, made.origin, made.review) == (2, origin, review)
+
+
+def shown_at_once(rows, edit):
+    """The version that an edit makes, as whoever knows these versions expects it."""
+    return max(with_edits(rows, [edit]).rows, key=lambda row: row.label_version)
+
+
+@pytest.mark.parametrize("is_told_between", [True, False])
+def test_own_version_is_known_although_a_stranger_took_its_number(is_told_between):
+    first = make_row(0)
+    strange = machine(first, 2)
+    correction = edit_of(first, corrected=corrected(first), seen=first)
+    shown = shown_at_once([first], correction)
+    mark = edit_of(shown, review_by_part={"left_hand": "wrong"}, seen=shown)
+    marked = shown_at_once([first, shown], mark)
+    second = edit_of(marked, corrected=corrected(marked), seen=marked)
+    again = shown_at_once([first, marked], second)
+    assert (shown.label_version, again.label_version) == (2, 3)
+    edits = [correction, mark, second, edit_of(again, review="rejected", seen=again)]
+    if is_told_between:
+        rows, outcomes = [first, strange], []
+        for edit in edits:
+            found = with_edits(rows, [edit], before=outcomes)
+            rows, outcomes = list(found.rows), [*outcomes, *found.outcomes]
+    else:
+        found = with_edits([first, strange], edits)
+        rows, outcomes = list(found.rows), list(found.outcomes)
+    assert [(row.label_version, row.parent_version) for row in rows] == [(1, None), (2, 1), (3, 1), (4, 3)]
+    assert rows[1] is strange
+    assert (rows[2].created_utc, rows[3].created_utc) == (shown.created_utc, again.created_utc)
+    assert rows[2].review_by_part["left_hand"] == "wrong"
+    assert rows[3].review == "rejected"
+    assert [one.note is None for one in outcomes] == [False, True, True, True]
+    assert "which a machine wrote" in (outcomes[0].note or "")
+
+
+def test_strangers_version_of_the_number_that_was_expected_is_the_strangers():
+    first = make_row(0)
+    strange = machine(first, 2)
+    strange = dataclasses.replace(strange, created_utc=datetime.datetime.now(datetime.UTC))
+    edits = [
+        edit_of(first, corrected=corrected(first), seen=first),
+        edit_of(strange, review="accepted", seen=strange),
+    ]
+    found = with_edits([first, strange], edits)
+    assert found.outcomes[1].note == "version 2 was replaced by version 3 meanwhile; look at it again"
 
 
 def test_word_of_somebody_else_meanwhile_is_told():

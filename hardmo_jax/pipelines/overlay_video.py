@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -16,14 +16,18 @@ from hardmo_jax.array_types import Array, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.labels import store
-from hardmo_jax.labels.schema import LabelError, LabelRow
+from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception import video
-from hardmo_jax.perception.frame_choice import FrameChoice
 from hardmo_jax.perception.read_ahead import read_ahead
 from hardmo_jax.pipelines.annotate_options import load_body_option
 from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
 from hardmo_jax.pipelines.label_rows import params_of_labels, split_by_body
-from hardmo_jax.pipelines.labelled_pictures import picture_root
+from hardmo_jax.pipelines.labelled_video import (
+    OverlayVideoError,
+    frames_of_run,
+    open_labelled_video,
+    rows_of_one_video,
+)
 from hardmo_jax.pipelines.side_views import side_views
 from hardmo_jax.pipelines.stage_rates import WAITING, StageClock
 from hardmo_jax.rendering import raster, scene
@@ -40,10 +44,6 @@ _LEAST_HEIGHT = 64
 _UNFINISHED = ".overlay-"
 #: Vertices and their normals.
 _Mesh = tuple[np.ndarray, np.ndarray]
-
-
-class OverlayVideoError(LabelError):
-    """Labels of which no overlay video can be made; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,8 @@ def write_overlay_video(
         labels: File of labels, or folder with them.
         output: MP4 file to write.
         options: What is drawn.
-        pictures: Folder of the video, or the video; None takes what `run.json` beside the labels says.
+        pictures: Folder of the video, or the video; None takes what `run.json` beside the labels says, else the same
+            file beside or above the labels.
         source: Which of several videos, as the labels name it; None if there is one.
         body: File of the body model of the labels; None takes what `run.json` says, else the open body.
         progress: Called as work goes on.
@@ -128,15 +129,15 @@ def write_overlay_video(
     target = pathlib.Path(output)
     if target.suffix.lower() != ".mp4":
         raise OverlayVideoError(f"{target}: the video is an MP4 file; give a name that ends in .mp4")
-    rows = _rows_of_source(store.latest_labels(store.read_labels(path).rows), path, source)
-    media = _labelled_video(rows, picture_root(folder / "labels.parquet", pictures), target)
+    rows = rows_of_one_video(store.latest_labels(store.read_labels(path).rows), path, source)
+    media = open_labelled_video(rows, folder / "labels.parquet", pictures, target)
     run = run_beside(folder / "labels.parquet")
     model = load_body_option(body_option_of_labels(rows, run, body))
     own, others = split_by_body([row for row in rows if row.is_usable], model)
     warnings = []
     if others:
         warnings.append(f"{len(others)} labels are of another body ({others[0].body_model}) and drawn without it")
-    choice, limit = _choice_of_run(run, options)
+    choice, limit = frames_of_run(run, options.start_seconds, options.end_seconds)
     media = media.chosen(choice)
     renderer = raster.choose_renderer(options.renderer)
     if renderer.reason:
@@ -166,79 +167,6 @@ def write_overlay_video(
         sound=sound,
         warnings=(*warnings, *media.warnings),
     )
-
-
-def _rows_of_source(rows: Sequence[LabelRow], path: pathlib.Path, source: str | None) -> list[LabelRow]:
-    """Labels of one video.
-
-    Raises:
-        OverlayVideoError: If there is none, or it is not known which.
-    """
-    if not rows:
-        raise OverlayVideoError(f"{path}: no label is in it; `tools.annotate` makes some")
-    videos = list(dict.fromkeys(row.source_path for row in rows if row.time_seconds is not None))
-    if not videos:
-        raise OverlayVideoError(
-            f"{path}: labels of photos, of which no video can be made; their overlays are written by tools.annotate "
-            "(--config.output.overlay=True), and tools.view shows them from all sides"
-        )
-    if source is None and len(videos) > 1:
-        named = ", ".join(videos[:5]) + (" and others" if videos[5:] else "")
-        raise OverlayVideoError(f"{path}: labels of {len(videos)} videos ({named}); name one as --source={videos[0]}")
-    if source is not None and source not in videos:
-        raise OverlayVideoError(f"{path}: no labels of a video {source}; there are {', '.join(videos[:5])}")
-    own = [row for row in rows if row.source_path == (source or videos[0])]
-    if len({row.source_sha256 for row in own}) > 1:
-        raise OverlayVideoError(
-            f"{path}: labels of several files that are all called {own[0].source_path}; label the video again by itself"
-        )
-    return own
-
-
-def _labelled_video(rows: Sequence[LabelRow], root: pathlib.Path | None, target: pathlib.Path) -> video.Media:
-    """The file that labels are of.
-
-    Raises:
-        OverlayVideoError: If nobody knows where it is, it is another one, or would be replaced.
-    """
-    name = rows[0].source_path
-    if root is None:
-        raise OverlayVideoError(f"nothing says where the video {name} is; give its folder as --pictures")
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise OverlayVideoError(f"the video {name} lies outside of the folder of pictures {root}")
-    if not path.is_file():
-        raise OverlayVideoError(f"{path}: the video of the labels is not there; give the folder of it as --pictures")
-    if target.resolve() == path:
-        raise OverlayVideoError(f"{target} is the video of the labels; give another --output")
-    media = video.open_media(path)
-    if media.kind != "video" or media.sha256[0] != rows[0].source_sha256:
-        raise OverlayVideoError(
-            f"{path} is another file than the one that was labelled; give the folder of that as --pictures, or label "
-            "this one"
-        )
-    return media
-
-
-def _choice_of_run(run: dict[str, Any], options: OverlayVideoOptions) -> tuple[FrameChoice, int | None]:
-    """Which frames the labels' run looked at, and how many, with what the user says otherwise."""
-    config = run.get("config")
-    config = config if isinstance(config, dict) else {}
-    frames, limit = config.get("frames"), config.get("limit_frames")
-    frames = frames if isinstance(frames, dict) else {}
-    found: dict[str, Any] = {"start_seconds": 0.0, "end_seconds": None, "stride": 1}
-    for name in found:
-        value = frames.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            found[name] = value
-    if options.start_seconds is not None or options.end_seconds is not None:
-        limit = None
-        found |= {"start_seconds": options.start_seconds or 0.0, "end_seconds": options.end_seconds}
-    try:
-        choice = FrameChoice(**found)
-    except (TypeError, ValueError) as error:
-        raise OverlayVideoError(str(error)) from error
-    return choice, limit if isinstance(limit, int) and limit > 0 else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

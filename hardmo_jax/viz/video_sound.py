@@ -48,7 +48,8 @@ def add_sound(
         if sound is not None:
             first = start_seconds + _first_picture(filmed)
             end = None if end_seconds is None else end_seconds - start_seconds
-            if sound.codec_context.name in COPIED_CODECS:
+            # By the format: `mp3float` is a decoder of mp3.
+            if sound.codec_context.codec.canonical_name in COPIED_CODECS:
                 how, sound_out = "copied", output.add_stream_from_template(sound)
                 packets = _copied(filmed, sound, sound_out, first, end)
             else:

@@ -3,6 +3,7 @@
 import dataclasses
 import fractions
 import json
+from collections.abc import Sequence
 
 import av
 import jax
@@ -64,7 +65,7 @@ def write_clip(path, *, sound=None, shift=0.0, turn=None):
     return path
 
 
-def made_labels(body, path, *, frames=range(FRAMES), tracks=(0,), depth=3.0, **changed):
+def made_labels(body, path, *, frames: Sequence[int] = range(FRAMES), tracks=(0,), depth=3.0, **changed):
     """Somebody at rest, a little farther to the right in each frame."""
     layout = layouts.get_layout("openpose67")
     model, _ = landmarks.point_model(body, layout)
@@ -79,12 +80,13 @@ def made_labels(body, path, *, frames=range(FRAMES), tracks=(0,), depth=3.0, **c
             )
             points = np.asarray(model(params))
             pixels = np.asarray(cameras.project_points(camera, points))
-            known = np.isfinite(pixels).all(1)
+            known = np.asarray(np.isfinite(pixels).all(axis=1))
             row = LabelRow(
                 source_path=path.name, source_sha256=provenance.file_sha256(path), frame_index=frame,
                 time_seconds=TIMES[frame] * float(made_videos.TICK), fps=25.0, image_width=WIDTH, image_height=HEIGHT,
                 bbox=np.array([1.0, 2.0, 50.0, 90.0]), track_id=track, keypoint_source="made",
-                keypoints_2d=np.where(known[:, None], pixels, 0), keypoint_confidence=known.astype(np.float32), keypoints_3d=points,
+                keypoints_2d=np.where(known[:, None], pixels, 0), keypoint_confidence=known.astype(np.float32),
+                keypoints_3d=points,
                 body_model=name_of_body(body), body_model_sha256=body.checksum, **pose_columns(params),
                 focal_length=np.asarray(camera.focal_length), principal_point=np.asarray(camera.principal_point),
                 camera_source="diagonal", status="CONVERGED", error_by_part={"body": 0.0},
@@ -243,8 +245,41 @@ def test_outputs_that_are_wrong_are_refused_before_any_work(body, tmp_path):
         overlay_video.write_overlay_video(tmp_path / "labels.parquet", path, pictures=tmp_path)
     with pytest.raises(OverlayVideoError, match="height of the pictures"):
         OverlayVideoOptions(height=10)
+    path.rename(tmp_path / "other.mp4")
     with pytest.raises(OverlayVideoError, match="nothing says where the video"):
         overlay_video.write_overlay_video(tmp_path / "labels.parquet", tmp_path / "side.mp4")
+
+
+@pytest.mark.parametrize("place", [".", "annotate"])
+def test_the_same_file_beside_or_above_its_labels_is_found_and_no_other(body, tmp_path, place):
+    path = write_clip(tmp_path / "clip.mp4")
+    labels = tmp_path / place / "labels.parquet"
+    store.write_labels(labels, made_labels(body, path, frames=(0,)))
+    summary = overlay_video.write_overlay_video(labels, tmp_path / "side.mp4")
+    assert summary.num_people > 0
+    with path.open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(OverlayVideoError, match="nothing says where the video"):
+        overlay_video.write_overlay_video(labels, tmp_path / "again.mp4")
+    assert not (tmp_path / "again.mp4").exists()
+
+
+def test_sound_of_mp3_is_copied_though_its_decoder_has_another_name(tmp_path):
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        picture, sound = container.add_stream("libx264", rate=25), container.add_stream("libmp3lame", rate=44100)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        sound.layout = "mono"
+        for _ in range(10):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        container.mux(picture.encode())
+        for start in range(0, 11520, 1152):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, start
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    assert video_sound.add_sound(tmp_path / "clip.mkv", tmp_path / "clip.mkv", tmp_path / "out.mp4") == "copied"
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.audio[0].codec_context.codec.canonical_name == "mp3"
 
 
 def test_an_earlier_video_stays_when_drawing_fails(body, tmp_path, monkeypatch):

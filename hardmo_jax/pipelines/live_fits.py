@@ -74,9 +74,18 @@ class LiveFits:
     def load(self) -> None:
         """Build the programs, which takes longer than a person waits before a camera."""
         take = somebody_at_rest(self._body, self._count, pathlib.Path("live.mkv"))
+        # Sources that look at pixels tell points in space too, if only that they know none.
+        people = [
+            dataclasses.replace(
+                one,
+                keypoints_3d=np.zeros((len(one.confidence), 3), np.float32),
+                confidence_3d=np.zeros_like(one.confidence),
+            )
+            for one in take.sightings
+        ]
         for rate in _RATES:
-            self._fit(take.pictures, take.sightings, rate)
-        self._fit(take.pictures[-1:], take.sightings[-1:], None)
+            self._fit(take.pictures, people, rate)
+        self._fit(take.pictures[-1:], people[-1:], None)
 
     def start(self) -> None:
         """Begin to fit what is offered."""

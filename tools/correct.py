@@ -4,7 +4,8 @@ python -m tools.export --labels=out/annotate --format=coco_named        then mov
 python -m tools.correct --labels=out/annotate --keypoints=corrected.json
 python -m tools.correct --labels=out/annotate --keypoints=corrected.json --dry_run       what would be corrected
 
-Corrected labels are new versions that no program replaces. To correct labels here: tools.view.
+Corrected labels are new versions that no program replaces; nobody has accepted them yet. Points that the body cannot
+meet are told, and left as they were. To correct labels here: tools.view.
 """
 
 from collections.abc import Sequence
@@ -43,11 +44,12 @@ def print_corrections(found: pipeline.KeypointCorrections, *, is_dry: bool) -> N
     """The table at the end of a run."""
     console = rich.console.Console(highlight=False, markup=False)
     if found.parts:
-        columns = ("frame", "person", "part", "moved", "removed", "before px", "after px")
+        columns = ("frame", "person", "part", "moved", "removed", "out of reach", "before px", "after px")
         rows = []
         for one in found.parts:
             pixels = ("-" if error is None else f"{error:.1f}" for error in (one.error_before, one.error_after))
-            numbers = (one.frame_index, one.track_id, one.part, one.num_moved, one.num_removed)
+            counts = (one.num_moved, one.num_removed, one.num_out_of_reach)
+            numbers = (one.frame_index, one.track_id, one.part, *counts)
             rows.append((one.source_path, (*map(str, numbers), *pixels)))
         print_numbers(console, columns, rows)
     for note in found.notes[:_MAX_NOTES]:

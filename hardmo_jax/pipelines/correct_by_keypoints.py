@@ -1,4 +1,8 @@
-"""Labels corrected by keypoints that somebody moved in a program for annotators: each part solved anew, and saved."""
+"""Labels corrected by keypoints that somebody moved in a program for annotators: each part solved anew, and saved.
+
+Whoever moves points there sees no body. The points are a person's word; the pose that is solved of them is saved where
+it meets them, and nobody has accepted it.
+"""
 
 import contextlib
 import dataclasses
@@ -16,7 +20,7 @@ from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.annotate_options import load_body_option
 from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
 from hardmo_jax.pipelines.correct_keypoints import MovedPoints, moved_points
-from hardmo_jax.pipelines.correct_labels import correct_label
+from hardmo_jax.pipelines.correct_labels import CorrectedLabel, correct_label
 from hardmo_jax.pipelines.label_editor import LabelEditor, SaveReport
 from hardmo_jax.pipelines.label_edits import LabelEdit
 from hardmo_jax.pipelines.label_rows import measured_again, split_by_body
@@ -26,6 +30,8 @@ from hardmo_jax.recovery.part_evidence import SEEN, part_evidence
 from hardmo_jax.skeleton import layouts
 
 Progress = Callable[[str, int, int | None], None]
+#: A point that the solved body misses by more than this is no point of this person: both pixels and share of the box.
+MOST_MISSED_PIXELS, MOST_MISSED_OF_BOX = 20.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +47,11 @@ class CorrectedPart:
     """Points of it that were placed."""
     num_removed: int
     """Points of it that were taken away."""
+    num_out_of_reach: int
+    """Points of it that the body cannot meet, and that were left as they were."""
     error_before: float | None
-    """Mean distance of the placed points from those of the body, pixels; None where it had none."""
+    """Mean distance of the placed points from those of the body, pixels, of those out of reach where all are; None
+    where it had none."""
     error_after: float | None
 
 
@@ -108,12 +117,13 @@ def correct_by_keypoints(
                 notes.append(f"{_told(row)}: {error}")
                 continue
             notes += [f"{_told(row)}: {note}" for note in told]
-            if made is row:
-                continue
             parts += own
-            if editor is not None:
-                version = {"label_id": row.label_id, "label_version": row.label_version}
-                editor.put(LabelEdit(**version, corrected=made, seen=row))
+            if made is row or editor is None:
+                continue
+            version = {"label_id": row.label_id, "label_version": row.label_version}
+            # Who takes points away has made no pose.
+            has_new_pose = any(one.num_moved for one in own)
+            editor.put(LabelEdit(**version, corrected=made, has_new_pose=has_new_pose, seen=row))
         report("correct", len(found.labels), len(found.labels))
     outcomes = [outcome for one in reports for outcome in one.outcomes]
     notes += [f"{_told(newest[one.edit.label_id])}: {one.note}" for one in outcomes if one.note]
@@ -131,6 +141,9 @@ def corrected_by_points(
     row: LabelRow, moved: MovedPoints, body: BodyModel
 ) -> tuple[LabelRow, list[CorrectedPart], list[str]]:
     """A label with points placed and taken away, what became of its parts, and what could not be placed.
+
+    Points that the solved body misses by more than `MOST_MISSED_PIXELS` and `MOST_MISSED_OF_BOX` are left as they were:
+    the worst one first, as it may have pulled the others along.
 
     Args:
         row: Newest version of the label.
@@ -150,17 +163,18 @@ def corrected_by_points(
     placed = {name: moved.keypoints_2d[layout.index(name)] for name in moved.placed if name in placeable}
     strange = [name for name in moved.placed if name not in placeable]
     notes = [f"{', '.join(strange)}: not a point of an arm or leg of {body.name}, left as it was"] if strange else []
-    made, errors = row, {}
-    if moved.removed:
-        made = _without_points(made, moved.removed, body)
-    if placed:
-        solved = correct_label(made, body, points=placed)
-        made, errors = solved.row, solved.correction.pixel_errors
     before = _pixel_errors(row, placed)
+    start = _without_points(row, moved.removed, body) if moved.removed else row
+    solved, missed = _solved_within_reach(start, placed, body)
+    made, errors = (start, {}) if solved is None else (solved.row, solved.correction.pixel_errors)
+    notes += [
+        f"{name}: {pixels:.0f} px from where the body can have it, left as it was" for name, pixels in missed.items()
+    ]
     parts = []
     for part in layouts.PARTS:
         own = [name for name in placed if (layouts.part_of(name) or "body") == part]
         gone = [name for name in moved.removed if (layouts.part_of(name) or "body") == part]
+        met = [name for name in own if name not in missed]
         if own or gone:
             parts.append(
                 CorrectedPart(
@@ -168,17 +182,35 @@ def corrected_by_points(
                     frame_index=row.frame_index,
                     track_id=row.track_id,
                     part=part,
-                    num_moved=len(own),
+                    num_moved=len(met),
                     num_removed=len(gone),
-                    error_before=_mean([before[name] for name in own if name in before]),
-                    error_after=_mean([errors[name] for name in own]),
+                    num_out_of_reach=len(own) - len(met),
+                    error_before=_mean([before[name] for name in met or own if name in before]),
+                    error_after=_mean([errors[name] for name in met] if met else [missed[name] for name in own]),
                 )
             )
     return made, parts, notes
 
 
+def _solved_within_reach(
+    row: LabelRow, points: Mapping[str, Float[np.ndarray, "2"]], body: BodyModel
+) -> tuple[CorrectedLabel | None, dict[str, float]]:
+    """A label with those points placed that the body can meet; and by how many pixels it missed the others."""
+    limit = max(MOST_MISSED_PIXELS, MOST_MISSED_OF_BOX * float((row.bbox[2:] - row.bbox[:2]).max()))
+    kept, missed = dict(points), {}
+    while kept:
+        solved = correct_label(row, body, points=kept)
+        worst = max(kept, key=lambda name: solved.correction.pixel_errors[name])
+        # Not a number is beyond it, too.
+        if solved.correction.pixel_errors[worst] <= limit:
+            return solved, missed
+        missed[worst] = solved.correction.pixel_errors[worst]
+        del kept[worst]
+    return None, missed
+
+
 def _without_points(row: LabelRow, names: tuple[str, ...], body: BodyModel) -> LabelRow:
-    """A label of which some points are not seen, says a person; its pose stays."""
+    """A label of which some points are not seen, says a person; its pose stays, and is whose it was."""
     layout = layouts.get_layout(row.keypoint_layout)
     at = np.array(layout.indices(names))
     keypoints, confidence = row.keypoints_2d.copy(), row.keypoint_confidence.copy()
@@ -188,7 +220,6 @@ def _without_points(row: LabelRow, names: tuple[str, ...], body: BodyModel) -> L
         keypoints_2d=keypoints,
         keypoint_confidence=confidence,
         placed_points=tuple(name for name in row.placed_points or () if name not in names),
-        origin="human",
     )
     evidence = part_evidence(layout, confidence[None], frames_per_second=None, longest_gap_seconds=0.0)
     for part in dict.fromkeys(layouts.part_of(name) for name in names):

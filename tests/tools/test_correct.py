@@ -64,7 +64,7 @@ def test_moved_points_become_versions_of_a_person_once(made, folder):
     found = store.read_labels(store_file).rows
     assert [row.label_version for row in found] == [1, 2, 1, 2, 1]
     foot, hand = found[1], found[3]
-    assert (foot.origin, foot.review, foot.placed_points) == ("human", "accepted", ("left_big_toe", "left_heel"))
+    assert (foot.origin, foot.review, foot.placed_points) == ("human", "none", ("left_big_toe", "left_heel"))
     at = POINTS.index("left_big_toe")
     np.testing.assert_allclose(foot.keypoints_2d[at], rows[0].keypoints_2d[at] + [25, -4], atol=1e-3)
     assert foot.keypoint_confidence[at] == 1
@@ -77,7 +77,7 @@ def test_moved_points_become_versions_of_a_person_once(made, folder):
     assert changed <= {"left_ankle", "left_foot"}
     assert "left_ankle" in changed
     tip = POINTS.index("right_index_tip")
-    assert (hand.origin, hand.keypoint_confidence[tip], hand.placed_points) == ("human", 0, ())
+    assert (hand.origin, hand.review, hand.keypoint_confidence[tip], hand.placed_points) == ("machine", "none", 0, ())
     np.testing.assert_array_equal(hand.body_pose, rows[1].body_pose)
 
 
@@ -89,6 +89,72 @@ def test_errors_before_and_after_are_told_in_pixels(made, folder):
     assert foot.error_after < 0.6 * foot.error_before
     assert (foot.num_moved, foot.num_removed) == (2, 0)
     assert found.num_saved == 0
+
+
+def with_points(folder, label_id, **places):
+    """The exported file with points of a label shifted by pixels, or taken away (None)."""
+    content = json.loads((folder / "exported.json").read_text())
+    names = content["categories"][0]["keypoints"]
+    (own,) = [one["keypoints"] for one in content["annotations"] if one["attributes"]["label_id"] == label_id]
+    for name, shift in places.items():
+        at = 3 * names.index(name)
+        own[at : at + 3] = [0, 0, 0] if shift is None else [own[at] + shift[0], own[at + 1] + shift[1], 2]
+    (folder / "points.json").write_text(json.dumps(content))
+    return folder / "points.json"
+
+
+@pytest.mark.parametrize("review", ["none", "accepted", "rejected"])
+def test_points_taken_away_are_a_persons_word_and_the_pose_is_not(made, folder, review):
+    first = dataclasses.replace(made[1][0], review=review)
+    path = store.write_labels(folder / "labels" / "labels.parquet", [first, *made[1][1:]])
+    found = correct_by_keypoints(folder / "labels", with_points(folder, first.label_id, left_heel=None))
+    (part,) = found.parts
+    assert (found.num_saved, part.num_removed, part.num_moved, part.error_after) == (1, 1, 0, None)
+    heel, row = POINTS.index("left_heel"), store.read_labels(path).rows[1]
+    assert (row.label_version, row.origin, row.review) == (2, "machine", review)
+    assert (row.keypoint_confidence[heel], row.placed_points) == (0, ())
+    np.testing.assert_array_equal(row.body_pose, first.body_pose)
+
+
+def test_corrected_pose_of_a_rejected_label_stays_rejected_and_that_of_an_accepted_one_is_not_accepted(made, folder):
+    rows = [
+        dataclasses.replace(row, review=word)
+        for row, word in zip(made[1], ("rejected", "accepted", "none"), strict=True)
+    ]
+    path = store.write_labels(folder / "labels" / "labels.parquet", rows)
+    for row in rows[:2]:
+        correct_by_keypoints(folder / "labels", with_points(folder, row.label_id, left_big_toe=(4, -3)))
+    found = {row.label_id: row for row in store.read_labels(path).rows}
+    assert [(found[row.label_id].origin, found[row.label_id].review) for row in rows] == [
+        ("human", "rejected"), ("human", "none"), ("machine", "none"),
+    ]  # fmt: skip
+
+
+def test_points_out_of_reach_are_told_and_left_and_the_others_are_saved(made, folder):
+    row = made[1][0]
+    path, before = folder / "labels" / "labels.parquet", (folder / "labels" / "labels.parquet").read_bytes()
+    slipped = with_points(folder, row.label_id, left_big_toe=(900, 0))
+    found = correct_by_keypoints(folder / "labels", slipped)
+    (part,) = found.parts
+    assert (found.num_saved, part.num_moved, part.num_out_of_reach) == (0, 0, 1)
+    assert part.error_before is not None
+    assert part.error_after is not None
+    assert part.error_before > part.error_after > 700
+    assert any("left_big_toe: " in note and "px from where the body can have it" in note for note in found.notes)
+    assert path.read_bytes() == before
+    (done,) = run_each("correct", [(f"--labels={folder / 'labels'}", f"--keypoints={slipped}")], cwd=folder)
+    assert "out of reach" in done.stdout
+    assert "0 labels have a new version" in done.stdout
+    # Beside it a heel that is near, and a finger that is not seen.
+    mixed = with_points(folder, row.label_id, left_big_toe=(900, 0), left_heel=(4, 2), right_index_tip=None)
+    found = correct_by_keypoints(folder / "labels", mixed)
+    counts = {one.part: (one.num_moved, one.num_removed, one.num_out_of_reach) for one in found.parts}
+    assert counts == {"left_foot": (1, 0, 1), "right_hand": (0, 1, 0)}
+    saved = store.read_labels(path).rows[1]
+    assert (saved.origin, saved.placed_points) == ("human", ("left_heel",))
+    toe = POINTS.index("left_big_toe")
+    np.testing.assert_array_equal(saved.keypoints_2d[toe], row.keypoints_2d[toe])
+    assert saved.keypoint_confidence[POINTS.index("right_index_tip")] == 0
 
 
 def test_labels_without_a_pose_and_of_other_bodies_are_told(made, folder):

@@ -116,6 +116,9 @@ def _stop_at_second_interrupt() -> None:
     signal.signal(signal.SIGINT, stop)
     # So that what schedulers send ends in order too.
     signal.signal(signal.SIGTERM, stop)
+    # A terminal that is gone, as when ssh breaks off; not under `nohup`, which says to go on.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:

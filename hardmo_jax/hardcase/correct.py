@@ -240,7 +240,9 @@ def _with_joints(
     whole = np.array(params.full_pose())
     for name in free:
         whole[body.joint_names.index(name)] = pose[name]
-    for wrist in (name for name in free if name.endswith("_wrist")):
+    # Where the elbow is not to turn, the wrist keeps all of it.
+    wrists = (name for name in free if name.endswith("_wrist") and name.replace("wrist", "elbow") in free)
+    for wrist in wrists:
         at, elbow = body.joint_names.index(wrist), body.joint_names.index(wrist.replace("wrist", "elbow"))
         axis = np.asarray(body.joint_template[at] - body.joint_template[elbow], np.float64)
         own, other = share_twist(whole[elbow][None], whole[at][None], axis)
@@ -275,6 +277,18 @@ def _seen(
         for value in (camera.focal_length, camera.principal_point)
     )
     return keypoints, confidence, max(float(sides.max()), 1.0), focal_length, principal_point
+
+
+def points_of_body(body: BodyModel, params: BodyParams, layout: str) -> Float[np.ndarray, "K 3"]:
+    """Keypoints of one person, camera frame, metres; one program serves all people.
+
+    Args:
+        body: Model with landmarks.
+        params: Without batch axes.
+        layout: Name in `skeleton.layouts`.
+    """
+    model, _ = landmarks.point_model(body, layouts.get_layout(layout))
+    return np.asarray(_points(model, params))
 
 
 @jax.jit

@@ -258,7 +258,9 @@ class LabelRow:
     review_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     """What a person says of each foot or hand of this version, one of `PART_REVIEWS`; None where nobody did."""
     placed_points: tuple[str, ...] | None = None
-    """Keypoints that a person placed in this version, by their names in the layout; None in machines' versions."""
+    """Keypoints that a person placed on the picture, by their names in the layout; None in machines' versions."""
+    placed_points_3d: tuple[str, ...] | None = None
+    """Keypoints that a person placed in space: where the body has them (`keypoints_3d`) is where they are."""
     code_version: str | None = None
     """Version of this package, and its commit where known."""
     config_sha256: str | None = None
@@ -274,8 +276,9 @@ class LabelRow:
             object.__setattr__(self, name, _complete_keys(getattr(self, name), name))
         if self.quality_reasons is not None:
             object.__setattr__(self, "quality_reasons", tuple(self.quality_reasons))
-        if self.placed_points is not None:
-            object.__setattr__(self, "placed_points", tuple(self.placed_points))
+        for name in ("placed_points", "placed_points_3d"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.person_score is not None:
             object.__setattr__(self, "person_score", float(np.float32(self.person_score)))
         if self.hypotheses is not None:
@@ -451,9 +454,10 @@ def _keypoint_problems(row: LabelRow) -> Any:
         yield f"`keypoint_layout` {row.keypoint_layout!r} does not have {NUM_KEYPOINTS} points; convert it first"
     else:
         points = layouts.get_layout(row.keypoint_layout).points
-        for name in row.placed_points or ():
-            if name not in points:
-                yield f"`placed_points` names {name!r}, which is no point of {row.keypoint_layout}"
+        for field in ("placed_points", "placed_points_3d"):
+            for name in getattr(row, field) or ():
+                if name not in points:
+                    yield f"`{field}` names {name!r}, which is no point of {row.keypoint_layout}"
     confidence = row.keypoint_confidence
     if (confidence < 0).any() or (confidence > 1).any():
         yield f"`keypoint_confidence` must be in [0, 1], got {confidence.min():g} to {confidence.max():g}"
@@ -556,15 +560,16 @@ _DESCRIPTIONS = {
     "outcome_by_part": "refined: replaced in this version; right; unrepairable; no_better: solving anew was not; "
     "outvoted: right by the frames around; strays: solved far from the frames around; null: not looked at",
     "review_by_part": "what a person says of the part in this version: right or wrong; null: nothing",
-    "placed_points": "keypoints that a person placed in this version; null in versions that machines made",
+    "placed_points": "keypoints that a person placed on the picture; null in versions that machines made",
+    "placed_points_3d": "keypoints that a person placed in space: at their keypoints_3d; null in versions of machines",
 }
 _NULLABLE = (
     "time_seconds", "fps", "category", "licence", "person_score", "keypoints_3d", "left_hand_pose",
     "right_hand_pose", "smpl_hand_pose", "hypotheses", "parent_version", "code_version", "config_sha256",
     "vertical_field_of_view_degrees", "quality_reasons", "world_global_orient", "world_transl",
-    "placed_points",
+    "placed_points", "placed_points_3d",
 )  # fmt: skip
-_LISTS_OF_WORDS = ("quality_reasons", "placed_points")
+_LISTS_OF_WORDS = ("quality_reasons", "placed_points", "placed_points_3d")
 _LEAST_INTEGERS = {
     "frame_index": 0, "image_width": 1, "image_height": 1, "track_id": 0, "label_version": 1,
     "parent_version": 1,

@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from hardmo_jax.perception.photos import MediaError
 from hardmo_jax.perception.video import Media
 
-_KEPT = 24
+#: What is kept of frames that were shown, frames and bytes.
+_KEPT, _KEPT_BYTES = 24, 2**28
 #: A frame that is farther on than this is sought rather than gone to, seconds and frames.
 _FAR_SECONDS, _FAR_FRAMES = 2.0, 60
 #: Times of labels and of a video agree to this, seconds: less than half the time from a frame to the next.
@@ -45,7 +46,9 @@ class FrameFinder:
         for index, image in self._frames:
             self._next = index + 1
             self._kept[index] = image
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > 1 and (
+                len(self._kept) > _KEPT or sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES
+            ):
                 self._kept.popitem(last=False)
             if index == frame_index:
                 return image

@@ -1,7 +1,7 @@
 """A label corrected by a person: placed points become its keypoints, and the part they belong to is solved again."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from hardmo_jax.array_types import Float
 from hardmo_jax.body.model import BodyModel
+from hardmo_jax.body.params import BodyParams
 from hardmo_jax.hardcase.correct import Correction, CorrectionError, correct, joints_moved_by
 from hardmo_jax.hardcase.limb_solve import LimbSolveOptions
 from hardmo_jax.labels.schema import LabelRow
@@ -34,18 +35,21 @@ def correct_label(
     *,
     points: Mapping[str, Float[np.ndarray, "2"]] | None = None,
     points_3d: Mapping[str, Float[np.ndarray, "3"]] | None = None,
+    current: LabelRow | None = None,
     options: LimbSolveOptions | None = None,
 ) -> CorrectedLabel:
     """Solve the parts of a label again to which placed points belong.
 
-    The result says that a person made it. Placed points become its keypoints, of confidence 1; scores that machines
-    gave to the parts are dropped, and what a person said of them: they were of the pose that was.
+    The result says that a person made it. Placed points become its keypoints, of confidence 1 (those in space by where
+    the camera sees them); what a person placed before stays where it is. Scores that machines gave to the parts are
+    dropped, and what a person said of them: they were of the pose that was.
 
     Args:
         row: A usable label.
         body: Its body.
         points: Where keypoints were placed, pixels of the full image, by name.
         points_3d: Where keypoints were placed in space, camera frame, metres, by name.
+        current: The label after the last step of the same correction, where the solve may begin too.
         options: Weights.
 
     Raises:
@@ -56,23 +60,35 @@ def correct_label(
             f"the label of {row.source_path} (frame {row.frame_index}, person {row.track_id}) has no pose to correct: "
             f"its fit ended as {row.status}"
         )
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], params_of_labels([row], body))
+    params = _params_of(row, body)
     seen = jax.tree.map(lambda leaf: np.asarray(leaf)[0], observations_of_labels([row]))
     layout = layouts.get_layout(row.keypoint_layout)
-    placed_before = _placed_before(row, body, (*(points or {}), *(points_3d or {})))
-    points = {**placed_before, **(points or {})}
-    found = correct(body, params, seen, points=points, points_3d=points_3d, options=options)
+    points, points_3d = dict(points or {}), dict(points_3d or {})
+    before, before_3d = _placed_before(row, body, (*points, *points_3d))
+    points, points_3d = {**before, **points}, {**before_3d, **points_3d}
+    found = correct(
+        body,
+        params,
+        seen,
+        points=points,
+        points_3d=points_3d,
+        current=None if current is None else _params_of(current, body),
+        options=options,
+    )
     keypoints, confidence = row.keypoints_2d.copy(), row.keypoint_confidence.copy()
-    for name, place in points.items():
+    in_space = {
+        name: place[:2] / place[2] * row.focal_length + row.principal_point for name, place in points_3d.items()
+    }
+    for name, place in (*points.items(), *in_space.items()):
         keypoints[layout.points.index(name)] = place
         confidence[layout.points.index(name)] = 1.0
-    placed = tuple(name for name in layout.points if name in points or name in (row.placed_points or ()))
     made = dataclasses.replace(
         row,
         **pose_columns(found.params),
         keypoints_2d=keypoints,
         keypoint_confidence=confidence,
-        placed_points=placed,
+        placed_points=_placed(layout.points, row.placed_points, points, but=points_3d),
+        placed_points_3d=_placed(layout.points, row.placed_points_3d, points_3d, but=points),
         origin="human",
     )
     for part in parts_moved(found.joints):
@@ -80,15 +96,39 @@ def correct_label(
     return CorrectedLabel(row=measured_again([made], body)[0], correction=found)
 
 
-def _placed_before(row: LabelRow, body: BodyModel, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Points that a person placed in an earlier version, of the joints that turn again: there they stay."""
+def _placed(
+    names: Sequence[str], before: Sequence[str] | None, now: Mapping[str, Any], *, but: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Points that were placed in one way and not in the other since, in the order of the layout."""
+    placed = (set(before or ()) - set(but)) | set(now)
+    return tuple(name for name in names if name in placed)
+
+
+def _placed_before(
+    row: LabelRow, body: BodyModel, names: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Points that a person placed in earlier versions, of the joints that turn again: there they stay.
+
+    Returns:
+        Those on the picture, pixels, and those in space, metres.
+    """
     free = {joint for name in names for joint in joints_moved_by(name, body)}
     points = layouts.get_layout(row.keypoint_layout).points
-    return {
-        name: row.keypoints_2d[points.index(name)]
-        for name in row.placed_points or ()
-        if free.issuperset(joints_moved_by(name, body)) and name not in names
-    }
+
+    def kept(placed: Sequence[str] | None, places: np.ndarray | None) -> dict[str, np.ndarray]:
+        if placed is None or places is None:
+            return {}
+        return {
+            name: places[points.index(name)]
+            for name in placed
+            if free.issuperset(joints_moved_by(name, body)) and name not in names
+        }
+
+    return kept(row.placed_points, row.keypoints_2d), kept(row.placed_points_3d, row.keypoints_3d)
+
+
+def _params_of(row: LabelRow, body: BodyModel) -> BodyParams:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], params_of_labels([row], body))
 
 
 def parts_moved(joints: tuple[str, ...]) -> tuple[str, ...]:

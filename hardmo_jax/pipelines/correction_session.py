@@ -55,6 +55,10 @@ class CorrectionSession:
         """Remember the state that `undo` comes back to: once for each drag, however many moves it is made of."""
         self._former.append((dict(self._points), dict(self._points_3d)))
 
+    def forget_move(self) -> None:
+        """Forget the last state that was remembered: the drag came to nothing."""
+        self._former.pop()
+
     def place(self, point: str, place: Float[np.ndarray, "_"]) -> CorrectedLabel:
         """Put a point somewhere, and solve the part that it belongs to.
 
@@ -82,4 +86,5 @@ class CorrectionSession:
         return True
 
     def _solved(self, points: Mapping[str, np.ndarray], points_3d: Mapping[str, np.ndarray]) -> CorrectedLabel:
-        return correct_label(self.row, self._body, points=points, points_3d=points_3d)
+        current = None if self.corrected is None else self.corrected.row
+        return correct_label(self.row, self._body, points=points, points_3d=points_3d, current=current)

@@ -9,12 +9,11 @@ from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 
 from hardmo_jax.array_types import Array, Float
-from hardmo_jax.body import landmarks
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.fitting.evidence import SEEN
 from hardmo_jax.fitting.limb_ends import is_on_finger
-from hardmo_jax.hardcase.correct import placeable_points
+from hardmo_jax.hardcase.correct import placeable_points, points_of_body
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.label_rows import params_of_labels
 from hardmo_jax.pipelines.viewed_labels import ViewedLabels, badness
@@ -139,8 +138,7 @@ def _points(body: BodyModel, row: LabelRow) -> np.ndarray:
     """Keypoints of the body of a label, camera frame, metres."""
     if row.keypoints_3d is not None:
         return row.keypoints_3d
-    model, _ = landmarks.point_model(body, layouts.get_layout(row.keypoint_layout))
-    return np.asarray(jax.jit(lambda of, params: of(params))(model, _params(row, body)))
+    return points_of_body(body, _params(row, body), row.keypoint_layout)
 
 
 def shown_timeline(labels: ViewedLabels, label_id: str) -> ShownTimeline | None:

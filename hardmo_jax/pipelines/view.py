@@ -1,5 +1,6 @@
 """Labels looked at, judged and corrected in a browser on this machine."""
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -94,10 +95,14 @@ def open_view(
     editor = LabelEditor(path, report=report)
     session = ViewSession(own, model, picture=PictureSource(root), keep=editor.put)
     num_pictures = session.num_pictures
-    viewer = Viewer(
-        session, mesh_parts(model), title=str(labels), kinds=CASE_KINDS, num_pictures=num_pictures, port=port,
-        is_dark=is_dark,
-    )  # fmt: skip
+    try:
+        viewer = Viewer(
+            session, mesh_parts(model), title=str(labels), kinds=CASE_KINDS, num_pictures=num_pictures, port=port,
+            is_dark=is_dark,
+        )  # fmt: skip
+    except BaseException:
+        editor.close()
+        raise
     session.begin(viewer)
     ended = threading.Event()
     player = threading.Thread(target=_play, args=(viewer, session, ended), name="play", daemon=True)
@@ -105,9 +110,11 @@ def open_view(
 
     def close() -> None:
         ended.set()
-        session.close()
-        viewer.close()
-        editor.close()
+        # Whatever fails, all of it is done; the first failure is told.
+        with contextlib.ExitStack() as stack:
+            stack.callback(editor.close)
+            stack.callback(viewer.close)
+            stack.callback(session.close)
 
     def wait() -> None:
         while not ended.wait(0.5):

@@ -1,5 +1,6 @@
 """Pictures of labels for somebody who looks at them, or why there is none."""
 
+import collections
 import pathlib
 
 import numpy as np
@@ -10,9 +11,12 @@ from hardmo_jax.perception.frame_finder import FrameFinder
 from hardmo_jax.perception.photos import MediaError
 from hardmo_jax.pipelines.viewed_labels import ViewedPicture
 
+#: Files that are open at a time: going through the worst parts goes to and fro between them.
+_OPEN = 3
+
 
 class PictureSource:
-    """Pictures below a folder; one file is open at a time."""
+    """Pictures below a folder; the last few files stay open."""
 
     def __init__(self, root: pathlib.Path | None) -> None:
         """Take pictures from a folder.
@@ -21,37 +25,44 @@ class PictureSource:
             root: That the paths of labels are relative to; None if nobody knows.
         """
         self._root = root
-        self._found: dict[tuple[str, str], FrameFinder | str] = {}
+        self._open: collections.OrderedDict[tuple[str, str], FrameFinder] = collections.OrderedDict()
+        # Digests of files that did not change since: reading a long video for one takes seconds.
+        self._known: dict[tuple[str, int, int], str] = {}
 
     def __call__(self, picture: ViewedPicture) -> tuple[UInt8[np.ndarray, "H W 3"] | None, str]:
         """A picture, or None and a sentence that says why there is none."""
         key = (picture.source_path, picture.source_sha256)
-        if key not in self._found:
-            for other in self._found.values():
-                if isinstance(other, FrameFinder):
-                    other.close()
-            self._found = {name: found for name, found in self._found.items() if isinstance(found, str)}
-            self._found[key] = self._opened(*key)
-        finder = self._found[key]
-        if isinstance(finder, str):
-            return None, finder
         try:
-            return finder.image(picture.frame_index, picture.time_seconds), ""
+            if key not in self._open:
+                found = self._opened(*key)
+                if isinstance(found, str):
+                    return None, found
+                self._open[key] = found
+                while len(self._open) > _OPEN:
+                    self._open.popitem(last=False)[1].close()
+            self._open.move_to_end(key)
+            return self._open[key].image(picture.frame_index, picture.time_seconds), ""
         except (MediaError, OSError) as error:
-            return None, f"no picture: {error}"
+            return None, f"no picture: {error}; give the folder of pictures as --pictures"
 
     def _opened(self, source_path: str, sha256: str) -> FrameFinder | str:
+        """A file ready to be looked into, or why not."""
         if self._root is None:
             return "no pictures: nothing says where they are; give their folder as --pictures"
-        path = (self._root / source_path).resolve()
-        if not path.is_relative_to(self._root.resolve()):
+        # By its words: what a link below the folder leads to was labelled, and its digest says whether it is that.
+        parts = pathlib.PurePosixPath(source_path.replace("\\", "/")).parts
+        if ".." in parts or pathlib.PurePath(source_path).is_absolute() or parts[:1] == ("/",):
             return f"no picture: {source_path} lies outside of the folder of pictures"
-        try:
-            media = video.open_media(path)
-            if media.kind == "keypoints":
-                return f"no picture: {path.name} holds keypoints alone"
-            if media.sha256[0] != sha256:
-                return f"no picture: {path.name} is another file than the one that was labelled"
-        except (MediaError, OSError) as error:
-            return f"no picture: {error}; give the folder of pictures as --pictures"
+        path = self._root / source_path
+        media = video.open_media(path)
+        if media.kind == "keypoints":
+            return f"no picture: {path.name} holds keypoints alone"
+        if media.kind == "folder":
+            return f"no picture: {path.name} is a folder"
+        stat = path.stat()
+        file = (str(path), stat.st_size, stat.st_mtime_ns)
+        if file not in self._known:
+            self._known[file] = media.sha256[0]
+        if self._known[file] != sha256:
+            return f"no picture: {path.name} is another file than the one that was labelled"
         return FrameFinder(media)

@@ -39,6 +39,7 @@ _OUT_OF_REACH_PIXELS, _OUT_OF_REACH_METRES = 4.0, 0.02
 
 
 _ENDING_SECONDS = 60.0
+_LOG = logging.getLogger(__name__)
 #: Of what is gone through, what says what a person said.
 _STATES = ("not looked at", "marked wrong", "corrected", "rejected")
 
@@ -55,6 +56,10 @@ class Stage(Protocol):
 
     def show_handles(self, handles: dict[str, ShownHandle]) -> None:
         """Points that can be dragged."""
+
+
+class ViewSessionError(ValueError):
+    """Work of a person that could not be kept; the message says which."""
 
 
 class ViewSession:
@@ -88,6 +93,7 @@ class ViewSession:
         self._correction: CorrectionSession | None = None
         self._with_fingers = False
         self._is_correcting = False
+        self._dragged = ""
         self._people: tuple[ShownPerson, ...] = ()
         self._image: UInt8[np.ndarray, "H W 3"] | None = None
         self._message, self._is_wrong = "", False
@@ -122,8 +128,12 @@ class ViewSession:
         self._warming.start()
 
     def close(self) -> None:
-        """Keep what is not kept yet, do what was asked for, and end."""
-        self._do(self._keep_correction)
+        """Keep what is not kept yet, do what was asked for, and end.
+
+        Raises:
+            ViewSessionError: If that could not be done.
+        """
+        self._do(self._end)
         with self._is_there:
             self._is_closed = True
             self._is_there.notify_all()
@@ -131,6 +141,13 @@ class ViewSession:
         for thread in (self._thread, self._warming):
             if thread.is_alive():
                 thread.join(timeout=_ENDING_SECONDS)
+        is_left = self._correction is not None and self._correction.is_changed
+        if self._thread.is_alive() or self._waiting or is_left:
+            row = self._row()
+            raise ViewSessionError(
+                f"what was done last could not be kept: look at {row.source_path}, frame {row.frame_index}, person "
+                f"{row.track_id} again ({len(self._waiting)} things that were asked for were not done)"
+            )
 
     def wait(self, timeout_seconds: float = 60.0) -> bool:
         """Wait until all that was asked for is done; False if it was not in time."""
@@ -161,10 +178,17 @@ class ViewSession:
             try:
                 action()
             except (CorrectionError, LabelEditError) as error:
-                self._tell(str(error), is_wrong=True)
+                self._tell_mishap(str(error))
             except Exception as error:  # whoever is at work must hear of it, and keep what they have
-                logging.getLogger(__name__).exception("the viewer could not do what was asked for")
-                self._tell(f"this did not work: {type(error).__name__}: {error}", is_wrong=True)
+                _LOG.exception("the viewer could not do what was asked for")
+                self._tell_mishap(f"this did not work: {type(error).__name__}: {error}")
+
+    def _tell_mishap(self, message: str) -> None:
+        """Say what went wrong, whatever else does: the thread must not end."""
+        try:
+            self._tell(message, is_wrong=True)
+        except Exception:  # of what shows it
+            _LOG.exception("the viewer could not say: %s", message)
 
     def _warm_up(self) -> None:
         """Compile what a correction needs before somebody waits for it."""
@@ -206,22 +230,22 @@ class ViewSession:
         """Look at another part of the same label, for what is zoomed to."""
         self._do(lambda: self._look_at_part(part))
 
-    def review(self, word: str) -> None:
-        """Accept, reject, or take it back."""
-        self._do(lambda: self._say(review=word))
+    def review(self, word: str, label: tuple[str, int]) -> None:
+        """Accept, reject, or take it back, of the label and version that was seen."""
+        self._do(lambda: self._say(label, review=word))
 
-    def mark(self, part: str, word: str | None) -> None:
-        """Say that a part is wrong or right."""
-        self._do(lambda: self._say(review_by_part={part: word}))
+    def mark(self, part: str, word: str | None, label: tuple[str, int]) -> None:
+        """Say that a part of the label that was seen is wrong or right."""
+        self._do(lambda: self._say(label, review_by_part={part: word}))
 
     def correct_by_hand(self, is_on: bool, with_fingers: bool) -> None:
         """Show handles, or hide them."""
         self._do(lambda: self._correct_by_hand(is_on, with_fingers))
 
-    def drag(self, point: str, place: np.ndarray, phase: str) -> None:
-        """Put a point at pixels or in space."""
-        name = f"drag {point}" if phase == "update" else ""
-        self._do(lambda: self._drag(point, place, phase), name=name)
+    def drag(self, point: str, place: np.ndarray, phase: str, label_id: str) -> None:
+        """Put a point of the label that was seen at pixels or in space."""
+        name = f"drag {point} of {label_id}" if phase == "update" else ""
+        self._do(lambda: self._drag(point, place, phase, label_id), name=name)
 
     def undo(self) -> None:
         """Take back the last drag."""
@@ -254,6 +278,7 @@ class ViewSession:
         return tuple(f"person {self._labels.newest(label_id).track_id}" for label_id in self._ids())
 
     def _go_through(self, kind: CaseKind) -> None:
+        self._keep_and_show()
         cases = self._labels.cases(kind)
         if not cases:
             self._tell(f"nothing is {kind}" if kind in _STATES else f"no {kind} are left to look at")
@@ -262,7 +287,7 @@ class ViewSession:
         self._show_case(0)
 
     def _show_case(self, at: int) -> None:
-        self._keep_correction()
+        self._keep_and_show()
         if not 0 <= at < len(self._cases):
             self._tell("this is the last one" if at > 0 else "this is the first one")
             return
@@ -295,9 +320,21 @@ class ViewSession:
         self._case = dataclasses.replace(self._case, part=part)
         self._show_correction()
 
-    def _say(self, *, review: str | None = None, review_by_part: dict[str, str | None] | None = None) -> None:
+    def _say(
+        self,
+        label: tuple[str, int],
+        *,
+        review: str | None = None,
+        review_by_part: dict[str, str | None] | None = None,
+    ) -> None:
+        if label != (self._row().label_id, self._row().label_version):
+            self._tell("that was about what was shown before; look at this one, and say it again", is_wrong=True)
+            return
         self._keep_correction()
         row = self._row()
+        if review == "accepted" and not row.is_usable:
+            self._tell(f"there is nothing to accept: the fit of this label ended as {row.status}", is_wrong=True)
+            return
         edit = LabelEdit(
             label_id=row.label_id,
             label_version=row.label_version,
@@ -311,13 +348,13 @@ class ViewSession:
     def _take(self, edit: LabelEdit) -> None:
         """Into the store, and into what is shown, which hears of the store's own word later."""
         edit.check()
+        self._keep(edit)
         self._labels.put(with_edits(self._labels.versions(edit.label_id), [edit]).rows)
         self._timeline_of = None
-        self._keep(edit)
         self._message, self._is_wrong = "saving ...", False
 
     def _saved(self, outcomes: Sequence[EditOutcome], problem: str | None) -> None:
-        notes = []
+        notes, is_other = [], False
         for outcome in outcomes:
             if outcome.row is None or outcome.note:
                 row = outcome.row or outcome.before
@@ -326,13 +363,19 @@ class ViewSession:
             newest = outcome.row or outcome.before
             if newest is not None and self._labels.has(newest.label_id):
                 own = self._labels.versions(newest.label_id)
+                is_other = is_other or own[-1].label_version != newest.label_version or bool(outcome.note)
                 self._labels.put([*(row for row in own if row.label_version < newest.label_version), newest])
         said = f"saved {len(outcomes)}" if outcomes else ""
+        if is_other:
+            # What is shown is not what the store holds: nobody is to judge it.
+            self._timeline_of = None
+            if self._correction is None:
+                self._show_all()
         self._tell(problem or "; ".join(notes) or said, is_wrong=bool(problem or notes))
 
     def _correct_by_hand(self, is_on: bool, with_fingers: bool) -> None:
         if not is_on:
-            self._keep_correction()
+            self._keep_and_show()
         self._is_correcting, self._with_fingers = is_on, with_fingers
         if is_on and not self._row().is_usable:
             self._tell(f"this label has no pose to correct: its fit ended as {self._row().status}", is_wrong=True)
@@ -340,14 +383,22 @@ class ViewSession:
             self._tell(f"{self._body.name} ({self._body.family}) has no fingers to correct", is_wrong=True)
         self._show_correction()
 
-    def _drag(self, point: str, place: np.ndarray, phase: str) -> None:
-        if not self._is_correcting or not self._row().is_usable:
+    def _drag(self, point: str, place: np.ndarray, phase: str, label_id: str) -> None:
+        if not self._is_correcting or label_id != self._case.label_id or not self._row().is_usable:
             return
-        if self._correction is None:
-            self._correction = CorrectionSession(self._row(), self._body)
         if phase == "start":
+            if self._correction is None:
+                self._correction = CorrectionSession(self._row(), self._body)
             self._correction.begin_move()
-        self._correction.place(point, place)
+            self._dragged = point
+        elif self._correction is None or self._dragged != point:
+            return  # the rest of a drag of what was saved or left meanwhile
+        try:
+            self._correction.place(point, place)
+        except CorrectionError:
+            if phase == "start":
+                self._correction.forget_move()
+            raise
         self._message = ""
         self._show_correction()
 
@@ -368,15 +419,31 @@ class ViewSession:
         self._keep_correction()
         self._show_all()
 
-    def _keep_correction(self) -> None:
-        """What was corrected is kept before anything else is looked at: nobody loses work by going on."""
-        session, self._correction = self._correction, None
-        if session is None or session.corrected is None or not session.is_changed:
-            return
-        row = session.row
-        self._take(
-            LabelEdit(label_id=row.label_id, label_version=row.label_version, corrected=session.corrected.row, seen=row)
-        )
+    def _keep_correction(self) -> bool:
+        """What was corrected is kept before anything else is looked at: nobody loses work by going on.
+
+        Returns:
+            Whether there was something. It stays where it is if it cannot be kept.
+        """
+        session, self._dragged = self._correction, ""
+        made = None if session is None or not session.is_changed else session.corrected
+        if session is not None and made is not None:
+            row = session.row
+            version = row.label_version
+            edit = LabelEdit(
+                label_id=row.label_id, label_version=version, review="accepted", corrected=made.row, seen=row
+            )
+            self._take(edit)
+        self._correction = None
+        return made is not None
+
+    def _end(self) -> None:
+        self._keep_correction()
+
+    def _keep_and_show(self) -> None:
+        """The same where the label stays in sight: as it is now."""
+        if self._keep_correction():
+            self._show_all()
 
     # What is shown ---------------------------------------------------------------------------------------
 
@@ -416,6 +483,7 @@ class ViewSession:
         is_changed = self._correction is not None and self._correction.is_changed
         self._stage.show_panel(
             ShownPanel(
+                label=(row.label_id, self._row().label_version),
                 case=f"{self._kind}, {self._at + 1} of {len(self._cases)}: {self._case.part.replace('_', ' ')}",
                 picture=self._labels.place_of(self._case.label_id),
                 people=self._names(),

@@ -76,6 +76,8 @@ class ShownTimeline:
 class ShownPanel:
     """Words and settings beside the scene."""
 
+    label: tuple[str, int]
+    """Label and version that all of it is about."""
     case: str
     """What is gone through, and which of how many is shown."""
     picture: int
@@ -119,17 +121,20 @@ class ViewerActions(Protocol):
     def select_label(self, label_id: str) -> None:
         """Select a person of the picture by their label."""
 
-    def review(self, word: str) -> None:
-        """Accept, reject, or take it back (`none`)."""
+    def review(self, word: str, label: tuple[str, int]) -> None:
+        """Accept, reject, or take it back (`none`), of the label and version that was seen."""
 
-    def mark(self, part: str, word: str | None) -> None:
-        """Say that a part is wrong or right; None takes it back."""
+    def mark(self, part: str, word: str | None, label: tuple[str, int]) -> None:
+        """Say that a part of the label that was seen is wrong or right; None takes it back."""
 
     def correct_by_hand(self, is_on: bool, with_fingers: bool) -> None:
         """Show handles, or hide them."""
 
-    def drag(self, point: str, place: np.ndarray, phase: str) -> None:
-        """Put a point at pixels (two numbers) or in space (three); phases are `start`, `update` and `end`."""
+    def drag(self, point: str, place: np.ndarray, phase: str, label_id: str) -> None:
+        """Put a point of the label that was seen at pixels (two numbers) or in space (three).
+
+        Phases are `start`, `update` and `end`.
+        """
 
     def undo(self) -> None:
         """Take back the last drag."""

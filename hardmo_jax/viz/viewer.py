@@ -5,7 +5,7 @@ stores or solvers. The server listens on this machine alone.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -199,10 +199,10 @@ class Viewer:
 
     def _show_layers(self) -> None:
         opacity, is_on = self._panel.opacity, self._panel.is_on
-        for mesh in self._meshes.values():
+        for mesh in list(self._meshes.values()):
             mesh.visible = is_on("Bodies")
             mesh.opacity = None if opacity >= 1 else opacity
-        for mesh in self._ghosts.values():
+        for mesh in list(self._ghosts.values()):
             mesh.visible = is_on("Before its last change")
         for name, layer in (
             ("/axes", "Joint axes"), ("/picture", "Picture in the scene"), ("/seen", "Keypoints seen"),
@@ -273,21 +273,25 @@ class Viewer:
             if abs(seen.point_size - _KEYPOINT_PIXELS * pixel) > 0.05 * seen.point_size:
                 seen.point_size = _KEYPOINT_PIXELS * pixel
 
-    def _dragging(self, point: str) -> Callable[[Any], None]:
+    def _dragging(self, point: str) -> Callable[[Any], Coroutine[Any, Any, None]]:
         offset = np.zeros(3)
 
-        def drag(event: Any) -> None:
+        # Viser runs what is `async` in the order of what is done; other callbacks go to a pool of threads.
+        async def drag(event: Any) -> None:
             nonlocal offset
-            scene = self.scene
-            if scene is None:
+            scene, shown = self.scene, self._shown.get(point)
+            if scene is None or shown is None:
                 return
+            is_through = self._cameras.is_through(event.client)
             if event.phase == "start":
-                # From where the pointer took hold of the sphere to its middle: without it the point would jump.
-                offset = np.asarray(event.target.position) - np.asarray(event.start_position)
+                # From where the pointer took hold of the sphere to its middle: without it the point would jump. A
+                # handle that stands nearer for another browser is not where its point is.
+                middle = event.target.position if is_through else shown.place
+                offset = np.asarray(middle) - np.asarray(event.start_position)
             place = np.asarray(event.end_position, np.float64) + offset
-            if self._cameras.is_through(event.client):
+            if is_through:
                 place = place[:2] / place[2] * scene.focal_length + scene.principal_point
-            self._actions.drag(point, place, event.phase)
+            self._actions.drag(point, place, event.phase, scene.selected)
 
         return drag
 
@@ -298,6 +302,7 @@ def _is_same_picture(first: ShownScene, second: ShownScene) -> bool:
         first.image is second.image
         and first.image_size == second.image_size
         and first.selected == second.selected
+        and np.array_equal(first.keypoints_2d, second.keypoints_2d)
         and np.array_equal(first.focal_length, second.focal_length)
         and np.array_equal(first.principal_point, second.principal_point)
     )

@@ -70,7 +70,11 @@ class ViewerCameras:
 
     def _welcome(self, client: Any) -> None:
         self.look(client, PICTURE)
-        client.camera.on_update(lambda _: self._moved(client))
+
+        async def moved(_: Any) -> None:
+            self._moved(client)
+
+        client.camera.on_update(moved)
 
     def _moved(self, client: Any) -> None:
         """Keep a browser that looks through the picture's camera there: it zooms and turns where others go and slide.
@@ -83,6 +87,9 @@ class ViewerCameras:
         if client.client_id in self._told and not is_there:
             return
         self._told.discard(client.client_id)
+        if former is None and is_there:
+            # A word that was under way when it was turned to the picture.
+            self._through[client.client_id] = np.asarray(client.camera.look_at, np.float64)
         if former is not None and not is_there:
             towards = np.asarray(client.camera.look_at, np.float64) - position
             direction = former / np.linalg.norm(former)
@@ -127,7 +134,8 @@ class ViewerCameras:
                 size = 1.6 * scene.target_radius
                 corners = target + size * np.array([[-1, -1, 0], [1, -1, 0], [-1, 1, 0], [1, 1, 0]])
             else:
-                pixels = np.array([[-0.5, -0.5], [width, -0.5], [-0.5, height], [width, height]])
+                across, down = width - 0.5, height - 0.5
+                pixels = np.array([[-0.5, -0.5], [across, -0.5], [-0.5, down], [across, down]])
                 corners = np.concatenate([(pixels - scene.principal_point) / scene.focal_length, np.ones((4, 1))], 1)
             look_at, tangent = framed(corners * target[2] / corners[:, 2:], aspect, free)
             self._through[client.client_id] = look_at

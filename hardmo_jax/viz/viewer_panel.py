@@ -3,9 +3,8 @@
 Texts of files are escaped and never taken for markup: viser's markdown would run what is in braces.
 """
 
-import contextlib
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class ViewerPanel:
         self._actions = actions
         self._look = look
         self._layers_changed = layers_changed
-        self._is_filling = False
+        self._label = ("", 0)
         self.is_correcting = False
         """Whether points can be dragged."""
         self._build(title, kinds, num_pictures)
@@ -65,40 +64,40 @@ class ViewerPanel:
         self._message = gui.add_html("")
         # Not a dropdown: its field would keep the keyboard, and with it the keys.
         through = gui.add_button_group("Go through", tuple(kinds))
-        through.on_click(lambda event: actions.go_through(event.target.value))
+        through.on_click(_in_order(lambda event: actions.go_through(event.target.value)))
         self._case = gui.add_html("")
         self._step = gui.add_button_group(" ", ("Back (B)", "Next (N)"))
-        self._step.on_click(lambda event: actions.step(1 if event.target.value.startswith("Next") else -1))
+        self._step.on_click(_in_order(lambda event: actions.step(1 if event.target.value.startswith("Next") else -1)))
         self._picture = gui.add_slider("Picture", 0, max(num_pictures - 1, 1), 1, 0, disabled=num_pictures < 2)
-        self._picture.on_update(self._unless_filling(lambda event: actions.show_picture(int(event.target.value))))
+        self._picture.on_update(_by_somebody(lambda event: actions.show_picture(int(event.target.value))))
         self._playing = gui.add_checkbox("Play", False)
         self._person = gui.add_dropdown("Person", ("-",))
-        self._person.on_update(self._unless_filling(lambda event: actions.select(event.target.value)))
+        self._person.on_update(_by_somebody(lambda event: actions.select(event.target.value)))
         with gui.add_folder("What do you say?"):
             group = gui.add_button_group("The label", ("Accept (A)", "Reject (R)", "Clear"))
             words = {"Accept (A)": "accepted", "Reject (R)": "rejected", "Clear": "none"}
-            group.on_click(lambda event: actions.review(words[event.target.value]))
+            group.on_click(_in_order(lambda event: actions.review(words[event.target.value], self._label)))
             for kind in ("foot", "hand"):
                 marks = gui.add_button_group(f"{kind.capitalize()} wrong", ("Left", "Right", "None"))
-                marks.on_click(self._marking(kind))
+                marks.on_click(_in_order(self._marking(kind)))
         with gui.add_folder("Correct by hand"):
             # Not checkboxes: one that has been clicked keeps the keyboard.
             modes = gui.add_button_group("Drag", ("Points (C)", "Fingers too", "Off"))
-            modes.on_click(lambda event: self._correct_by_hand(_MODES[event.target.value]))
+            modes.on_click(_in_order(lambda event: self._correct_by_hand(_MODES[event.target.value])))
             self._correction = gui.add_html("")
             self._undo = gui.add_button("Undo (Z)", disabled=True)
-            self._undo.on_click(lambda _: actions.undo())
+            self._undo.on_click(_in_order(lambda _: actions.undo()))
             self._save = gui.add_button("Save as mine (S)", disabled=True)
-            self._save.on_click(lambda _: actions.save())
+            self._save.on_click(_in_order(lambda _: actions.save()))
             self._discard = gui.add_button("Discard", disabled=True)
-            self._discard.on_click(lambda _: actions.discard())
+            self._discard.on_click(_in_order(lambda _: actions.discard()))
         self._facts = gui.add_html("")
         self._timeline: Any = None
         self._timeline_shown: ShownTimeline | None = None
         self._timeline_folder = gui.add_folder("The person over time: how likely wrong", visible=False)
         with gui.add_folder("View"):
             views = gui.add_button_group("Look from", VIEWS)
-            views.on_click(lambda event: self._look(event.client, event.target.value))
+            views.on_click(_in_order(lambda event: self._look(event.client, event.target.value)))
             self._layers = {
                 name: gui.add_checkbox(name, is_on)
                 for name, is_on in (
@@ -114,15 +113,17 @@ class ViewerPanel:
         for name, key, action in (
             ("Next", "N", lambda: actions.step(1)),
             ("Back", "B", lambda: actions.step(-1)),
-            ("Accept", "A", lambda: actions.review("accepted")),
-            ("Reject", "R", lambda: actions.review("rejected")),
+            ("Accept", "A", lambda: actions.review("accepted", self._label)),
+            ("Reject", "R", lambda: actions.review("rejected", self._label)),
             ("Undo", "Z", actions.undo),
             ("Save as mine", "S", actions.save),
             ("Drag points", "C", lambda: self._correct_by_hand("off" if self.is_correcting else "points")),
         ):
-            gui.add_command(name, hotkey=key).on_trigger(lambda _, action=action: action())
+            gui.add_command(name, hotkey=key).on_trigger(_in_order(lambda _, action=action: action()))
         for name, key in ((PICTURE, "V"), (ZOOM, "X")):
-            gui.add_command(name, hotkey=key).on_trigger(lambda event, name=name: self._look(event.client, name))
+            gui.add_command(name, hotkey=key).on_trigger(
+                _in_order(lambda event, name=name: self._look(event.client, name))
+            )
 
     @property
     def is_playing(self) -> bool:
@@ -148,9 +149,9 @@ class ViewerPanel:
         def mark(event: Any) -> None:
             if event.target.value == "None":
                 for side in layouts.SIDES:
-                    self._actions.mark(f"{side}_{kind}", None)
+                    self._actions.mark(f"{side}_{kind}", None, self._label)
             else:
-                self._actions.mark(f"{event.target.value.lower()}_{kind}", "wrong")
+                self._actions.mark(f"{event.target.value.lower()}_{kind}", "wrong", self._label)
 
         return mark
 
@@ -159,22 +160,10 @@ class ViewerPanel:
         self._actions.correct_by_hand(self.is_correcting, mode == "fingers")
         self._layers_changed()
 
-    def _unless_filling(self, action: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Only what somebody does counts, not what the program fills in."""
-        return lambda event: None if self._is_filling or event.client is None else action(event)
-
-    @contextlib.contextmanager
-    def _filling(self) -> Iterator[None]:
-        self._is_filling = True
-        try:
-            with self._server.atomic():
-                yield
-        finally:
-            self._is_filling = False
-
     def show_panel(self, panel: ShownPanel) -> None:
         """Show words and settings."""
-        with self._filling():
+        self._label = panel.label
+        with self._server.atomic():
             self._case.content = _lines([panel.case])
             self._picture.value = min(panel.picture, int(self._picture.max))
             if tuple(self._person.options) != (panel.people or ("-",)):
@@ -209,6 +198,20 @@ class ViewerPanel:
             self._timeline = self._server.gui.add_uplot(
                 data, tuple(series), height=170, scales=scales, legend={"show": True},
             )  # fmt: skip
+
+
+def _in_order(action: Callable[[Any], None]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """A callback that viser runs in the order of what is done: others go to a pool of threads."""
+
+    async def callback(event: Any) -> None:
+        action(event)
+
+    return callback
+
+
+def _by_somebody(action: Callable[[Any], None]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """The same for what a program fills in too: only what somebody does counts."""
+    return _in_order(lambda event: None if event.client is None else action(event))
 
 
 def _lines(lines: Sequence[str], *, colour: str = "inherit") -> str:

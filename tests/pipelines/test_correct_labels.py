@@ -55,13 +55,31 @@ def test_a_machine_does_not_replace_it_and_points_placed_before_stay_where_they_
     assert set(second.correction.pixel_errors) == {"right_big_toe", "right_small_toe", "right_heel"}
 
 
-def test_a_point_that_is_put_elsewhere_in_space_is_not_held_where_it_was_placed_before(labels):
+def test_what_is_put_in_space_stays_there_whatever_is_corrected_later(labels):
     body = refined_people.open_body()
     first = correct_label(labels[2], body, points=seen(labels[2], "left_ankle")).row
-    place = first.keypoints_3d[POINTS.index("left_ankle")] + np.array([0.05, 0.0, 0.0], np.float32)
+    at = POINTS.index("left_ankle")
+    place = first.keypoints_3d[at] + np.array([0.02, 0.0, 0.06], np.float32)
     second = correct_label(first, body, points_3d={"left_ankle": place})
-    assert second.correction.metre_errors["left_ankle"] < 0.025  # what was seen of the foot pulls
+    assert second.correction.metre_errors["left_ankle"] < 0.01
     assert second.correction.pixel_errors == {}
+    assert (second.row.placed_points, second.row.placed_points_3d) == ((), ("left_ankle",))
+    pixel = place[:2] / place[2] * first.focal_length + first.principal_point
+    np.testing.assert_allclose(second.row.keypoints_2d[at], pixel, atol=1e-2)
+    now = second.row.keypoints_3d[POINTS.index("left_knee")]
+    knee = {"left_knee": now[:2] / now[2] * first.focal_length + first.principal_point + np.array([1, 0], np.float32)}
+    third = correct_label(second.row, body, points=knee).row
+    assert np.linalg.norm(third.keypoints_3d[at] - second.row.keypoints_3d[at]) < 0.005
+    assert (third.placed_points, third.placed_points_3d) == (("left_knee",), ("left_ankle",))
+    third.validate()
+    fourth = correct_label(third, body, points={"left_ankle": pixel}).row
+    assert (set(fourth.placed_points), fourth.placed_points_3d) == ({"left_knee", "left_ankle"}, ())
+
+
+def test_scores_that_machines_gave_to_the_part_are_gone(labels):
+    row = score_labels.with_part(labels[0], "left_foot", {"inconsistency_by_part": 77.0, "turn_by_part": 5.0})
+    made = correct_label(row, refined_people.open_body(), points=seen(row, "left_heel")).row
+    assert (made.inconsistency_by_part["left_foot"], made.turn_by_part["left_foot"]) == (None, None)
 
 
 def test_a_label_without_a_pose_is_refused(labels):

@@ -37,7 +37,7 @@ def served():
 
 def panel(**changes):
     values = dict(
-        case=PAYLOADS[0], picture=1, people=(PAYLOADS[2],), person=PAYLOADS[2],
+        label=("0" * 32, 1), case=PAYLOADS[0], picture=1, people=(PAYLOADS[2],), person=PAYLOADS[2],
         facts=tuple((payload, payload) for payload in PAYLOADS), parts=(("part",), (PAYLOADS[1],)),
         correction=PAYLOADS, timeline=None, message=PAYLOADS[0], is_wrong=True, can_undo=False, can_save=True,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Cameras of browsers: told to look through the picture's camera they stay there, until somebody goes elsewhere."""
 
+import asyncio
 import contextlib
 import types
 
@@ -42,7 +43,7 @@ def says(client, position, look_at):
     """What a browser tells of its camera."""
     client.camera.position, client.camera.look_at = position, look_at
     for update in client.camera.updates:
-        update(None)
+        asyncio.run(update(None))
 
 
 @pytest.fixture
@@ -78,6 +79,14 @@ def test_going_about_something_leaves_the_picture_and_a_button_comes_back(camera
     cameras.look(client, SIDE)
     assert not cameras.is_through(client)
     assert client.camera.position[0] > 1
+    # A word that was under way when it was turned back, from the picture and then from elsewhere.
+    cameras.look(client, PICTURE)
+    says(client, (0.0, 0.0, 0.0), client.camera.look_at)
+    says(client, (0.4, 0.0, 0.3), (0.2, 0.1, 4.0))
+    cameras.look(client, PICTURE)
+    del cameras._through[1]
+    says(client, (0.0, 0.0, 0.0), client.camera.look_at)
+    assert cameras.is_through(client)
     cameras.look(client, PICTURE)
     assert np.linalg.norm(client.camera.position) == 0
 

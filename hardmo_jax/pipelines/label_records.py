@@ -38,7 +38,8 @@ class LabelRecordOptions:
     """Which labels are trained on, and how far they are believed."""
 
     takes_filled: bool = False
-    """Whether people who were lost for a moment, and filled in from the frames around, are trained on."""
+    """Whether people who were lost for a moment, and filled in from the frames around, are trained on; those that a
+    person corrected are."""
     takes_doubtful: bool = True
     """Whether people who are seen badly (`quality_reasons`) are."""
     doubtful_weight: float = 0.5
@@ -162,7 +163,8 @@ def why_left_out(row: LabelRow, options: LabelRecordOptions) -> str | None:
         return "without a fit"
     if row.review == "rejected":
         return "rejected by a person"
-    if row.status == "FILLED" and not options.takes_filled:
+    # What a person made of a filled label is not from other frames.
+    if row.status == "FILLED" and row.origin != "human" and not options.takes_filled:
         return "filled in from other frames"
     if row.quality_reasons and not options.takes_doubtful:
         return "badly seen"

@@ -128,7 +128,8 @@ def with_part(row: LabelRow, part: str, values: Mapping[str, Any]) -> LabelRow:
 
 def without_scores(row: LabelRow, part: str) -> LabelRow:
     """A label of which a part is yet to be scored."""
-    return with_part(row, part, dict.fromkeys(("wrong_by_part", "reason_by_part", *_COLUMNS)))
+    # How far it is from the frames around is of the former pose, too; `with_inconsistency` tells it anew.
+    return with_part(row, part, dict.fromkeys(("wrong_by_part", "reason_by_part", "inconsistency_by_part", *_COLUMNS)))
 
 
 def with_inconsistency(rows: Sequence[LabelRow]) -> list[LabelRow]:

@@ -66,6 +66,14 @@ def test_scores_are_kept_in_the_label_and_not_computed_again(planted):
     assert all(first is second for first, second in zip([changed, *labels[1:]], again, strict=True))
 
 
+def test_part_that_is_yet_to_be_scored_has_no_number_of_its_former_pose(planted):
+    row = score_labels.with_part(planted[0][0], "left_foot", {"inconsistency_by_part": 77.0})
+    made = score_labels.without_scores(row, "left_foot")
+    assert made.inconsistency_by_part["left_foot"] is None
+    assert (made.probability_wrong("left_foot"), made.reason_by_part["left_foot"]) == (None, None)
+    assert made.wrong_by_part["right_foot"] == row.wrong_by_part["right_foot"]
+
+
 @pytest.mark.parametrize("subset", ["hand", "foot"])
 def test_planted_errors_are_mined_and_repaired_and_bodies_stay(planted, hands, feet, subset, figure):
     _, is_planted = planted

@@ -141,6 +141,7 @@ def test_labels_that_cannot_be_trained_on_are_counted(people):
     assert len(source) == 3
     assert source.left_out == {"without a fit": 1, "rejected by a person": 1, "filled in from other frames": 1}
     assert len(records([filled, *rows[3:]], takes_filled=True)) == 4
+    assert len(records([dataclasses.replace(filled, origin="human"), *rows[3:]])) == 4
     with pytest.raises(TrainingDataError, match="1 without a fit"):
         records([failed])
     with pytest.raises(LabelBodyError, match="another_body"):

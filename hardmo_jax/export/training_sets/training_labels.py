@@ -37,7 +37,8 @@ class TrainingLabelOptions:
     """Which labels others are to learn from; failed fits are never among them."""
 
     takes_filled: bool = False
-    """Whether people who were lost for a moment, and filled in from the frames around, are."""
+    """Whether people who were lost for a moment, and filled in from the frames around, are; those that a person
+    corrected are."""
     takes_doubtful: bool = False
     """Whether people who are seen badly (`quality_reasons`) are."""
     takes_rejected: bool = False
@@ -117,7 +118,8 @@ def _why_not_exported(row: LabelRow, options: TrainingLabelOptions) -> str | Non
         return "without a fit"
     if row.review == "rejected" and not options.takes_rejected:
         return "rejected by a person"
-    if row.status == "FILLED" and not options.takes_filled:
+    # What a person made of a filled label is not from other frames.
+    if row.status == "FILLED" and row.origin != "human" and not options.takes_filled:
         return "filled in from other frames"
     if row.quality_reasons and not options.takes_doubtful:
         return "badly seen"

@@ -215,6 +215,12 @@ def test_labels_that_nobody_is_to_learn_from_are_counted(tmp_path, changes, reas
         assert write_spin_npz(rows, tmp_path / "set.npz", options=wanted).num_people == 2
 
 
+def test_filled_label_that_a_person_corrected_is_not_from_other_frames(tmp_path):
+    rows = [label(0), label(1, frame=1, status="FILLED", origin="human")]
+    done = write_spin_npz(rows, tmp_path / "set.npz")
+    assert (done.num_people, done.left_out) == (2, {})
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_pose_of_which_a_person_called_a_part_wrong_is_unknown(tmp_path, write):
     rows = [label(0), label(1, track=1, review_by_part={"right_foot": "wrong"}, keypoint_confidence=np.ones(67))]

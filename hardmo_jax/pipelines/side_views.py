@@ -72,10 +72,14 @@ def _of_shot(
     frames = np.arange(shot[0], shot[-1] + 1)
     every = np.stack([np.interp(frames, shot, middles[:, axis]) for axis in range(3)], axis=1)
     centers = _smoothed(every, _FOLLOWS * frames_per_second)
-    off = [np.abs(own - centers[frame - frames[0]]).max() for frame, own in zip(shot, points, strict=True)]
-    extent = max(2 * (float(np.percentile(off, _HELD)) + _AROUND), _LEAST_EXTENT)
+    # People who stand side by side are one behind the other here: that takes no room in the picture.
+    axes = SideView(up=up, floor=floor, center=centers[0], extent=1.0).axes()
+    off = [(own - centers[frame - frames[0]]) @ axes.T for frame, own in zip(shot, points, strict=True)]
+    held = float(np.percentile([np.abs(own[:, :2]).max() for own in off], _HELD))
+    reach = float(np.percentile([-own[:, 2].min() for own in off], _HELD))
+    extent = max(2 * (held + _AROUND), _LEAST_EXTENT)
     return {
-        int(frame): SideView(up=up, floor=floor, center=center, extent=extent)
+        int(frame): SideView(up=up, floor=floor, center=center, extent=extent, reach=max(reach + _AROUND, 0.0))
         for frame, center in zip(frames, centers, strict=True)
     }
 

@@ -42,6 +42,8 @@ class SideView:
     """What the side view looks at: the middle of the people, metres."""
     extent: float
     """Height or width of what must be seen, the larger, metres."""
+    reach: float = 0.0
+    """How far people stand before the middle, towards the side camera, metres; half of the extent if that is more."""
 
     def __post_init__(self) -> None:
         up, center = np.asarray(self.up, np.float64), np.asarray(self.center, np.float64)
@@ -50,8 +52,11 @@ class SideView:
             raise ValueError(f"`up` must be three numbers that are not all zero, got {up.tolist()}")
         if center.shape != (3,) or not np.isfinite(center).all():
             raise ValueError(f"`center` must be three finite numbers, got {center.tolist()}")
-        if not (math.isfinite(self.floor) and 0 < self.extent < math.inf):
-            raise ValueError(f"`floor` must be finite and `extent` positive, got {self.floor} and {self.extent}")
+        if not (math.isfinite(self.floor) and 0 < self.extent < math.inf and 0 <= self.reach < math.inf):
+            raise ValueError(
+                f"`floor` must be finite, `extent` positive and `reach` not negative, got {self.floor}, {self.extent} "
+                f"and {self.reach}"
+            )
         object.__setattr__(self, "up", up / length)
         object.__setattr__(self, "center", center)
 
@@ -80,7 +85,8 @@ class SideView:
         Args:
             aspect: Width of the picture by its height.
         """
-        return self.extent / (_FILLED * min(1.0, aspect) * 2 * math.tan(_FIELD_OF_VIEW / 2)) + self.extent / 2
+        nearest = self.extent / (_FILLED * min(1.0, aspect) * 2 * math.tan(_FIELD_OF_VIEW / 2))
+        return nearest + max(self.extent / 2, self.reach)
 
     def seen(self, points: Real[np.ndarray, "N 3"], aspect: float) -> Float[np.ndarray, "N 3"]:
         """Points in the frame of the side camera."""

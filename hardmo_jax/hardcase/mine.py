@@ -78,21 +78,26 @@ def mine(rows: Sequence[LabelRow], subset: Subset, options: MineOptions) -> Mine
     """Find the wrong hands or feet of labels.
 
     Args:
-        rows: One version of each label, with scores. Failed fits and labels without scores are left out, and those that
-            a person made or reviewed. Parts that a person called wrong are wrong whatever their scores, others right.
+        rows: One version of each label, with scores. Failed fits and labels without scores are left out. Parts that a
+            person called wrong are wrong whatever their scores, others right. Of labels that a person made or accepted
+            nothing else is looked at, and nothing at all of rejected ones.
         subset: `hand` or `foot`.
         options: Limits and quotas.
     """
     wrong, right, unrepairable = [], [], []
     bodies_wrong = 0
     for place, row in enumerate(rows):
-        if not row.is_usable or row.has_a_persons_word:
+        if not row.is_usable or row.review == "rejected":
             continue
+        parts = tuple(f"{side}_{subset}" for side in layouts.SIDES)
+        if row.has_a_persons_word:
+            parts = tuple(part for part in parts if row.review_by_part[part] == "wrong")
+            if not parts:
+                continue
         body_error = row.error_by_part["body"]
         is_body_right = body_error is not None and body_error <= options.most_body_error
         bodies_wrong += not is_body_right
-        for side in layouts.SIDES:
-            part = f"{side}_{subset}"
+        for part in parts:
             reason, word = row.reason_by_part[part], row.review_by_part[part]
             if reason is None and word is None:
                 continue

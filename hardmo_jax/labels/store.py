@@ -12,10 +12,11 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hardmo_jax.labels import provenance, schema
+from hardmo_jax.labels import part_repairs, provenance, schema
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.labels.table_files import (
     KEY_COLUMNS,
@@ -288,7 +289,10 @@ def replace_if_better(
     """The better of two versions of a label.
 
     A person's word stands above every machine's: a human label, or one that a person accepted, gives way only
-    to a human label, and a human candidate always wins. A rejected label gives way to any usable one. Otherwise
+    to a human label, and a human candidate always wins. The one exception is a foot or hand that the person called
+    wrong: a machine may repair it there if all else stays exactly as it was, and the new version has the origin and
+    the review of the old one, so that no machine replaces the rest later. Points that a person took from a machine's
+    label stay away: a candidate of other points is refused. A rejected label gives way to any usable one. Otherwise
     the better status wins, then the body error, then the feet and hands: none may be worse than before, and
     together they must be better. A part that lost its evidence counts as worse. A foot or hand that was replaced
     behind the gate (`outcome_by_part` says refined, and did not before) makes a label better by itself, as long as
@@ -310,18 +314,22 @@ def replace_if_better(
         raise LabelError(f"labels {existing.label_id} and {candidate.label_id} are not of the same person and frame")
     if not _is_better(existing, candidate, body_tolerance, part_tolerance):
         return existing
+    is_a_persons = existing.belongs_to_a_person and candidate.origin != "human"
+    whose = {"origin": existing.origin, "review": existing.review} if is_a_persons else {}
     return dataclasses.replace(
-        candidate, label_version=existing.label_version + 1, parent_version=existing.label_version
+        candidate, label_version=existing.label_version + 1, parent_version=existing.label_version, **whose
     )
 
 
 def _is_better(existing: LabelRow, candidate: LabelRow, body_tolerance: float, part_tolerance: float) -> bool:
     if candidate.origin == "human":
         return True
-    if existing.belongs_to_a_person:
+    if existing.belongs_to_a_person and not part_repairs.repairs_what_was_called_wrong(existing, candidate):
         return False
     if existing.review == "rejected" and candidate.is_usable:
         return True
+    if existing.placed_points is not None and not _is_of_same_points(existing, candidate):
+        return False
     ranks = [schema.STATUSES.index(row.status) for row in (existing, candidate)]
     if ranks[0] != ranks[1]:
         return ranks[1] < ranks[0]
@@ -335,6 +343,14 @@ def _is_better(existing: LabelRow, candidate: LabelRow, body_tolerance: float, p
         candidate.outcome_by_part[part] == "refined" != existing.outcome_by_part[part] for part in layouts.PARTS
     )
     return max(change.values()) <= part_tolerance and (is_refined or sum(change.values()) < -part_tolerance)
+
+
+def _is_of_same_points(existing: LabelRow, candidate: LabelRow) -> bool:
+    return bool(
+        np.array_equal(existing.keypoints_2d, candidate.keypoints_2d)
+        and np.array_equal(existing.keypoint_confidence, candidate.keypoint_confidence)
+        and existing.placed_points == candidate.placed_points
+    )
 
 
 def _change(existing: LabelRow, candidate: LabelRow, part: str) -> float:

@@ -16,7 +16,8 @@ from hardmo_jax.hardcase import mine, temporal
 from hardmo_jax.hardcase.mine import Mined, MinedPart, MineOptions, Subset
 from hardmo_jax.hardcase.refine import GateOptions, gate, refine_part
 from hardmo_jax.hardcase.temporal import VoteOptions
-from hardmo_jax.labels import schema, store
+from hardmo_jax.labels import part_repairs, store
+from hardmo_jax.labels.part_repairs import with_part_of
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.networks.part_scorer import PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines.label_rows import measured_again, params_of_labels, pose_columns
@@ -107,8 +108,9 @@ def refine_labels(
         progress: Told the stage, what is done, and of how much.
 
     Returns:
-        The labels. What a person made or reviewed, and failed fits, are the same objects. A part that a person called
-        wrong is solved anew whatever its scores, and keeps that mark until a better pose takes its place.
+        The labels. What a person made or reviewed, and failed fits, are the same objects, but for parts that a person
+        called wrong in labels that they did not reject: such a part is solved anew whatever its scores, and keeps that
+        mark until a better pose takes its place; all else of a person's label stays bit for bit, and it stays theirs.
     """
     scorer = scorer or packaged_part_scorer()
     parts = tuple(f"{side}_{options.subset}" for side in layouts.SIDES)
@@ -179,7 +181,23 @@ def _examined(rows: Sequence[LabelRow], newest: dict[str, LabelRow], parts: tupl
         if name not in found and any(own.review_by_part[part] == "wrong" for part in parts):
             found[name] = own
     # A person's word on the newest version stands for all versions.
-    return [_with_marks_of(newest[name], row) for name, row in found.items() if not newest[name].has_a_persons_word]
+    found = {name: row for name, row in found.items() if not newest[name].has_a_persons_word}
+    found |= _called_wrong(rows, newest, parts)
+    return [_with_marks_of(newest[name], row) for name, row in found.items()]
+
+
+def _called_wrong(rows: Sequence[LabelRow], newest: dict[str, LabelRow], parts: tuple[str, ...]) -> dict[str, LabelRow]:
+    """Of people's labels the first version of which a part was called wrong that still is, or was repaired since."""
+    found: dict[str, LabelRow] = {}
+    for row in sorted(rows, key=lambda row: row.label_version):
+        own = newest[row.label_id]
+        if row.label_id in found or own.review == "rejected" or not own.belongs_to_a_person:
+            continue
+        row = own if row.label_version == own.label_version else row
+        wrong = [part for part in parts if row.review_by_part[part] == "wrong" and row.belongs_to_a_person]
+        if any(row is own or own.outcome_by_part[part] == "refined" for part in wrong):
+            found[row.label_id] = row
+    return found
 
 
 def _with_marks_of(newest: LabelRow, row: LabelRow) -> LabelRow:
@@ -269,18 +287,34 @@ def _solved(
                 outcomes[row.label_id, part] = word
                 if word == "refined":
                     columns = pose_columns(_one(found.params, at))
-                    made[row.label_id] = _repaired(dataclasses.replace(row, **columns, **origin), part)
+                    repair = dataclasses.replace(row, **columns)
+                    # What a person made stays to the last bit.
+                    repair = with_part_of(row, repair, part) if row.has_a_persons_word else repair
+                    made[row.label_id] = _repaired(dataclasses.replace(repair, **origin), part)
                     repaired.setdefault(row.label_id, []).append(part)
     alone = [
-        _repaired(_with_pose_of(newest[name], made[name], part, origin), part)
+        _repaired(dataclasses.replace(with_part_of(newest[name], made[name], part), **origin), part)
         for name, parts in repaired.items()
         if len(parts) > 1
         for part in parts
     ]
-    together = list(made.values())
-    return _Made(
-        together=_judged_again(together, body, scorer, progress), alone=_judged_again(alone, body, scorer, progress)
-    )
+    offered = []
+    for group in (list(made.values()), alone):
+        judged = _judged_again(group, body, scorer, progress)
+        offered.append([_as_a_machines(newest[row.label_id], row) for row in judged])
+    return _Made(together=offered[0], alone=offered[1])
+
+
+def _as_a_machines(existing: LabelRow, made: LabelRow) -> LabelRow:
+    """A repair as the store is offered it: a machine's, which says of a person's label what it said of other parts."""
+    if not existing.belongs_to_a_person:
+        return made
+    repaired = part_repairs.repaired_parts(existing, made)
+    # The frames around it are not asked: only those of machines are compared.
+    for part in repaired:
+        made = with_part(made, part, {"inconsistency_by_part": None})
+    others = [part for part in layouts.PARTS if part not in repaired]
+    return dataclasses.replace(part_repairs.with_measures_of(made, existing, others), origin="machine")
 
 
 def _strays(
@@ -307,20 +341,6 @@ def _repaired(row: LabelRow, part: str) -> LabelRow:
     if found.status[part][0] == SEEN:
         values |= {"evidence_by_part": SEEN, "spread_by_part": float(found.spread[part][0])}
     return with_part(without_scores(row, part), part, values)
-
-
-def _with_pose_of(row: LabelRow, made: LabelRow, part: str, origin: dict[str, Any]) -> LabelRow:
-    """A label with one part as it was repaired."""
-    side, kind = part.split("_")
-    names = {"foot": ("ankle", "foot"), "hand": ("elbow", "wrist")}[kind]
-    joints = layouts.SMPL_JOINTS[1 : 1 + schema.NUM_BODY_JOINTS]
-    body_pose = row.body_pose.copy()
-    for name in names:
-        body_pose[joints.index(f"{side}_{name}")] = made.body_pose[joints.index(f"{side}_{name}")]
-    changes: dict[str, Any] = {"body_pose": body_pose}
-    if kind == "hand":
-        changes[f"{side}_hand_pose"] = getattr(made, f"{side}_hand_pose")
-    return dataclasses.replace(row, **changes, **origin)
 
 
 def _judged_again(

@@ -92,6 +92,25 @@ def test_labels_of_people_failed_fits_and_labels_without_scores_are_left_out(cha
     assert found.wrong == found.right == found.unrepairable == ()
 
 
+@pytest.mark.parametrize("words", [{"origin": "human"}, {"review": "accepted"}])
+def test_part_that_a_person_called_wrong_in_an_own_label_is_the_only_one_mined_of_it(words):
+    row = scored(
+        **words, probability=0.01, review_by_part={"left_hand": "wrong"}, wrong_by_part={"right_hand": 0.99},
+        reason_by_part={"right_hand": "points_elsewhere"},
+    )  # fmt: skip
+    found = mine.mine([row], "hand", OPTIONS)
+    assert [(one.part, one.probability) for one in found.wrong] == [("left_hand", 1.0)]
+    assert found.right == found.unrepairable == ()
+    assert mine.mine([row], "foot", OPTIONS).wrong == ()
+
+
+@pytest.mark.parametrize("origin", ["machine", "human"])
+def test_nothing_of_a_rejected_label_is_mined(origin):
+    row = scored(origin=origin, review="rejected", review_by_part={"left_hand": "wrong"})
+    found = mine.mine([row], "hand", OPTIONS)
+    assert found.wrong == found.right == found.unrepairable == ()
+
+
 def test_hands_are_no_feet():
     rows = [scored(0), scored(1, part="right_foot")]
     assert [one.part for one in mine.mine(rows, "foot", OPTIONS).wrong] == ["right_foot"]

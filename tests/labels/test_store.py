@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hardmo_jax.labels import parquet_files, provenance, schema, store
+from hardmo_jax.skeleton import layouts
 from tests.labels.test_schema import make_full_row, make_row
 
 
@@ -395,6 +396,90 @@ def test_part_replaced_behind_the_gate_does_not_make_up_for_what_became_worse(er
 def test_part_replaced_behind_the_gate_never_replaces_the_word_of_a_person(words):
     old = make_row(0, **words)
     assert store.replace_if_better(old, refined(make_row(0))) is old
+
+
+WORDS_OF_OWNERS = [{"origin": "human"}, {"review": "accepted"}, {"origin": "human", "review": "accepted"}]
+
+
+def called_wrong(**words):
+    """A label of a person, who placed a heel and called a hand wrong."""
+    return make_row(
+        0, error_by_part={"body": 0.01, "left_hand": 0.02, "left_foot": 0.01}, placed_points=("left_heel",),
+        left_hand_pose=np.full((15, 3), 0.25), right_hand_pose=np.full((15, 3), 0.25),
+        review_by_part={"left_hand": "wrong", "right_foot": "right"}, **words,
+    )  # fmt: skip
+
+
+def repair(row, joints=("left_elbow", "left_wrist"), part="left_hand", **changes):
+    """What a machine makes of it."""
+    body_pose = row.body_pose.copy()
+    for joint in joints:
+        body_pose[layouts.SMPL_JOINTS.index(joint) - 1] += 0.125
+    return refined(
+        row, part, **{
+            "origin": "machine", "review": "none", "body_pose": body_pose, "left_hand_pose": row.left_hand_pose + 1,
+            "review_by_part": {**row.review_by_part, part: None}, "code_version": "2",
+            "error_by_part": {**row.error_by_part, part: 0.015}, **changes,
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS_OF_OWNERS)
+def test_part_that_its_owner_called_wrong_is_repaired_and_the_label_stays_theirs(words):
+    old = called_wrong(**words)
+    new = store.replace_if_better(old, repair(old))
+    assert (new.label_version, new.parent_version, new.origin, new.review) == (2, 1, old.origin, old.review)
+    assert new.placed_points == ("left_heel",)
+    assert new.review_by_part == {**old.review_by_part, "left_hand": None}
+    # No machine replaces it from then on, not even the hand.
+    assert store.replace_if_better(new, repair(new, error_by_part=errors(0.0))) is new
+    assert store.replace_if_better(new, make_row(0, error_by_part=errors(0.0))) is new
+
+
+@pytest.mark.parametrize("words", WORDS_OF_OWNERS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"joints": ("left_wrist", "left_ankle")},
+        {"joints": ("left_wrist", "right_wrist")},
+        {"right_hand_pose": np.ones((15, 3))},
+        {"transl": np.ones(3)},
+        {"betas": np.ones(10)},
+        {"global_orient": np.ones(3)},
+        {"focal_length": np.full(2, 7.0)},
+        {"keypoints_2d": np.ones((67, 2))},
+        {"keypoint_confidence": np.full(67, 0.5)},
+        {"placed_points": None},
+        {"hypotheses": None, "category": "another"},
+        {"review_by_part": {}},
+        {"review_by_part": {"left_hand": "wrong", "right_foot": "right"}},
+        {"part": "right_hand"},
+        {"outcome_by_part": {"left_hand": "no_better"}},
+        {"error_by_part": {"body": 0.01, "left_hand": 0.05, "left_foot": 0.01}},
+        {"error_by_part": {"body": 0.01, "left_hand": 0.01, "left_foot": 0.05}},
+    ],
+)
+def test_machine_that_does_more_or_worse_than_repair_what_its_owner_called_wrong_is_refused(words, changes):
+    old = called_wrong(**words)
+    made = repair(old, **{name: changes[name] for name in ("joints", "part") if name in changes})
+    made = dataclasses.replace(made, **{name: changes[name] for name in changes if name not in ("joints", "part")})
+    assert store.replace_if_better(old, made) is old
+
+
+def test_part_called_wrong_in_a_rejected_label_of_a_person_is_not_repaired():
+    old = called_wrong(origin="human", review="rejected")
+    assert store.replace_if_better(old, repair(old)) is old
+
+
+def test_point_that_a_person_took_away_stays_away():
+    old = make_row(0, error_by_part=errors(0.05), placed_points=())
+    better = {"error_by_part": errors(0.01)}
+    same = dataclasses.replace(old, **better)
+    back = dataclasses.replace(same, keypoint_confidence=np.ones(67), placed_points=None)
+    assert store.replace_if_better(old, same).label_version == 2
+    assert store.replace_if_better(old, dataclasses.replace(same, placed_points=None)) is old
+    assert store.replace_if_better(old, back) is old
+    assert store.replace_if_better(dataclasses.replace(old, review="rejected"), back).label_version == 2
 
 
 def test_labels_of_different_people_are_not_compared():

@@ -263,6 +263,59 @@ def test_part_that_a_person_called_wrong_is_repaired_whatever_its_probability_an
     assert [part.outcome for part in again.parts] == [part.outcome for part in made.parts]
 
 
+@pytest.mark.parametrize("words", [{"origin": "human"}, {"review": "accepted"}])
+def test_hand_called_wrong_by_whoever_made_the_label_is_repaired_and_nothing_else_of_it(planted, hands, words):
+    repaired = {part.found.row for part in hands.parts if part.outcome == "refined" and part.found.part == "left_hand"}
+    also = {part.found.row for part in hands.parts if part.outcome == "refined" and part.found.part == "right_hand"}
+    place = min(repaired & also)  # the other hand is as wrong, and nobody said so
+    row = dataclasses.replace(planted[0][place], placed_points=("left_heel",), **words)
+    row = score_labels.without_scores(row, "left_foot")
+    (row,) = marked([row], {0}, "left_hand", "wrong")
+    made = run([row])
+    (part,) = made.parts
+    assert (part.found.part, part.outcome) == ("left_hand", "refined")
+    before, after = made.rows
+    assert before is row
+    assert (after.label_version, after.parent_version) == (2, 1)
+    for name in ("origin", "review", "placed_points"):
+        assert getattr(after, name) == getattr(row, name)
+    assert (after.review_by_part["left_hand"], after.outcome_by_part["left_hand"]) == (None, "refined")
+    names = layouts.SMPL_JOINTS[1:22]
+    moved = {name for name, was, now in zip(names, row.body_pose, after.body_pose, strict=True) if (was != now).any()}
+    assert "left_wrist" in moved <= {"left_wrist", "left_elbow"}
+    for name in ("global_orient", "transl", "betas", "right_hand_pose", "keypoints_2d", "keypoint_confidence"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(row, name))
+    for name in ("wrong_by_part", "reason_by_part", "error_by_part", "outcome_by_part", "inconsistency_by_part"):
+        for other in ("left_foot", "right_foot", "right_hand", "body"):
+            assert getattr(after, name)[other] == getattr(row, name)[other]
+    # The same parts are the same subset, and no machine goes on from there, whatever it thinks of the new hand.
+    again = run(made.rows)
+    assert not again.is_changed
+    assert [(one.found, one.outcome) for one in again.parts] == [(part.found, "refined")]
+    doubtful = score_labels.with_part(after, "left_hand", {"wrong_by_part": 1.0})
+    assert not run([before, doubtful]).is_changed
+    assert not run([before, doubtful], "foot").is_changed
+
+
+@pytest.mark.parametrize("words", [{"review": "rejected"}, {"origin": "human", "review": "rejected"}])
+def test_part_called_wrong_in_a_rejected_label_is_left(planted, hands, words):
+    found = next(part.found for part in hands.parts if part.outcome == "refined")
+    (row,) = marked([dataclasses.replace(planted[0][found.row], **words)], {0}, found.part, "wrong")
+    made = run([row])
+    assert made.rows[0] is row
+    assert made.parts == ()
+
+
+def test_mark_of_a_persons_label_stays_where_solving_anew_is_no_better(planted, hands):
+    right = hands.mined.right[0]
+    (row,) = marked([dataclasses.replace(planted[0][right.row], origin="human")], {0}, right.part, "wrong")
+    made = run([row])
+    (kept,) = made.rows
+    assert (kept.label_version, kept.origin, kept.outcome_by_part[right.part]) == (1, "human", "no_better")
+    assert kept.review_by_part[right.part] == "wrong"
+    assert not run(made.rows).is_changed
+
+
 def test_mark_stays_where_solving_anew_is_no_better(planted, hands):
     right = hands.mined.right[0]
     rows = marked([planted[0][right.row]], {0}, right.part, "wrong")

@@ -19,7 +19,7 @@ _OF_A_VERSION = frozenset(
 _BY_PART = "_by_part"
 
 
-def with_part_of(row: LabelRow, other: LabelRow, part: str) -> LabelRow:
+def with_pose_of_part(row: LabelRow, other: LabelRow, part: str) -> LabelRow:
     """A label with the pose of one foot or hand from another version of it; what was measured stays.
 
     Args:
@@ -72,7 +72,7 @@ def repairs_what_was_called_wrong(existing: LabelRow, candidate: LabelRow) -> bo
         return False
     undone = candidate
     for part in parts:
-        undone = with_part_of(undone, existing, part)
+        undone = with_pose_of_part(undone, existing, part)
     others = [part for part in layouts.PARTS if part not in parts]
     if any(existing.review_by_part[part] != candidate.review_by_part[part] for part in others):
         return False

@@ -252,13 +252,15 @@ class LabelRow:
     parent_version: int | None = None
     """Version that this one replaced."""
     origin: str = "machine"
-    """`machine` or `human`."""
+    """`machine` or `human`: who made the pose. A person's stays `human` when a machine repairs a part of it that the
+    person called wrong (`outcome_by_part` says refined), and whose points a person took away stays a machine's."""
     review: str = "none"
     """`none`, `accepted` or `rejected` by a person."""
     review_by_part: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     """What a person says of each foot or hand of this version, one of `PART_REVIEWS`; None where nobody did."""
     placed_points: tuple[str, ...] | None = None
-    """Keypoints that a person placed on the picture, by their names in the layout; None in machines' versions."""
+    """Keypoints that a person placed on the picture, by their names in the layout; none, and not None, where a person
+    took some away and placed none; None in versions of machines that nobody's points are in."""
     placed_points_3d: tuple[str, ...] | None = None
     """Keypoints that a person placed in space: where the body has them (`keypoints_3d`) is where they are."""
     code_version: str | None = None
@@ -297,17 +299,19 @@ class LabelRow:
 
     @property
     def has_a_persons_word(self) -> bool:
-        """Whether a person made, accepted or rejected it: machines neither find nor repair anything in it."""
+        """Whether a person made, accepted or rejected it: machines neither find nor repair anything in it, but parts
+        that the person called wrong in what was not rejected."""
         return self.origin == "human" or self.review != "none"
 
     @property
     def was_looked_at(self) -> bool:
-        """Whether a person said anything of it or of one of its parts."""
-        return self.has_a_persons_word or any(word is not None for word in self.review_by_part.values())
+        """Whether a person said anything of it, of one of its parts or of its points."""
+        has_a_word = any(word is not None for word in self.review_by_part.values())
+        return self.has_a_persons_word or has_a_word or self.placed_points is not None
 
     @property
     def belongs_to_a_person(self) -> bool:
-        """Whether a person made or accepted it: no machine touches it."""
+        """Whether a person made or accepted it: no machine touches it, but for parts that the person called wrong."""
         return self.origin == "human" or self.review == "accepted"
 
     def probability_wrong(self, part: str) -> float | None:

@@ -350,6 +350,7 @@ def _is_of_same_points(existing: LabelRow, candidate: LabelRow) -> bool:
         np.array_equal(existing.keypoints_2d, candidate.keypoints_2d)
         and np.array_equal(existing.keypoint_confidence, candidate.keypoint_confidence)
         and existing.placed_points == candidate.placed_points
+        and existing.placed_points_3d == candidate.placed_points_3d
     )
 
 

@@ -215,11 +215,13 @@ def _without_points(row: LabelRow, names: tuple[str, ...], body: BodyModel) -> L
     at = np.array(layout.indices(names))
     keypoints, confidence = row.keypoints_2d.copy(), row.keypoint_confidence.copy()
     keypoints[at], confidence[at] = 0, 0
+    in_space = row.placed_points_3d
     made = dataclasses.replace(
         row,
         keypoints_2d=keypoints,
         keypoint_confidence=confidence,
         placed_points=tuple(name for name in row.placed_points or () if name not in names),
+        placed_points_3d=None if in_space is None else tuple(name for name in in_space if name not in names),
     )
     evidence = part_evidence(layout, confidence[None], frames_per_second=None, longest_gap_seconds=0.0)
     for part in dict.fromkeys(layouts.part_of(name) for name in names):

@@ -17,7 +17,7 @@ from hardmo_jax.hardcase.mine import Mined, MinedPart, MineOptions, Subset
 from hardmo_jax.hardcase.refine import GateOptions, gate, refine_part
 from hardmo_jax.hardcase.temporal import VoteOptions
 from hardmo_jax.labels import part_repairs, store
-from hardmo_jax.labels.part_repairs import with_part_of
+from hardmo_jax.labels.part_repairs import with_pose_of_part
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.networks.part_scorer import PartScorer, packaged_part_scorer
 from hardmo_jax.pipelines.label_rows import measured_again, params_of_labels, pose_columns
@@ -289,11 +289,11 @@ def _solved(
                     columns = pose_columns(_one(found.params, at))
                     repair = dataclasses.replace(row, **columns)
                     # What a person made stays to the last bit.
-                    repair = with_part_of(row, repair, part) if row.has_a_persons_word else repair
+                    repair = with_pose_of_part(row, repair, part) if row.has_a_persons_word else repair
                     made[row.label_id] = _repaired(dataclasses.replace(repair, **origin), part)
                     repaired.setdefault(row.label_id, []).append(part)
     alone = [
-        _repaired(dataclasses.replace(with_part_of(newest[name], made[name], part), **origin), part)
+        _repaired(dataclasses.replace(with_pose_of_part(newest[name], made[name], part), **origin), part)
         for name, parts in repaired.items()
         if len(parts) > 1
         for part in parts

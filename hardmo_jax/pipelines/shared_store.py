@@ -58,6 +58,9 @@ def held_store(path: str | os.PathLike[str], *, patience_seconds: float = PATIEN
     The file itself may be absent, its folder must be there. What holds it lies beside it under a name that all jobs
     take for unfinished work, and goes at the end.
 
+    Network disks without file locks let everybody in: there only what is written in the same moment is lost, as each
+    writer reads the file anew before it writes.
+
     Args:
         path: The label file.
         patience_seconds: How long another writer is waited for.

@@ -289,3 +289,17 @@ def test_hypothesis_out_of_range_is_refused():
     bad = schema.Hypothesis(name="h", weight=2.0, global_orient=np.zeros(3), body_pose=np.zeros(63), transl=np.zeros(3))
     with pytest.raises(schema.LabelError, match="weight"):
         schema.labels_to_table([make_row(0, hypotheses=(bad,))])
+
+
+@pytest.mark.parametrize(
+    ("changes", "was_looked_at"),
+    [
+        ({}, False),
+        ({"origin": "human"}, True),
+        ({"review": "rejected"}, True),
+        ({"review_by_part": {"left_foot": "wrong"}}, True),
+        ({"placed_points": ()}, True),
+    ],
+)
+def test_label_was_looked_at_where_a_person_said_anything_of_it_or_its_points(changes, was_looked_at):
+    assert make_row(0, **changes).was_looked_at == was_looked_at

@@ -122,8 +122,10 @@ class LiveCapture:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        with contextlib.suppress(Exception):
-            self._open.close()
+        if self._thread is None or not self._thread.is_alive():
+            # What a thread still reads from, since it gives nothing and cannot be told to stop, is left to it.
+            with contextlib.suppress(Exception):
+                self._open.close()
         if self.num_frames == 0:
             self._recording.unlink(missing_ok=True)
 

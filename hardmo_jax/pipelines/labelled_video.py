@@ -11,6 +11,9 @@ from hardmo_jax.perception import video
 from hardmo_jax.perception.frame_choice import FrameChoice
 from hardmo_jax.pipelines.labelled_pictures import picture_root
 
+#: Letters of a name that a message shows.
+_LONGEST_SHOWN = 100
+
 
 class OverlayVideoError(LabelError):
     """Labels of which no overlay video can be made; the message says what to do."""
@@ -60,17 +63,18 @@ def open_labelled_video(
     """
     name = rows[0].source_path
     root = picture_root(labels, given)
-    if given is None and not (root is not None and (root / name).is_file()):
+    if given is None and not (root is not None and _inside(root, name)):
         # The clip of a demo lies above its labels, and folders are moved as a whole.
         near = (place for place in (labels.parent, labels.parent.parent) if _holds(place, rows[0]))
         root = next(near, root)
     if root is None:
         raise OverlayVideoError(f"nothing says where the video {name} is; give its folder as --pictures")
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise OverlayVideoError(f"the video {name} lies outside of the folder of pictures {root}")
-    if not path.is_file():
-        raise OverlayVideoError(f"{path}: the video of the labels is not there; give the folder of it as --pictures")
+    path = _inside(root, name)
+    if path is None:
+        shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
+        raise OverlayVideoError(
+            f"the video of the labels, {shown!r}, is not in the folder {root}; give the folder of it as --pictures"
+        )
     if target.resolve() == path:
         raise OverlayVideoError(f"{target} is the video of the labels; give another --output")
     media = video.open_media(path)
@@ -82,12 +86,19 @@ def open_labelled_video(
     return media
 
 
+def _inside(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """A file in a folder, by a name that may be a stranger's; None if none is there, or it leads out of the folder."""
+    try:
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+
+
 def _holds(folder: pathlib.Path, row: LabelRow) -> bool:
     """Whether the very file that was labelled lies in a folder."""
-    path = (folder / row.source_path).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        return False
-    return provenance.file_sha256(path) == row.source_sha256
+    path = _inside(folder, row.source_path)
+    return path is not None and provenance.file_sha256(path) == row.source_sha256
 
 
 def frames_of_run(

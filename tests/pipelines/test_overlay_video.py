@@ -213,12 +213,15 @@ REFUSED = {
     "labels of 2 videos (clip.mp4, other.mp4); name one as --source=clip.mp4": lambda folder, rows: [
         rows[0], dataclasses.replace(rows[1], source_path="other.mp4"),
     ],
-    "the video of the labels is not there; give the folder of it as --pictures": lambda folder, rows: (
+    "the video of the labels, 'clip.mp4', is not in the folder": lambda folder, rows: (
         (folder / "clip.mp4").unlink() or rows
     ),
     "is another file than the one that was labelled": _other_video,
-    "lies outside of the folder of pictures": lambda folder, rows: [
+    "'../clip.mp4', is not in the folder": lambda folder, rows: [
         dataclasses.replace(row, source_path="../clip.mp4") for row in rows
+    ],
+    "/x/...', is not in the folder": lambda folder, rows: [
+        dataclasses.replace(row, source_path="x/" * 3000 + "y.mp4") for row in rows
     ],
     "several files that are all called clip.mp4": lambda folder, rows: [
         rows[0], dataclasses.replace(rows[1], source_sha256="1" * 64),

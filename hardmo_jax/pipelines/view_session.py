@@ -364,7 +364,10 @@ class ViewSession:
             if newest is not None and self._labels.has(newest.label_id):
                 own = self._labels.versions(newest.label_id)
                 is_other = is_other or own[-1].label_version != newest.label_version or bool(outcome.note)
-                self._labels.put([*(row for row in own if row.label_version < newest.label_version), newest])
+                # The version that was expected may have got another number.
+                older = [row for row in own if row.label_version < newest.label_version]
+                older = [row for row in older if row.created_utc != newest.created_utc]
+                self._labels.put([*older, newest])
         said = f"saved {len(outcomes)}" if outcomes else ""
         if is_other:
             # What is shown is not what the store holds: nobody is to judge it.

@@ -109,7 +109,8 @@ def _stop_at_second_interrupt() -> None:
 
     def stop(number: int, frame: Any) -> None:
         del number, frame
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, lambda *_: os._exit(130))
         print("stopping when the present step is done; Ctrl-C again stops at once", file=sys.stderr, flush=True)
         raise KeyboardInterrupt
 

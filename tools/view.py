@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
         _LABELS.value, pictures=_PICTURES.value, body=_BODY.value, port=_PORT.value, is_dark=not _LIGHT.value
     )
     out = rich.console.Console(highlight=False, markup=False)
+    if not opened.address.endswith(f":{_PORT.value}"):
+        out.print(f"port {_PORT.value} is taken by another program, and another one was found", soft_wrap=True)
     for warning in opened.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
     out.print(

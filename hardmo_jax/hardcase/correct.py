@@ -308,7 +308,8 @@ def _measured(
     """A corrected person, and how far each point is from where it was put."""
     _, _, _, focal_length, principal_point = _seen(observations)
     found = np.asarray(_points(model, params), np.float64)
-    pixels = found[:, :2] / found[:, 2:] * focal_length + principal_point
+    # Points that the body does not have are at the origin.
+    pixels = found[:, :2] / np.where(found[:, 2:] > 0, found[:, 2:], np.inf) * focal_length + principal_point
     names = layouts.get_layout(observations.layout).points
     return Correction(
         params=params,

@@ -8,8 +8,8 @@ def part_belief(row: LabelRow, part: str | None, *, believes_scores: bool = True
     """How far the pose of a part is to be believed, in [0, 1].
 
     Nothing of a part that a person called wrong, all of one that a person called right. A part that nobody saw is not
-    believed, whoever made the label; of what a person made or accepted all others are. Else it is as probable as a
-    machine says.
+    believed, whoever made the label; of what a person accepted all others are. Else it is as probable as a machine
+    says; of parts that a person solved anew machines say nothing, and they are believed.
 
     Args:
         row: The label.
@@ -26,7 +26,7 @@ def part_belief(row: LabelRow, part: str | None, *, believes_scores: bool = True
     if row.evidence_by_part[part] == "unseen":
         return 0.0
     wrong = row.wrong_by_part[part]
-    return 1.0 if wrong is None or row.belongs_to_a_person or not believes_scores else 1.0 - wrong
+    return 1.0 if wrong is None or row.review == "accepted" or not believes_scores else 1.0 - wrong
 
 
 def parts_called_wrong(row: LabelRow) -> tuple[str, ...]:

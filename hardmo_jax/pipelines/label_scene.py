@@ -24,6 +24,9 @@ from hardmo_jax.viz.shown import ShownHandle, ShownPerson, ShownScene, ShownTime
 _FINGER_RADIUS, _RADIUS = 0.004, 0.008
 #: Size of what is looked at: a body, or a part around its points.
 _BODY_RADIUS, _PART_RADIUS = 1.0, 0.16
+_SQUARE = np.array([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+#: Of the vertices of a body that are to be seen, so many are enough.
+_EVERY = 20
 
 
 @jax.jit
@@ -81,12 +84,15 @@ def shown_scene(
     row = selected or rows[0]
     own = next((person for person in people if person.label_id == row.label_id), None)
     target, radius = np.array([0.0, 0.0, 3.0]), _BODY_RADIUS
+    close_up = target + _SQUARE
     if own is not None:
         target = own.joints.mean(0)
         radius = float(np.linalg.norm(own.joints - target, axis=1).max())
+        close_up = own.vertices[::_EVERY]
         points = _points_of_part(row, part)
         if len(points):
             target, radius = points.mean(0), _PART_RADIUS
+            close_up = target + 1.6 * radius * _SQUARE
     is_seen = row.keypoint_confidence >= SEEN
     return ShownScene(
         image=image,
@@ -98,6 +104,8 @@ def shown_scene(
         keypoints_2d=row.keypoints_2d[is_seen],
         target=target,
         target_radius=radius,
+        close_up=close_up,
+        focus=f"{row.label_id}/{part}",
     )
 
 
@@ -110,13 +118,14 @@ def _points_of_part(row: LabelRow, part: str) -> np.ndarray:
 
 
 def shown_handles(
-    row: LabelRow, body: BodyModel, *, placed: frozenset[str], with_fingers: bool
+    row: LabelRow, body: BodyModel, *, part: str, placed: frozenset[str], with_fingers: bool
 ) -> dict[str, ShownHandle]:
     """Points of a label that can be dragged.
 
     Args:
         row: A usable label.
         body: Its body.
+        part: That is looked at.
         placed: Points that somebody has placed in this correction.
         with_fingers: Also those of fingers beyond the knuckles.
     """
@@ -128,10 +137,19 @@ def shown_handles(
             place=places[points.index(name)],
             is_placed=name in placed or name in (row.placed_points or ()),
             radius=_FINGER_RADIUS if is_on_finger(name) or name.endswith("1") else _RADIUS,
+            is_in_focus=not is_on_finger(name) and name in _points_near(part, names),
         )
         for name in names
         if with_fingers or not is_on_finger(name)
     }
+
+
+def _points_near(part: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Of points, those of a part and of the joints that it hangs on."""
+    side, _, kind = part.partition("_")
+    joints = {"foot": ("ankle", "knee"), "hand": ("wrist", "elbow")}.get(kind, ())
+    own = {f"{side}_{joint}" for joint in joints}
+    return tuple(name for name in names if kind and (layouts.part_of(name) == part or name in own))
 
 
 def _points(body: BodyModel, row: LabelRow) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from hardmo_jax.viz.viewer import Viewer
 
 #: Pictures a second while they follow each other; slower where a picture takes longer.
 _PLAYED_PER_SECOND = 12.0
+_LOOK_AGAIN_SECONDS = 2.0
 
 
 class ViewError(LabelError):
@@ -85,15 +87,16 @@ def open_view(
         )
     warnings = [f"{len(others)} labels of other bodies are not shown"] if others else []
     root = picture_root(path, pictures)
-    if root is None:
-        warnings.append("there are no pictures: nothing says where they are; give their folder as --pictures")
 
     def report(told: SaveReport) -> None:
         problem = None if told.trouble is None else f"not saved yet, it is tried again: {told.trouble}"
         session.saved(told.outcomes, problem)
+        if problem is None:
+            known[:] = [_signature(path)]
 
+    known = [_signature(path)]
     editor = LabelEditor(path, report=report)
-    session = ViewSession(own, model, picture=PictureSource(root), keep=editor.put)
+    session = ViewSession(own, model, picture=PictureSource(root, beside=path.parent), keep=editor.put)
     num_pictures = session.num_pictures
     try:
         viewer = Viewer(
@@ -107,6 +110,22 @@ def open_view(
     ended = threading.Event()
     player = threading.Thread(target=_play, args=(viewer, session, ended), name="play", daemon=True)
     player.start()
+
+    def look_again() -> None:
+        """Show what others write to the labels."""
+        while not ended.wait(_LOOK_AGAIN_SECONDS):
+            now = _signature(path)
+            if now == known[0] or now is None or editor.num_waiting:
+                continue
+            try:
+                rows = split_by_body(store.read_labels(path).rows, model)[0]
+            except (LabelError, OSError):
+                continue  # being written; it is looked at again
+            if _signature(path) == now:
+                known[:] = [now]
+                session.replace(rows)
+
+    threading.Thread(target=look_again, name="look again", daemon=True).start()
 
     def close() -> None:
         ended.set()
@@ -130,6 +149,15 @@ def open_view(
         wait=wait,
         close=close,
     )
+
+
+def _signature(path: pathlib.Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _play(viewer: Viewer, session: ViewSession, ended: threading.Event) -> None:

@@ -18,13 +18,14 @@ _OPEN = 3
 class PictureSource:
     """Pictures below a folder; the last few files stay open."""
 
-    def __init__(self, root: pathlib.Path | None) -> None:
+    def __init__(self, root: pathlib.Path | None, *, beside: pathlib.Path | None = None) -> None:
         """Take pictures from a folder.
 
         Args:
             root: That the paths of labels are relative to; None if nobody knows.
+            beside: Folder of the labels: what is not in the other one may have moved with them, into it or above it.
         """
-        self._root = root
+        self._roots = [folder for folder in (root, beside, beside.parent if beside else None) if folder is not None]
         self._open: collections.OrderedDict[tuple[str, str], FrameFinder] = collections.OrderedDict()
         # Digests of files that did not change since: reading a long video for one takes seconds.
         self._known: dict[tuple[str, int, int], str] = {}
@@ -47,13 +48,14 @@ class PictureSource:
 
     def _opened(self, source_path: str, sha256: str) -> FrameFinder | str:
         """A file ready to be looked into, or why not."""
-        if self._root is None:
+        if not self._roots:
             return "no pictures: nothing says where they are; give their folder as --pictures"
         # By its words: what a link below the folder leads to was labelled, and its digest says whether it is that.
         parts = pathlib.PurePosixPath(source_path.replace("\\", "/")).parts
         if ".." in parts or pathlib.PurePath(source_path).is_absolute() or parts[:1] == ("/",):
             return f"no picture: {source_path} lies outside of the folder of pictures"
-        path = self._root / source_path
+        places = [root / source_path for root in self._roots]
+        path = next((place for place in places if place.is_file()), places[0])
         media = video.open_media(path)
         if media.kind == "keypoints":
             return f"no picture: {path.name} holds keypoints alone"

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase.correct import CorrectionError
 from hardmo_jax.labels.schema import LabelRow
-from hardmo_jax.pipelines.correct_labels import correct_label
+from hardmo_jax.pipelines.correct_labels import correct_label, parts_moved
 from hardmo_jax.pipelines.correction_session import CorrectionSession
 from hardmo_jax.pipelines.label_edits import EditOutcome, LabelEdit, LabelEditError, with_edits
 from hardmo_jax.pipelines.label_scene import (
@@ -259,6 +259,14 @@ class ViewSession:
         """Drop it."""
         self._do(self._discard)
 
+    def replace(self, rows: Sequence[LabelRow]) -> None:
+        """Go on with what somebody else left in the store, unless a correction is going on.
+
+        Args:
+            rows: All versions of all labels of the body.
+        """
+        self._do(lambda: self._replace(rows))
+
     def saved(self, outcomes: Sequence[EditOutcome], problem: str | None = None) -> None:
         """Hear what became of what was said."""
         self._do(lambda: self._saved(outcomes, problem))
@@ -353,6 +361,19 @@ class ViewSession:
         self._timeline_of = None
         self._message, self._is_wrong = "saving ...", False
 
+    def _replace(self, rows: Sequence[LabelRow]) -> None:
+        labels = ViewedLabels(rows)
+        if self._correction is not None or not labels.has(self._case.label_id):
+            self._tell("somebody else wrote to the labels; start the viewer again to see it", is_wrong=True)
+            return
+        before, self._labels, self._timeline_of = self._row(), labels, None
+        self._cases = labels.cases(self._kind) if self._kind == "in order" else self._cases
+        self._cases = tuple(case for case in self._cases if labels.has(case.label_id))
+        self._at = min(self._at, max(len(self._cases) - 1, 0))
+        self._show_all()
+        if not before.same_as(self._row()):
+            self._tell("somebody else changed this label: this is how it is now", is_wrong=True)
+
     def _saved(self, outcomes: Sequence[EditOutcome], problem: str | None) -> None:
         notes, is_other = [], False
         for outcome in outcomes:
@@ -419,11 +440,14 @@ class ViewSession:
         if self._correction is None or not self._correction.is_changed:
             self._tell("there is nothing to keep: drag a point first")
             return
-        self._keep_correction()
+        self._keep_correction(is_said=True)
         self._show_all()
 
-    def _keep_correction(self) -> bool:
+    def _keep_correction(self, *, is_said: bool = False) -> bool:
         """What was corrected is kept before anything else is looked at: nobody loses work by going on.
+
+        Args:
+            is_said: Whether the person says that the parts are right now; of the rest of the label nothing is said.
 
         Returns:
             Whether there was something. It stays where it is if it cannot be kept.
@@ -433,8 +457,9 @@ class ViewSession:
         if session is not None and made is not None:
             row = session.row
             version = row.label_version
+            words = dict.fromkeys(parts_moved(made.correction.joints), "right") if is_said else None
             edit = LabelEdit(
-                label_id=row.label_id, label_version=version, review="accepted", corrected=made.row, seen=row
+                label_id=row.label_id, label_version=version, review_by_part=words, corrected=made.row, seen=row
             )
             self._take(edit)
         self._correction = None
@@ -471,7 +496,9 @@ class ViewSession:
         self._stage.show_scene(shown_scene(rows, people, row, self._case.part, self._image))
         handles = {}
         if self._is_correcting and row.is_usable:
-            handles = shown_handles(row, self._body, placed=self.placed, with_fingers=self._with_fingers)
+            handles = shown_handles(
+                row, self._body, part=self._case.part, placed=self.placed, with_fingers=self._with_fingers
+            )
         self._stage.show_handles(handles)
         self._show_panel(row)
 
@@ -521,9 +548,18 @@ class ViewSession:
         found = self._correction.corrected.correction
         lines = []
         for name, error in found.pixel_errors.items():
-            far = "  (out of reach: move the joint above it too)" if error > _OUT_OF_REACH_PIXELS else ""
+            far = f"  (out of reach: {_why_out_of_reach(name)})" if error > _OUT_OF_REACH_PIXELS else ""
             lines.append(f"{name.replace('_', ' ')}: {error:.1f} px off{far}")
         for name, error in found.metre_errors.items():
             far = "  (out of reach)" if error > _OUT_OF_REACH_METRES else ""
             lines.append(f"{name.replace('_', ' ')}: {1000 * error:.0f} mm off{far}")
         return (*lines, "Not saved yet; going on saves it.")
+
+
+def _why_out_of_reach(point: str) -> str:
+    """What would have to move for a point to be met."""
+    if point.endswith(("_knee", "_ankle")):
+        return "the hip lies elsewhere, or the body is of another size, which is not changed here"
+    if point.endswith(("_elbow", "_wrist", "_hand_root")):
+        return "the shoulder lies elsewhere, or the body is of another size, which is not changed here"
+    return "move the joint above it too"

@@ -156,7 +156,18 @@ def _badness(row: LabelRow, part: str) -> float | None:
 
 
 def _marked_part(row: LabelRow) -> str:
-    return next((part for part, word in row.review_by_part.items() if word == "wrong"), "body")
+    """The part that a person said something of."""
+    wrong = (part for part, word in row.review_by_part.items() if word == "wrong")
+    placed = (_part_of_point(name) for name in (*(row.placed_points or ()), *(row.placed_points_3d or ())))
+    return next(iter((*wrong, *placed, "body")))
+
+
+def _part_of_point(name: str) -> str:
+    """The foot or hand at the end of the limb of a point."""
+    side, _, kind = name.partition("_")
+    own = layouts.part_of(name)
+    ends = {"ankle": "foot", "knee": "foot", "wrist": "hand", "elbow": "hand"}
+    return own if own not in (None, "body") else f"{side}_{ends[kind]}" if kind in ends else "body"
 
 
 def _is_of_kind(row: LabelRow, kind: CaseKind) -> bool:

@@ -45,9 +45,13 @@ class ShownScene:
     keypoints_2d: Float[np.ndarray, "P 2"]
     """Where a detector saw points of the selected person, pixels."""
     target: Float[np.ndarray, "3"]
-    """What is looked at from elsewhere, and zoomed to."""
+    """What is looked at from elsewhere."""
     target_radius: float
     """Size of that, metres."""
+    close_up: Float[np.ndarray, "C 3"]
+    """Points that are to be seen where it is zoomed to that."""
+    focus: str
+    """Names it; another one is zoomed to anew."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +64,8 @@ class ShownHandle:
     """Whether somebody put it there."""
     radius: float
     """Metres."""
+    is_in_focus: bool = True
+    """Whether it belongs to the part that is looked at: it has its name beside it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,7 +20,7 @@ from hardmo_jax.viz.viewer_panel import ViewerPanel
 #: Colours of parts from right to wrong, of parts that nothing is known of, and of what a person made.
 _RIGHT, _DOUBTFUL, _WRONG = (88, 160, 110), (214, 178, 72), (205, 78, 62)
 _UNKNOWN, _BY_HAND, _GHOST = (150, 150, 155), (84, 130, 205), (176, 120, 226)
-_HANDLE, _PLACED, _SEEN = (245, 245, 245), (84, 130, 205), (255, 90, 200)
+_HANDLE, _ASIDE, _PLACED, _SEEN = (250, 250, 250), (165, 165, 165), (84, 130, 205), (255, 90, 200)
 _HANDLE_PIXELS, _KEYPOINT_PIXELS = 6.0, 4.0
 _NEARER = 0.97
 
@@ -66,6 +66,7 @@ class Viewer:
         """Nodes of points that can be dragged, by their names."""
         self._others: dict[str, Any] = {}
         self._shown: Mapping[str, ShownHandle] = {}
+        self._names: dict[str, Any] = {}
         self._picture_depth = 4.0
         self.scene: ShownScene | None = None
         """What is shown."""
@@ -118,6 +119,8 @@ class Viewer:
         is_other_camera = former is None or not np.array_equal(former.focal_length, scene.focal_length)
         if former is None or former.image_size != scene.image_size or is_other_camera:
             self._cameras.look_at_picture()
+        elif former.focus != scene.focus:
+            self._cameras.look_at_other()
 
     def _show_people(self, scene: ShownScene) -> None:
         wanted: set[str] = set()
@@ -199,6 +202,7 @@ class Viewer:
 
     def _show_layers(self) -> None:
         opacity, is_on = self._panel.opacity, self._panel.is_on
+        self._cameras.holds = self._panel.is_correcting
         for mesh in list(self._meshes.values()):
             mesh.visible = is_on("Bodies")
             mesh.opacity = None if opacity >= 1 else opacity
@@ -235,6 +239,8 @@ class Viewer:
         with self.server.atomic():
             for name in set(self.handles) - set(handles):
                 self.handles.pop(name).remove()
+            for name in set(self._names) - {name for name, handle in handles.items() if handle.is_in_focus}:
+                self._names.pop(name).remove()
             self._shown = dict(handles)
             for name, handle in handles.items():
                 if name not in self.handles:
@@ -242,7 +248,8 @@ class Viewer:
                         f"/handles/{name}", radius=handle.radius, cast_shadow=False, receive_shadow=False
                     )
                     node.on_drag(self._dragging(name))
-                self.handles[name].color = _PLACED if handle.is_placed else _HANDLE
+                usual = _HANDLE if handle.is_in_focus else _ASIDE
+                self.handles[name].color = _PLACED if handle.is_placed else usual
             self._arrange_handles()
 
     def _arrange_handles(self) -> None:
@@ -264,6 +271,8 @@ class Viewer:
                 place = place if shown.is_placed else _NEARER * place
             if not np.allclose(node.position, place, atol=1e-6):
                 node.position = tuple(place.tolist())
+            if shown.is_in_focus:
+                self._name(name, place)
             if abs(node.radius - radius) > 0.05 * radius:
                 node.radius = radius
         seen = self._others.get("/seen")
@@ -272,6 +281,15 @@ class Viewer:
             pixel = self._picture_depth * math.tan(camera.fov / 2) / max(camera.image_height / 2, 1)
             if abs(seen.point_size - _KEYPOINT_PIXELS * pixel) > 0.05 * seen.point_size:
                 seen.point_size = _KEYPOINT_PIXELS * pixel
+
+    def _name(self, point: str, place: Float[np.ndarray, "3"]) -> None:
+        """Write the name of a point beside it."""
+        position = tuple(place.tolist())
+        if point not in self._names:
+            words = point.split("_", 1)[-1].replace("_", " ")
+            self._names[point] = self.server.scene.add_label(f"/names/{point}", words, position=position)
+        elif not np.allclose(self._names[point].position, place, atol=1e-6):
+            self._names[point].position = position
 
     def _dragging(self, point: str) -> Callable[[Any], Coroutine[Any, Any, None]]:
         offset = np.zeros(3)

@@ -40,6 +40,10 @@ class ViewerCameras:
         self._through: dict[int, np.ndarray] = {}
         # Browsers that were told to look from there and have not said yet that they do: what they say is old.
         self._told: set[int] = set()
+        # What they were turned to last, until somebody goes elsewhere.
+        self._view: dict[int, str] = {}
+        self.holds = False
+        """Whether who looks through the camera of the picture stays there: a slip of the hand must not lead away."""
         self.scene: ShownScene | None = None
         """What is looked at."""
         server.on_client_connect(self._welcome)
@@ -63,9 +67,17 @@ class ViewerCameras:
         for client in self._server.get_clients().values():
             self.look(client, PICTURE)
 
+    def look_at_other(self) -> None:
+        """Turn those to the new one that look closely at what was looked at before."""
+        for client in self._server.get_clients().values():
+            view = self._view.get(client.client_id)
+            if view in (ZOOM, SIDE):
+                self.look(client, view)
+
     def _gone(self, client: Any) -> None:
         self._through.pop(client.client_id, None)
         self._told.discard(client.client_id)
+        self._view.pop(client.client_id, None)
         self._changed()
 
     def _welcome(self, client: Any) -> None:
@@ -99,8 +111,11 @@ class ViewerCameras:
                 self._through[client.client_id] = look_at = former + aside
                 tangent = min(factor * math.tan(client.camera.fov / 2), _WIDEST)
                 self._turn(client, look_at, tangent)
+            elif self.holds:
+                self._turn(client, former, math.tan(client.camera.fov / 2))
             else:
                 del self._through[client.client_id]
+                self._view.pop(client.client_id, None)
         self._changed()
 
     def look(self, client: Any, name: str) -> None:
@@ -123,6 +138,7 @@ class ViewerCameras:
                 distance = max(3.0 * scene.target_radius, 1.2)
                 self._through.pop(client.client_id, None)
                 self._told.discard(client.client_id)
+                self._view[client.client_id] = name
                 client.camera.position = tuple(target + np.array([distance, -0.1 * distance, 0.0]))
                 client.camera.look_at = tuple(target)
                 client.camera.fov = math.radians(50)
@@ -131,14 +147,14 @@ class ViewerCameras:
             window = float(client.camera.image_width)
             free = (1.0 - _PANEL_PIXELS / window, 1.0) if window > _PHONE_PIXELS else (1.0, _FREE_OF_PHONE)
             if name == ZOOM:
-                size = 1.6 * scene.target_radius
-                corners = target + size * np.array([[-1, -1, 0], [1, -1, 0], [-1, 1, 0], [1, 1, 0]])
+                corners = np.asarray(scene.close_up, np.float64)
             else:
                 across, down = width - 0.5, height - 0.5
                 pixels = np.array([[-0.5, -0.5], [across, -0.5], [-0.5, down], [across, down]])
                 corners = np.concatenate([(pixels - scene.principal_point) / scene.focal_length, np.ones((4, 1))], 1)
             look_at, tangent = framed(corners * target[2] / corners[:, 2:], aspect, free)
             self._through[client.client_id] = look_at
+            self._view[client.client_id] = name
             self._turn(client, look_at, tangent)
         self._changed()
 
@@ -153,16 +169,17 @@ class ViewerCameras:
 
 
 def framed(
-    corners: Float[np.ndarray, "4 3"], aspect: float, free: tuple[float, float]
+    corners: Float[np.ndarray, "C 3"], aspect: float, free: tuple[float, float]
 ) -> tuple[Float[np.ndarray, "3"], float]:
-    """Where a camera at the origin looks, and the tangent of half its angle, to see corners beside a panel.
+    """Where a camera at the origin looks, and the tangent of half its angle, to see some points beside a panel.
 
     Args:
-        corners: Of what is to be seen, at one depth.
+        corners: Points that are to be seen.
         aspect: Width of the window over its height.
         free: Share of its width, from the left, and of its height, from the top, that no panel covers.
     """
-    middle = corners.mean(0)
+    rays = corners / corners[:, 2:]
+    middle = (rays.min(0) + rays.max(0)) / 2 * corners[:, 2].mean()
     tangent = 0.02
     while True:
         # Turned to the right or down, so that the middle of what is looked at lies in the middle of what is free.

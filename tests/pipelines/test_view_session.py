@@ -157,6 +157,8 @@ def test_a_dragged_point_is_solved_live_undone_and_saved_as_a_persons_version(la
     assert (versions[1].origin, versions[1].placed_points, versions[1].parent_version) == (
         "human", ("left_big_toe",), 1,
     )  # fmt: skip
+    assert (versions[1].review, versions[1].review_by_part["left_foot"]) == ("none", "right")
+    assert versions[1].review_by_part["right_hand"] is None
     np.testing.assert_allclose(versions[1].keypoints_2d[POINTS.index("left_big_toe")], goal, atol=1e-3)
     assert versions[0].same_as(labels[0])
 
@@ -187,7 +189,8 @@ def test_a_correction_is_kept_whatever_comes_next(labels, tmp_path, way):
             say(session, stage, "rejected")
     versions = [row for row in store.read_labels(path).rows if row.label_id == labels[0].label_id]
     assert [row.origin for row in versions] == ["machine", "human"]
-    assert versions[1].review == ("rejected" if way == "review" else "accepted")
+    assert versions[1].review == ("rejected" if way == "review" else "none")
+    assert versions[1].review_by_part["left_foot"] is None
 
 
 def test_two_viewers_of_one_store_lose_nothing(labels, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import types
 
 import numpy as np
@@ -53,6 +54,7 @@ def cameras():
         image=None, image_size=(640, 480), focal_length=np.full(2, 600.0),
         principal_point=np.array([320.0, 240.0]),
         people=(), selected="", keypoints_2d=np.zeros((0, 2)), target=np.array([0.2, 0.1, 4.0]), target_radius=1.0,
+        close_up=np.array([[0.0, 0.0, 4.0], [0.4, 0.2, 4.1]]), focus="a/left_foot",
     )  # fmt: skip
     return found
 
@@ -106,6 +108,29 @@ def test_going_nearer_becomes_a_smaller_angle_and_sliding_a_turn(cameras):
     says(client, tuple(aside), tuple(towards + aside))
     assert cameras.is_through(client)
     np.testing.assert_allclose(np.array(client.camera.look_at), towards + aside, atol=1e-9)
+
+
+def test_a_slip_of_the_hand_does_not_lead_away_while_points_are_dragged(cameras):
+    client = cameras._server.connect()
+    asked = client.camera.look_at
+    says(client, (0.0, 0.0, 0.0), asked)
+    cameras.holds = True
+    says(client, (0.5, 0.0, 0.2), asked)
+    assert cameras.is_through(client)
+    assert np.linalg.norm(client.camera.position) == 0
+    np.testing.assert_allclose(client.camera.look_at, asked)
+
+
+def test_who_looks_closely_looks_closely_at_the_next_one(cameras):
+    client, other = cameras._server.connect(1), cameras._server.connect(2)
+    cameras.look(client, ZOOM)
+    before, picture = client.camera.look_at, other.camera.look_at
+    cameras.scene = dataclasses.replace(
+        cameras.scene, close_up=np.array([[1.0, 0.5, 3.0], [1.2, 0.7, 3.0]]), focus="a/right_foot"
+    )
+    cameras.look_at_other()
+    assert np.linalg.norm(np.array(client.camera.look_at) - before) > 0.3
+    assert other.camera.look_at == picture
 
 
 def test_a_browser_that_is_gone_is_forgotten(cameras):

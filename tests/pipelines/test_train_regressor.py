@@ -112,8 +112,10 @@ def test_what_a_person_said_of_feet_and_hands_stands_above_their_scores(people):
     confidence = np.array(row.keypoint_confidence)
     confidence[placed] = 1
     human = {"origin": "human", "placed_points": ("left_heel",), "keypoint_confidence": confidence}
-    record = records([dataclasses.replace(rows[0], **doubted, **human)]).record(0)
-    np.testing.assert_array_equal(record.person.confidence_3d[heels], [1, 1])
+    mended = {"wrong_by_part": {"right_foot": 0.75}, "review_by_part": {"left_foot": "right"}}
+    record = records([dataclasses.replace(rows[0], **mended, **human)]).record(0)
+    # Who mended one foot and saved it said nothing of the other.
+    np.testing.assert_array_equal(record.person.confidence_3d[heels], [1, 0.25])
     assert record.person.confidence[heels[0]] == 1
     assert record.has_pose
     hand = records([dataclasses.replace(rows[0], review_by_part={"left_hand": "wrong"})]).record(0)

@@ -195,9 +195,13 @@ def test_what_a_person_said_of_a_part_stands_above_its_scores():
     np.testing.assert_array_equal(person["keypoints_2d"][22:25], 0)
     assert person["has_body_pose"] == 0
     assert person["keypoints_2d"][13, 2] == 1  # the knee
-    made = hmr2_person(label(0, **doubted, origin="human"))
-    np.testing.assert_array_equal(made["keypoints_3d"][19:25, 3], 1)
-    assert made["has_body_pose"] == 1
+    accepted = hmr2_person(label(0, **doubted, review="accepted"))
+    np.testing.assert_array_equal(accepted["keypoints_3d"][19:25, 3], 1)
+    assert accepted["has_body_pose"] == 1
+    # Who mended one foot and saved it said nothing of the other.
+    mended = {"wrong_by_part": {"right_foot": 0.75}, "review_by_part": {"left_foot": "right"}}
+    made = hmr2_person(label(0, **mended, origin="human"))
+    np.testing.assert_array_equal(made["keypoints_3d"][19:25, 3], [1, 1, 1, 0.25, 0.25, 0.25])
     marked = label(0, review_by_part={"left_hand": "wrong"}, keypoint_confidence=np.ones(67))
     tips = hardmo_person(marked)["hand_keypoints_2d"]
     np.testing.assert_array_equal(tips[:, 2], [0] * 5 + [1] * 5)

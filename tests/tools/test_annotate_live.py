@@ -132,7 +132,7 @@ def test_ctrl_c_closes_the_recording(clip, perception_models, tmp_path):
     assert len(frames) == results["num_captured"]
     # Where a recording is cut, a frame may lack those that are shown before it and stored behind it.
     theirs = list(video.open_media(path).frames(stop=len(frames) + _REORDERED))
-    whole = len(frames) - _REORDERED
+    whole = max(len(frames) - _REORDERED, 0)
     assert all(np.array_equal(frame.image, other.image) for frame, other in zip(frames[:whole], theirs, strict=False))
     for frame in frames:
         nearest = min(theirs, key=lambda other: abs(other.time_seconds - frame.time_seconds))

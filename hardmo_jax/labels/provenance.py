@@ -24,6 +24,8 @@ from hardmo_jax.whole_files import file_sha256, replacing
 
 #: Version of the keys of `run.json`.
 RUN_FORMAT_VERSION = 1
+#: Of a `run.json` that is read.
+MAX_RUN_BYTES = 64 << 20
 
 #: Distributions whose versions change results or files.
 RECORDED_PACKAGES = (
@@ -155,6 +157,24 @@ def _plain(value: Any, name: str) -> Any:
         f"`{name}` of type {type(value).__name__} cannot stand in run.json; turn it into numbers, text, "
         "lists or mappings first"
     )
+
+
+def read_run(path: str | os.PathLike[str], *, max_bytes: int = MAX_RUN_BYTES) -> dict[str, Any]:
+    """What the run of a folder wrote of itself.
+
+    Args:
+        path: The `run.json`, or a file beside it.
+        max_bytes: Of a record; a larger one is none.
+
+    Returns:
+        The record; empty if there is none, or what is there is damaged or no record.
+    """
+    path = pathlib.Path(path).with_name("run.json")
+    try:
+        found = json.loads(path.read_bytes()) if path.stat().st_size <= max_bytes else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclasses.dataclass(kw_only=True)

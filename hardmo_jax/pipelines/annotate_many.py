@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import load_source, media_files, video
@@ -21,7 +20,6 @@ from hardmo_jax.pipelines.annotate import (
 )
 
 _LOG = logging.getLogger(__name__)
-_MOST_BYTES = 64 << 20
 #: What stays of a name in that of a folder.
 _PLAIN = re.compile(r"[^\w.-]+")
 _LONGEST_NAME = 80
@@ -143,8 +141,8 @@ def is_labelled(
         options: By which.
         model_folder: Where weights of the user's may lie.
     """
-    record = _record(output / "run.json")
-    if record is None or not (output / "labels.parquet").is_file():
+    record = provenance.read_run(output / "run.json")
+    if not record or not (output / "labels.parquet").is_file():
         return False
     now = provenance.RunRecord(config=dataclasses.asdict(options))
     for own in load_source.own_files(options.perception, model_folder):
@@ -167,18 +165,7 @@ def is_labelled(
 
 def _unusable_before(output: pathlib.Path) -> int:
     """Pictures that the run which lies in a folder could not use."""
-    results = (_record(output / "run.json") or {}).get("results")
+    results = provenance.read_run(output / "run.json").get("results")
     summary = results.get("summary") if isinstance(results, dict) else None
     count = summary.get("unusable") if isinstance(summary, dict) else None
     return count if isinstance(count, int) else 0
-
-
-def _record(path: pathlib.Path) -> dict[str, Any] | None:
-    """What a run wrote; None if there is none that can be read."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            return None
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None

@@ -1,9 +1,7 @@
 """Which body stored labels are of."""
 
 import collections
-import json
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,12 +28,3 @@ def body_option_of_labels(
     section = config.get("body") if isinstance(config, dict) else None
     model = section.get("model") if isinstance(section, dict) else None
     return BodyOptions(model=os.path.expanduser(model) if isinstance(model, str) else "open_body")
-
-
-def run_beside(labels: pathlib.Path) -> dict[str, Any]:
-    """What `run.json` beside a label file says; nothing if it is not there or damaged."""
-    try:
-        found = json.loads((labels.parent / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -15,10 +15,10 @@ import numpy as np
 from hardmo_jax.array_types import Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase.correct import CorrectionError, placeable_points
-from hardmo_jax.labels import store
+from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.pipelines.annotate_options import load_body_option
-from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
+from hardmo_jax.pipelines.body_of_labels import body_option_of_labels
 from hardmo_jax.pipelines.correct_keypoints import MovedPoints, moved_points
 from hardmo_jax.pipelines.correct_labels import CorrectedLabel, correct_label
 from hardmo_jax.pipelines.label_editor import LabelEditor, SaveReport
@@ -99,7 +99,7 @@ def correct_by_keypoints(
     rows = store.read_labels(path).rows
     found = moved_points(keypoints, rows)
     newest = {row.label_id: row for row in store.latest_labels(rows)}
-    model = load_body_option(body_option_of_labels(rows, run_beside(path), body)) if found.labels else None
+    model = load_body_option(body_option_of_labels(rows, provenance.read_run(path), body)) if found.labels else None
     parts, notes = [], list(found.notes)
     reports: list[SaveReport] = []
     with contextlib.ExitStack() as stack:

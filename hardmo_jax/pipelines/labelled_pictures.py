@@ -1,9 +1,10 @@
 """Where the pictures of stored labels lie."""
 
 import itertools
-import json
 import os
 import pathlib
+
+from hardmo_jax.labels import provenance
 
 
 def picture_root(labels: pathlib.Path, given: str | os.PathLike[str] | None) -> pathlib.Path | None:
@@ -21,9 +22,8 @@ def picture_root(labels: pathlib.Path, given: str | os.PathLike[str] | None) -> 
         if not root.exists():
             raise FileNotFoundError(f"{root}: no such folder of pictures")
         return root if root.is_dir() else root.parent
-    try:
-        command = json.loads((labels.parent / "run.json").read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    command = provenance.read_run(labels).get("command")
+    if not isinstance(command, list):
         return None
     named = [str(word).partition("=")[2] for word in command if str(word).startswith(("--input=", "-input="))]
     named += [str(after) for word, after in itertools.pairwise(command) if word in ("--input", "-input")]

@@ -15,12 +15,12 @@ import numpy as np
 from hardmo_jax.array_types import Array, Float
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
-from hardmo_jax.labels import store
+from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.perception import video
 from hardmo_jax.perception.read_ahead import read_ahead
 from hardmo_jax.pipelines.annotate_options import load_body_option
-from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
+from hardmo_jax.pipelines.body_of_labels import body_option_of_labels
 from hardmo_jax.pipelines.label_rows import params_of_labels, split_by_body
 from hardmo_jax.pipelines.labelled_video import (
     OverlayVideoError,
@@ -131,7 +131,7 @@ def write_overlay_video(
         raise OverlayVideoError(f"{target}: the video is an MP4 file; give a name that ends in .mp4")
     rows = rows_of_one_video(store.latest_labels(store.read_labels(path).rows), path, source)
     media = open_labelled_video(rows, folder / "labels.parquet", pictures, target)
-    run = run_beside(folder / "labels.parquet")
+    run = provenance.read_run(folder / "labels.parquet")
     model = load_body_option(body_option_of_labels(rows, run, body))
     own, others = split_by_body([row for row in rows if row.is_usable], model)
     warnings = []

@@ -8,7 +8,6 @@ import collections
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import tempfile
@@ -268,22 +267,20 @@ def _new_versions(before: Sequence[LabelRow], after: Sequence[LabelRow]) -> set[
 
 def _labels_of_run(folder: pathlib.Path) -> str | None:
     """The labels that the run of a folder was made of; None if none was made there."""
-    try:
-        results = json.loads((folder / "run.json").read_text(encoding="utf-8"))["results"]
-        return str(results["labels"]) if "scored" in results else None
-    except (OSError, ValueError, KeyError, TypeError):
+    results = provenance.read_run(folder / "run.json").get("results")
+    if not isinstance(results, dict) or not {"scored", "labels"} <= results.keys():
         return None
+    return str(results["labels"])
 
 
 def _is_made(output: pathlib.Path, labels: pathlib.Path, config_sha256: str) -> bool:
     """Whether a folder is what this run would make of these labels."""
     if not all((output / name).exists() for name in OWN_OUTPUTS):
         return False
-    try:
-        results = json.loads((output / "run.json").read_text(encoding="utf-8"))["results"]
-        made = results["labels_sha256"], results["config_sha256"]
-    except (ValueError, KeyError, TypeError):
+    results = provenance.read_run(output / "run.json").get("results")
+    if not isinstance(results, dict):
         return False
+    made = results.get("labels_sha256"), results.get("config_sha256")
     return made == (provenance.file_sha256(labels), config_sha256)
 
 

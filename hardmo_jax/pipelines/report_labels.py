@@ -14,11 +14,11 @@ import hardmo_jax
 from hardmo_jax.body.array_files import BodyFileError
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase.mine import MinedPart
-from hardmo_jax.labels import store
+from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.perception import photos
 from hardmo_jax.pipelines.annotate_options import BodyOptions, load_body_option
-from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
+from hardmo_jax.pipelines.body_of_labels import body_option_of_labels
 from hardmo_jax.pipelines.label_rows import split_by_body
 from hardmo_jax.pipelines.labelled_pictures import picture_root
 from hardmo_jax.pipelines.refine_drawing import CloseUpOptions, CloseUps
@@ -138,10 +138,7 @@ def _run_record(folder: pathlib.Path) -> tuple[dict, list[str]]:
     path = folder / "run.json"
     if not path.is_file():
         return {}, ["no run.json lies beside the labels: nothing tells how they were made"]
-    try:
-        record = run_beside(path) if path.stat().st_size <= _MOST_RECORD_BYTES else {}
-    except RecursionError:
-        record = {}
+    record = provenance.read_run(path, max_bytes=_MOST_RECORD_BYTES)
     if not record:
         return {}, ["the run.json beside the labels is damaged, or not one of a run: nothing tells how they were made"]
     return record, []

@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from hardmo_jax.labels import store
+from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.pipelines.annotate_options import load_body_option
-from hardmo_jax.pipelines.body_of_labels import body_option_of_labels, run_beside
+from hardmo_jax.pipelines.body_of_labels import body_option_of_labels
 from hardmo_jax.pipelines.label_editor import LabelEditor, SaveReport
 from hardmo_jax.pipelines.label_rows import split_by_body
 from hardmo_jax.pipelines.labelled_pictures import picture_root
@@ -76,7 +76,7 @@ def open_view(
     rows = store.read_labels(path).rows
     if not rows:
         raise ViewError(f"{path}: no label is in it; `tools.annotate` makes some")
-    option = body_option_of_labels(rows, run_beside(path), body)
+    option = body_option_of_labels(rows, provenance.read_run(path), body)
     model = load_body_option(option)
     own, others = split_by_body(rows, model)
     if not own:

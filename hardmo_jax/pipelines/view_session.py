@@ -36,8 +36,6 @@ from hardmo_jax.viz.shown import ShownHandle, ShownPanel, ShownPerson, ShownScen
 
 #: A point that is farther than this from where it was put is out of reach, pixels and metres.
 _OUT_OF_REACH_PIXELS, _OUT_OF_REACH_METRES = 4.0, 0.02
-
-
 _ENDING_SECONDS = 60.0
 _LOG = logging.getLogger(__name__)
 #: Of what is gone through, what says what a person said.

@@ -8,9 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from hardmo_jax.labels import store
+from hardmo_jax.labels import provenance, store
 from hardmo_jax.perception import video
-from hardmo_jax.pipelines.body_of_labels import run_beside
 from hardmo_jax.pipelines.label_editor import LabelEditor
 from hardmo_jax.pipelines.labelled_pictures import picture_root
 from hardmo_jax.pipelines.view_pictures import PictureSource
@@ -272,7 +271,7 @@ def test_a_person_of_a_video_has_a_timeline_and_one_of_photos_has_none(labels):
 
 def test_a_run_record_that_is_nested_without_end_is_none(tmp_path):
     (tmp_path / "run.json").write_text("[" * 200_000)
-    assert run_beside(tmp_path / "labels.parquet") == {}
+    assert provenance.read_run(tmp_path / "labels.parquet") == {}
     assert picture_root(tmp_path / "labels.parquet", None) is None
 
 

@@ -31,15 +31,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     try:
         temporary.touch(exist_ok=False)
         yield temporary
-        _sync(temporary)
+        sync_file(temporary)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(target.parent)
+    sync_file(target.parent)
 
 
-def _sync(path: pathlib.Path) -> None:
+def sync_file(path: pathlib.Path) -> None:
     """Flush a file or, where the system allows it, a folder entry to disk."""
     if path.is_dir() and os.name == "nt":
         return

@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hardmo_jax"
 
 LAYERS = {
-    "array_types": 0, "checks": 0, "missing_packages": 0, "options": 0, "safe_pickle": 0, "whole_files": 0,
+    "array_types": 0, "checks": 0, "missing_packages": 0, "file_locks": 0, "options": 0, "safe_pickle": 0,
+    "whole_files": 0,
     "geometry": 1, "skeleton": 1, "torch_file": 1,
     "body": 2, "observations": 2, "labels": 2, "rendering": 2,
     "fitting": 3, "perception": 3, "networks": 3, "data": 3, "metrics": 3, "export": 3,

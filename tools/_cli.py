@@ -122,6 +122,22 @@ def _stop_at_second_interrupt() -> None:
         signal.signal(signal.SIGHUP, stop)
 
 
+def stop_in_order(stop: threading.Event) -> None:
+    """Have the first Ctrl-C, SIGTERM or SIGHUP set an event instead of ending the job; the second ends at once."""
+
+    def told(number: int, frame: Any) -> None:
+        del frame
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, lambda *_: os._exit(130))
+        name = signal.Signals(number).name
+        print(f"{name}: finishing what is in hand; a second one stops at once", file=sys.stderr, flush=True)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, told)
+
+
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
     """Parse the command line; a mistake in it, or in the config file it names, ends the program in one line."""
     try:

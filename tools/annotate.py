@@ -6,6 +6,8 @@ python -m tools.annotate --config=configs/normal.py --input=clips               
 python -m tools.annotate --config=configs/normal.py --input=clip.mp4 --start=10 --end=20 --stride=2
 python -m tools.annotate --config=configs/normal.py --input=webcam:0 --output_dir=out/live       docs/live.md
 
+python -m tools.annotate --config=configs/normal.py --input=clips --runner=local --output_dir=out/job     docs/scale.md
+
 Of several inputs one that fails does not stop the others, and one that was labelled in the same way is not again.
 """
 
@@ -13,6 +15,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+import threading
 from collections.abc import Sequence
 
 import rich.console
@@ -22,8 +25,10 @@ from ml_collections import config_flags
 from hardmo_jax.perception import live_address, model_files
 from hardmo_jax.pipelines import annotate as pipeline
 from hardmo_jax.pipelines import annotate_many, live
+from hardmo_jax.pipelines.runners import annotate_job, job_items, local
 from tools import _cli
 from tools._annotate_summary import print_summary
+from tools._job_lines import JobLines, print_job
 from tools._live_lines import LiveLines, print_live_summary
 from tools._report_beside import report_beside
 
@@ -41,10 +46,17 @@ _STRIDE = flags.DEFINE_integer("stride", None, "Look at every so many frames of 
 _MODELS = flags.DEFINE_string("models", None, "Folder of the perception models; default: the user's cache.")
 _LIVE_FITS = flags.DEFINE_bool("live_fits", True, "Of live input: fit bodies while it runs.")
 _RELABEL = flags.DEFINE_bool("relabel", True, "Of live input: label the recording when it is over.")
+_RUNNER = flags.DEFINE_enum(
+    "runner", None, ["local", "ray"], "One label store of all inputs, by many processes of this machine or a cluster."
+)
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that look at pictures; default: one a core.", lower_bound=1)
+_SHARD = flags.DEFINE_string("shard", "1/1", "Of a runner: which of several machines that share the folder this is.")
+_LIMIT_INPUTS = flags.DEFINE_integer("limit_inputs", None, "Of a runner: inputs begun at most.", lower_bound=1)
 _STALL = flags.DEFINE_float("stall_seconds", 10.0, "Of live input: time without anything after which it is over.")
 
-#: Exit status of a run that labelled what it could, and could not use some of the pictures.
-_PARTLY = 3
+#: Exit status of a run that labelled what it could, and could not use some of the pictures, and of one that was told
+#: to stop before all was labelled (`EX_TEMPFAIL`: the same command goes on).
+_PARTLY, _STOPPED = 3, 75
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,6 +84,8 @@ def main(argv: Sequence[str]) -> int:
     models = _MODELS.value or model_files.default_model_folder()
     if addresses[0] is not None:
         return _label_live(addresses[0], _INPUT.value[0], options, models)
+    if _RUNNER.value is not None:
+        return _label_job(_INPUT.value, options, models)
     sources = annotate_many.sources_below(_INPUT.value, _OUTPUT_DIR.value)
     if len(sources) > 1:
         return _label_each(sources, options, models)
@@ -88,6 +102,33 @@ def main(argv: Sequence[str]) -> int:
     print_summary(summary, _OUTPUT_DIR.value)
     report_beside(_OUTPUT_DIR.value, pictures=sources[0])
     return _PARTLY if summary.num_unusable else 0
+
+
+def _label_job(sources: Sequence[str], options: pipeline.AnnotateOptions, models: str | os.PathLike[str]) -> int:
+    """Label all inputs into one store; exit status 2 if none could be, 3 if some could not, 75 if some are left."""
+    console = rich.console.Console(stderr=True, highlight=False)
+    stop = threading.Event()
+    _cli.stop_in_order(stop)
+    with JobLines(console) as lines:
+        outcome = annotate_job.annotate_job(
+            sources,
+            _OUTPUT_DIR.value,
+            options=options,
+            model_folder=models,
+            shard=job_items.JobShard.parse(_SHARD.value),
+            local=local.LocalOptions(workers=_WORKERS.value),
+            limit_inputs=_LIMIT_INPUTS.value,
+            compiled=os.environ.get("JAX_COMPILATION_CACHE_DIR", str(_cli.cache_folder() / "compiled")),
+            command=tuple(sys.argv),
+            tell=lines,
+            stop=stop,
+        )
+    print_job(outcome, _OUTPUT_DIR.value)
+    if outcome.num_left:
+        return _STOPPED
+    if len(outcome.failures) == outcome.num_items:
+        return _cli.fail("none of the inputs could be labelled")
+    return _PARTLY if outcome.failures or outcome.num_unusable else 0
 
 
 def _label_live(

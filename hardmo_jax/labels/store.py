@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hardmo_jax.labels import part_repairs, provenance, schema
+from hardmo_jax.labels import part_repairs, provenance, schema, store_manifest
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.labels.table_files import (
     KEY_COLUMNS,
@@ -84,7 +84,7 @@ def write_labels(
     table = schema.labels_to_table(rows)
     if extra is not None:
         table = with_extra_columns(table, extra)
-    with provenance.replacing(path) as temporary:
+    with store_manifest.replacing_shard(pathlib.Path(path), table.num_rows) as temporary:
         pq.write_table(table, temporary, compression="zstd", use_dictionary=text_columns(table.schema))
     return pathlib.Path(path)
 
@@ -236,6 +236,7 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
     Raises:
         FileNotFoundError: If nothing is there.
         LabelFormatError: If a file is cut off, too large, no label file, or of a newer version.
+        hardmo_jax.labels.store_manifest.StoreIncompleteError: If a shard of a store is missing or of another length.
         LabelError: If a label holds an impossible value or occurs twice.
     """
     path = pathlib.Path(path)
@@ -243,7 +244,9 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
         raise FileNotFoundError(f"{path}: no such label file; `tools.annotate` writes one")
     paths = [path]
     if path.is_dir():
-        paths = sorted(entry for entry in path.glob("*.parquet") if not entry.name.startswith("."))
+        shards = store_manifest.shards_of_store(path)
+        found = (entry for entry in path.glob("*.parquet") if not entry.name.startswith("."))
+        paths = sorted(found) if shards is None else shards
         if not paths:
             raise FileNotFoundError(f"{path}: the folder holds no .parquet file; `tools.annotate` writes one")
     num_bytes = sum(entry.stat().st_size for entry in paths)

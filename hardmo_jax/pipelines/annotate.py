@@ -21,17 +21,15 @@ from typing import Any
 
 import hardmo_jax
 from hardmo_jax.body.model import BodyModel
-from hardmo_jax.fitting.fit_motion import check_track_options
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.networks.regressor_file import read_record
-from hardmo_jax.observations import ObservationError
 from hardmo_jax.perception import load_source, model_files, video
-from hardmo_jax.perception.keypoints_from_files import FilePeople, layout_choice
 from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.perception.read_ahead import read_ahead
 from hardmo_jax.perception.source_options import PerceptionOptions
 from hardmo_jax.pipelines.annotate_cameras import CameraOptions, exif_warning
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions, OverlayDrawer
+from hardmo_jax.pipelines.annotate_input import open_input
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions, BodyOptions, load_body_option
 from hardmo_jax.pipelines.annotate_summary import AnnotateSummary, summarise
 from hardmo_jax.pipelines.annotate_takes import LabelledTake, is_over_time, label_take
@@ -43,7 +41,6 @@ from hardmo_jax.pipelines.shared_store import held_store
 from hardmo_jax.pipelines.sightings import Picture, relative_source
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.pipelines.warm_up import warm_up
-from hardmo_jax.recovery.recover_motion import weights_of_frames
 from hardmo_jax.rendering import raster
 
 __all__ = [
@@ -109,25 +106,9 @@ def annotate(
     body = load_body_option(options.body)
     if options.initialise.network != "none":
         check_network(options.initialise)
-    media = video.open_media(source)
-    if is_over_time(media, options):
-        check_track_options(weights_of_frames(options.fit))
-        if options.initialise.flow_prior:
-            raise ObservationError(
-                f"{source} is a video, whose frames are fitted together, and `initialise.flow_prior` is a prior of "
-                "fits of single pictures: give --config.fit.temporal=False, or leave it out"
-            )
-    files = None
-    if media.kind == "keypoints":
-        if options.perception.detector != "auto" or options.perception.keypoints_file is not None:
-            raise load_source.SourceError(
-                f"{source} holds keypoints, so nobody is looked for in its photos; pass the photos as --input to have "
-                "a detector look at them"
-            )
-        files = FilePeople(media.path, only=media.paths, layout=layout_choice(options.perception.keypoints_layout))
-        media = media.with_photos(files.photos())
-    media = media.chosen(options.frames)
-    people_source = load_source.load_source(model_folder, options.perception, bodies=files)
+    opened = open_input(source, options)
+    media, files = opened.media, opened.bodies
+    people_source = opened.people_source(options, model_folder)
     for own in load_source.own_files(options.perception, model_folder, with_bodies=files is None):
         record.add_file(own.name, own)
     regressor = (

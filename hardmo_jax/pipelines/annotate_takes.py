@@ -14,7 +14,6 @@ from hardmo_jax.fitting.result import FitResult
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.labels.store import PackedLabels
 from hardmo_jax.networks.regressors import Regressor
-from hardmo_jax.perception import video
 from hardmo_jax.pipelines.annotate_cameras import with_cameras
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.annotate_summary import LabelNote, note_of
@@ -27,6 +26,7 @@ from hardmo_jax.pipelines.regress_people import flow_prior_of_sightings, start_o
 from hardmo_jax.pipelines.score_labels import score_labels
 from hardmo_jax.pipelines.sightings import (
     Picture,
+    PictureOrigin,
     Sighting,
     as_read,
     to_observations,
@@ -90,7 +90,7 @@ class _Fitted:
 def label_take(
     take: Take,
     *,
-    media: video.Media,
+    media: PictureOrigin,
     body: BodyModel,
     options: AnnotateOptions,
     packed: pathlib.Path,
@@ -203,7 +203,7 @@ def _from(report: Progress, first: int) -> Progress:
 
 
 def _rows(
-    fitted: _Fitted, rows: slice, body: BodyModel, media: video.Media, options: AnnotateOptions, rate: float | None
+    fitted: _Fitted, rows: slice, body: BodyModel, media: PictureOrigin, options: AnnotateOptions, rate: float | None
 ) -> list[LabelRow]:
     """Labels of some of the people."""
     if fitted.result is None or not fitted.sightings[rows]:
@@ -215,12 +215,12 @@ def _rows(
     )  # fmt: skip
 
 
-def is_over_time(media: video.Media, options: AnnotateOptions) -> bool:
+def is_over_time(media: PictureOrigin, options: AnnotateOptions) -> bool:
     """Whether frames of a person are fitted together."""
     return media.kind == "video" and options.fit.temporal and options.start.kind == "lifter"
 
 
-def rate_of_labels(media: video.Media, pictures: list[Picture], stride: int) -> float | None:
+def rate_of_labels(media: PictureOrigin, pictures: list[Picture], stride: int) -> float | None:
     """Frames a second of what is looked at; None for photos, and for a lone frame of a video that tells none."""
     if media.kind != "video":
         return None

@@ -6,10 +6,9 @@ import numpy as np
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.labels import schema
-from hardmo_jax.perception import video
 from hardmo_jax.pipelines.annotate_drawing import OutputOptions
 from hardmo_jax.pipelines.label_rows import errors_and_scores, name_of_body, pose_columns
-from hardmo_jax.pipelines.sightings import LAYOUT, Sighting, relative_source
+from hardmo_jax.pipelines.sightings import LAYOUT, PictureOrigin, Sighting, relative_source
 from hardmo_jax.recovery.ground import Ground, in_world
 from hardmo_jax.recovery.lift_and_fit import Hypotheses
 from hardmo_jax.skeleton import layouts
@@ -20,7 +19,7 @@ def to_labels(
     result: FitResult,
     hypotheses: Hypotheses | None,
     body: BodyModel,
-    media: video.Media,
+    media: PictureOrigin,
     output: OutputOptions,
     *,
     origin: dict[str, str],

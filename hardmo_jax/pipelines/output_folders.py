@@ -6,7 +6,8 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from typing import IO
+
+from hardmo_jax.file_locks import lock_file
 
 #: File that a job which works in its folder for long holds locked; it may lie there afterwards.
 LOCK = ".lock"
@@ -71,24 +72,6 @@ def held_alone(folder: pathlib.Path, *, job: str, error: type[ValueError] = Outp
         if not lock_file(file):
             raise error(f"another {job} is at work in {folder}; wait for it, or give another --output_dir")
         yield
-
-
-def lock_file(file: IO[str]) -> bool:
-    """Lock an open file until it is closed; False if somebody else has. True on disks that know no locks."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def replace_outputs(scratch: pathlib.Path, output: pathlib.Path, own_outputs: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.labels.store_places import labels_below
 from hardmo_jax.perception import video
 from hardmo_jax.perception.read_ahead import read_ahead
 from hardmo_jax.pipelines.annotate_options import load_body_option
@@ -123,8 +124,7 @@ def write_overlay_video(
     """
     options = options or OverlayVideoOptions()
     report = progress or (lambda stage, done, total: None)
-    path = pathlib.Path(labels)
-    path = path / "labels.parquet" if (path / "labels.parquet").is_file() else path
+    path = labels_below(labels)
     folder = path if path.is_dir() else path.parent
     target = pathlib.Path(output)
     if target.suffix.lower() != ".mp4":

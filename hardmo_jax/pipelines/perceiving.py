@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def perceive(
     has_somebody: concurrent.futures.Future[bool] | None = None,
     clock: StageClock | None = None,
     report: Progress = lambda stage, done, total: None,
-) -> Iterator[Take]:
+    skip_positions: int = 0,
+) -> Generator[Take]:
     """Look at every picture; they are decoded in a thread of their own.
 
     Args:
@@ -59,6 +60,8 @@ def perceive(
         has_somebody: Told true when the first person is seen, and false at the end if nobody was.
         clock: Told how long reading (`decode`), looking (`perceive`) and asking (`regress`) take.
         report: Told the stage, what is done, and of how much.
+        skip_positions: Pictures before this position are read, so that shots are found as ever, and not looked at: they
+            are known. A shot must begin there.
 
     Yields:
         The shots of a video one after the other, each as soon as it has ended; of photos some at a time.
@@ -70,6 +73,8 @@ def perceive(
         total = limit_frames if total is None else min(total, limit_frames)
     frames = media.frames(stop=limit_frames, on_error="skip" if media.kind == "folder" else "raise")
     frames = clock.timed("decode", shots.with_shots(frames) if is_video else frames)
+    if skip_positions:
+        frames = (frame for frame in frames if frame.position >= skip_positions)
     frames = clock.timed(WAITING, read_ahead(frames, _FRAMES_AHEAD))
     shown: collections.deque[tuple[Picture, np.ndarray]] = collections.deque()
 

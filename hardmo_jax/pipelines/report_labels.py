@@ -16,6 +16,7 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.hardcase.mine import MinedPart
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelError, LabelRow
+from hardmo_jax.labels.store_places import labels_below
 from hardmo_jax.perception import photos
 from hardmo_jax.pipelines.annotate_options import BodyOptions, load_body_option
 from hardmo_jax.pipelines.body_of_labels import body_option_of_labels
@@ -122,8 +123,8 @@ def write_report(
 
 def _store_of(labels: str | os.PathLike[str]) -> pathlib.Path:
     """What is read: a file, or a folder of shards, which are nobody's to change here."""
-    source = pathlib.Path(labels)
-    if source.is_dir() and not (source / "labels.parquet").exists() and any(source.glob("labels-*.parquet")):
+    source = labels_below(labels)
+    if source.is_dir() and any(source.glob("labels-*.parquet")):
         return source
     return labels_file(source)
 

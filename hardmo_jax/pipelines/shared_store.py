@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from hardmo_jax.file_locks import lock_file
 from hardmo_jax.labels.schema import LabelError, LabelRow
-from hardmo_jax.pipelines.output_folders import lock_file
+from hardmo_jax.labels.store_manifest import read_store_manifest
+from hardmo_jax.labels.store_places import labels_below
 
 #: How long a store is waited for; nobody holds one for longer than it takes to read and write it.
 PATIENCE_SECONDS = 30.0
@@ -31,22 +33,26 @@ class ShardedStoreError(LabelError):
 def labels_file(source: str | os.PathLike[str]) -> pathlib.Path:
     """The label file of a folder as `tools.annotate` leaves it, which need not be there; a file is itself.
 
-    Of the folder that `tools.demo` leaves it is the one of its labels, a folder below.
+    Of the folder that `tools.demo` leaves it is the one of its labels, a folder below, and of a job of many inputs
+    whose labels are one shard that shard.
 
     Raises:
         ShardedStoreError: If there are shards in its place.
     """
-    source = pathlib.Path(source)
+    source = labels_below(source)
     if not source.is_dir():
         return source
     path = source / "labels.parquet"
     below = source / "annotate" / path.name
-    if not path.exists() and below.exists():
+    if below.exists():
         return below
-    if not path.exists() and any(source.glob("labels-*.parquet")):
+    shards = sorted(source.glob("labels-*.parquet"))
+    if len(shards) == 1 and read_store_manifest(source) is not None:
+        return shards[0]
+    if shards:
         raise ShardedStoreError(
-            f"{source}: holds shards of labels; people of a video may lie in several, so put them into one file: "
-            "store.write_labels(path, store.read_labels(folder).rows)"
+            f"{source}: holds {len(shards)} shards of labels, each of which is changed by itself; give one of them, "
+            f"such as {shards[0]}"
         )
     return path
 

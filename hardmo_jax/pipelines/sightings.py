@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -134,7 +135,32 @@ def _is_ignored(layout: str, weights: PartWeights) -> Bool[np.ndarray, "K"]:
     return np.array([factors.get(kind, 1) == 0 for kind in kinds], bool)
 
 
-def relative_source(media: video.Media, picture: Picture) -> str:
+@runtime_checkable
+class PictureOrigin(Protocol):
+    """What is known of a video or of photos without opening them; a `video.Media` is one."""
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The file, or the folder of photos."""
+        ...
+
+    @property
+    def kind(self) -> video.MediaKind:
+        """`image`, `folder` or `video`."""
+        ...
+
+    @property
+    def fps(self) -> float | None:
+        """Mean frames a second; None for photos and for videos that do not tell."""
+        ...
+
+    @property
+    def frame_count(self) -> int | None:
+        """Pictures that will be looked at, as far as the files announce it."""
+        ...
+
+
+def relative_source(media: PictureOrigin, picture: Picture) -> str:
     """Path of a picture below what was labelled; nothing of the user's folders above it is written down."""
     root = media.path if media.path.is_dir() else media.path.parent
     path = picture.source_path.resolve()

@@ -22,6 +22,7 @@ from hardmo_jax.data.published.three_dpw import ThreeDpw
 from hardmo_jax.data.training_records import PixelReference, TrainingDataError, TrainingRecord, TrainingSource
 from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.labels.store_places import labels_below
 from hardmo_jax.pipelines.label_records import LabelRecordOptions, LabelRecords, photos_of_labels
 from hardmo_jax.pipelines.label_rows import name_of_body
 from hardmo_jax.skeleton import layouts, regressors
@@ -145,9 +146,9 @@ def body_of_labels(name: str, body: BodyModel) -> BodyModel:
 
 
 def labels_trained_on(path: str) -> pathlib.Path:
-    """File of labels of a folder, or the file itself."""
-    found = pathlib.Path(path)
-    return found / "labels.parquet" if found.is_dir() else found
+    """File of labels, or store of a job, of a folder; a file is itself."""
+    found = labels_below(path)
+    return found / "labels.parquet" if found == pathlib.Path(path) and found.is_dir() else found
 
 
 def open_published(chosen: TrainingSourceOptions, *, is_truth: bool = False) -> TrainingSource:

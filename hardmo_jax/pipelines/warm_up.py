@@ -17,12 +17,11 @@ from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.geometry import cameras
 from hardmo_jax.observations import ObservationError
-from hardmo_jax.perception import video
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.annotate_takes import Progress, label_take
 from hardmo_jax.pipelines.annotate_tracks import SHORTEST
 from hardmo_jax.pipelines.perceiving import Take
-from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting
+from hardmo_jax.pipelines.sightings import LAYOUT, Picture, PictureOrigin, Sighting
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.skeleton import layouts
 
@@ -37,7 +36,9 @@ _DISTANCE = 4.0
 _LOADED: set[Hashable] = set()
 
 
-def warm_up(media: video.Media, body: BodyModel, options: AnnotateOptions, clock: StageClock, report: Progress) -> None:
+def warm_up(
+    media: PictureOrigin, body: BodyModel, options: AnnotateOptions, clock: StageClock, report: Progress
+) -> None:
     """Label somebody at rest, and forget it.
 
     Nothing is done for photos, of which as many people would have to be labelled as there will be.

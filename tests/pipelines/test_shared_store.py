@@ -97,6 +97,6 @@ def test_labels_that_others_touched_meanwhile_are_theirs():
 def test_the_one_file_of_a_store_is_found_and_shards_are_refused(tmp_path):
     assert labels_file(tmp_path) == tmp_path / "labels.parquet"
     store.write_shard(tmp_path, 0, [make_row(0)])
-    with pytest.raises(ShardedStoreError, match="put them into one file"):
+    with pytest.raises(ShardedStoreError, match="each of which is changed by itself"):
         labels_file(tmp_path)
     assert labels_file(tmp_path / "labels-00000.parquet") == tmp_path / "labels-00000.parquet"

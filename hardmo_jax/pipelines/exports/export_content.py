@@ -14,6 +14,7 @@ from hardmo_jax.export.motion.scene_motion import SceneMotion
 from hardmo_jax.export.source_names import ExportError
 from hardmo_jax.labels import store
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.labels.store_places import labels_below
 from hardmo_jax.pipelines.exports import convert_labels, label_motions, motion_files
 from hardmo_jax.pipelines.exports.dataset_pixels import check_pictures
 from hardmo_jax.pipelines.exports.export_motions import MOTION_FORMATS
@@ -64,8 +65,9 @@ def labels_path(source: pathlib.Path) -> pathlib.Path:
     """
     if source.suffix.lower() in _MOTION_SUFFIXES and not source.exists():
         raise FileNotFoundError(f"{source}: no such file of motion")
-    if (source / "labels.parquet").is_file():
-        return source / "labels.parquet"
+    labels = labels_below(source)
+    if labels != source:
+        return labels
     if source.is_dir() and not any(source.glob("*.parquet")):
         below = sorted(path.parent.name for path in source.glob("*/labels.parquet"))
         if below:

@@ -26,6 +26,7 @@ from hardmo_jax.export.dataset.dataset_files import DatasetShard, DatasetWriter
 from hardmo_jax.export.dataset.dataset_folder import DATASET_OUTPUTS, RECORD_FILE, exported_counts, write_checksums
 from hardmo_jax.labels import provenance, store
 from hardmo_jax.labels.schema import LabelRow
+from hardmo_jax.labels.store_places import labels_below
 from hardmo_jax.pipelines.exports.dataset_pixels import check_licences, check_pictures, pictures_of_rows
 from hardmo_jax.pipelines.output_folders import check_output_folder, replace_outputs, sweep_leftovers
 from hardmo_jax.whole_files import file_sha256
@@ -88,9 +89,7 @@ def export_dataset(
     """
     report = progress or (lambda stage, done, total: None)
     words = words or DatasetWords()
-    labels, output = pathlib.Path(source), pathlib.Path(output_folder)
-    if (labels / "labels.parquet").is_file():
-        labels = labels / "labels.parquet"
+    labels, output = labels_below(source), pathlib.Path(output_folder)
     check_output_folder(
         output, labels, DATASET_OUTPUTS, job="export", source_lies=f"the labels {labels} lie", error=DatasetExportError
     )

@@ -1,0 +1,1 @@
+"""Jobs of many videos and photos: what is to be done, what is done, and who does it."""

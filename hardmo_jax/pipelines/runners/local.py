@@ -1,0 +1,358 @@
+"""The runner of one machine: processes that look at pictures feed processes that label who was seen.
+
+Looking is most of the work and needs no device; as many processes as there are cores do it. Labelling is done by few,
+which keep their programs compiled. Takes wait in a queue of bounded length, so that memory does not grow with a job;
+when it is full those who look wait. A process that dies or hangs costs its item an attempt, and nobody else anything.
+What is labelled is on disk and in the manifest before it counts; the same command goes on with the rest.
+"""
+
+import collections
+import dataclasses
+import os
+import queue
+import threading
+import time
+from typing import Any
+
+from hardmo_jax import options as options_module
+from hardmo_jax.fitting.threads import num_cores
+from hardmo_jax.pipelines.runners.job_folder import Job, environment_of_workers
+from hardmo_jax.pipelines.runners.job_items import JobItem
+from hardmo_jax.pipelines.runners.ledger import JobLedger
+from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord
+from hardmo_jax.pipelines.runners.worker_process import Answer, WorkerProcess
+
+#: Between two looks for processes that hang.
+_POLL_SECONDS = 0.5
+#: Processes that die before they say anything, one after the other, after which it is no accident.
+_FALSE_STARTS = 3
+
+
+class WorkersFailError(RuntimeError):
+    """Processes of the runner end before they do anything."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """How a machine is used; labels do not depend on it."""
+
+    workers: int | None = None
+    """Processes that look at pictures; None is one a core."""
+    label_workers: int = 1
+    """Processes that label: one a device."""
+    takes_waiting: int = 4
+    """Takes that wait to be labelled at most."""
+    attempts: int = 2
+    """Times that an item is tried of which a process dies."""
+    stall_seconds: float = 900.0
+    """Time without a word of a process after which it hangs."""
+    memory_gib: float | None = 12.0
+    """Memory of a process that looks; one that asks for more fails its item. None is no limit."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"`workers` must be 1 or more, got {self.workers}")
+        for name in ("label_workers", "takes_waiting", "attempts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}")
+        if not self.stall_seconds > 0:
+            raise ValueError(f"`stall_seconds` must be positive, got {self.stall_seconds}")
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that look at pictures."""
+        return num_cores() if self.workers is None else self.workers
+
+
+@dataclasses.dataclass(kw_only=True)
+class _InHand:
+    """An item that is looked at, or of which takes are still to be labelled."""
+
+    item: JobItem
+    attempts: int = 1
+    looker: WorkerProcess | None = None
+    outstanding: int = 0
+    """Takes that are looked at and not in the manifest."""
+    told: dict[str, Any] | None = None
+    """Of the item, once all of it is looked at."""
+    failure: Failure | None = None
+    frames_before: int = 0
+    """Of takes that were labelled before this attempt."""
+    lost: str | None = None
+    """How the process ended that looked at it."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class _TakeToLabel:
+    """A take that waits, or is labelled."""
+
+    hand: _InHand
+    header: dict[str, Any]
+    payload: bytes
+    attempts: int = 1
+
+
+class LocalRunner:
+    """One run of a job."""
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: JobLedger,
+        todo: list[JobItem],
+        options: LocalOptions,
+        *,
+        compiled: str | None,
+        stop: threading.Event,
+    ) -> None:
+        """Set up; no process is started yet.
+
+        Args:
+            job: What is done.
+            ledger: Gets what is done.
+            todo: Items that are not done, in the order in which they are begun.
+            options: How the machine is used.
+            compiled: Folder of compiled programs; None is that of JAX.
+            stop: Once set, takes that are looked at are labelled, and nothing else is begun.
+        """
+        self._job, self._ledger, self._options, self._stop = job, ledger, options, stop
+        self._todo = collections.deque(todo)
+        self._compiled = compiled
+        self._answers: queue.Queue[Answer] = queue.Queue()
+        self._room = threading.Semaphore(options.takes_waiting)
+        self._lookers: dict[WorkerProcess, _InHand | None] = {}
+        self._labellers: dict[WorkerProcess, _TakeToLabel | None] = {}
+        self._ready: set[WorkerProcess] = set()
+        self._waiting: collections.deque[_TakeToLabel] = collections.deque()
+        self._hands: list[_InHand] = []
+        self._warm_facts: dict[str, Any] | None = None
+        self._false_starts = 0
+
+    # The loop -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do all that is to do, or what is in hand once told to stop.
+
+        Raises:
+            WorkersFailError: If processes end before they do anything.
+            OSError: If the manifest cannot be written.
+        """
+        try:
+            while not self._is_over():
+                self._give_out()
+                try:
+                    answer = self._answers.get(timeout=_POLL_SECONDS)
+                except queue.Empty:
+                    self._end_hung()
+                    continue
+                self._hear(answer)
+        finally:
+            for worker in [*self._lookers, *self._labellers]:
+                worker.end()
+
+    def _is_over(self) -> bool:
+        if self._stop.is_set():
+            # What is looked at only is done again; what waits is nearly done.
+            for worker, hand in list(self._lookers.items()):
+                self._lookers.pop(worker)
+                worker.end()
+                if hand is not None:
+                    hand.looker = None
+                    self._close(hand)
+            return not self._waiting and not any(self._labellers.values())
+        return not self._todo and not self._hands
+
+    def _give_out(self) -> None:
+        options = self._options
+        if not self._stop.is_set():
+            num_busy = sum(hand is not None for hand in self._lookers.values())
+            wanted = min(options.num_workers, len(self._todo) + num_busy)
+            while len(self._lookers) < wanted:
+                self._lookers[self._started("look")] = None
+            for worker, hand in list(self._lookers.items()):
+                if hand is None and self._todo:
+                    self._look(worker, self._todo.popleft())
+        is_work = bool(self._hands or self._waiting or any(self._labellers.values()))
+        while is_work and len(self._labellers) < options.label_workers:
+            self._labellers[self._started("label")] = None
+        for worker, take in list(self._labellers.items()):
+            if take is None and worker in self._ready and self._waiting:
+                self._label(worker, self._waiting.popleft())
+        self._ledger.takes_waiting = len(self._waiting)
+        self._ledger.pids = (os.getpid(), *(worker.pid for worker in [*self._lookers, *self._labellers]))
+
+    def _started(self, role: str) -> WorkerProcess:
+        options = self._options
+        environment = environment_of_workers()
+        memory = None
+        if role == "look" and self._job.options.initialise.network == "none":
+            # The device is for those who label.
+            environment["JAX_PLATFORMS"] = "cpu"
+            memory = None if options.memory_gib is None else int(options.memory_gib * 2**30)
+        setting = {
+            "role": role,
+            "options": options_module.to_mapping(self._job.options),
+            "model_folder": str(self._job.model_folder),
+            "memory_bytes": memory,
+            "compiled": self._compiled,
+            "num_threads": max(num_cores() // options.num_workers, 1),
+        }
+        return WorkerProcess(setting, environment, self._answers, self._room)
+
+    def _look(self, worker: WorkerProcess, item: JobItem, attempts: int = 1) -> None:
+        parts = self._ledger.begin(item)
+        hand = _InHand(item=item, looker=worker, attempts=attempts)
+        self._lookers[worker] = hand
+        self._hands.append(hand)
+        worker.ask(
+            {
+                "item": item.name,
+                "source": str(item.source),
+                "photos": list(item.photos),
+                "skip_takes": len(parts),
+                "end": parts[-1].end if parts else 0,
+                "next_track": parts[-1].next_track if parts else 0,
+            }
+        )
+
+    def _label(self, worker: WorkerProcess, take: _TakeToLabel) -> None:
+        self._labellers[worker] = take
+        path = self._job.parts_of(take.hand.item) / f"{take.header['number']:05d}.parquet"
+        worker.ask({**take.header, "kind": "label", "path": str(path)}, take.payload)
+
+    # What workers say ----------------------------------------------------------------------------------------
+
+    def _hear(self, answer: Answer) -> None:
+        worker, kind = answer.worker, answer.header.get("kind")
+        if kind == "take":
+            self._room.release()
+        if worker in self._lookers:
+            self._hear_looker(worker, kind, answer)
+        elif worker in self._labellers:
+            self._hear_labeller(worker, kind, answer)
+
+    def _hear_looker(self, worker: WorkerProcess, kind: Any, answer: Answer) -> None:
+        hand, header = self._lookers[worker], answer.header
+        if kind == "gone":
+            self._lookers.pop(worker)
+            how = worker.how_it_ended()
+            if hand is None:
+                self._count_false_start(worker, how)
+            else:
+                hand.looker, hand.lost = None, how
+                self._close(hand)
+            worker.end()
+            return
+        if hand is None:
+            return
+        if kind == "begun":
+            self._false_starts = 0
+            facts = header["facts"]
+            self._ledger.opened(hand.item.name, frames=facts["frame_count"], skip_takes=header["skip_takes"])
+            hand.frames_before = self._ledger.frames_of_parts(hand.item.name)
+            if self._warm_facts is None and facts["kind"] == "video":
+                # Programs are loaded while the first frames are looked at.
+                self._warm_facts = facts
+                for labeller in self._ready:
+                    labeller.ask({"kind": "warm", "facts": facts})
+        elif kind == "at" and header.get("stage") == "perceive":
+            self._ledger.looked_at(hand.item.name, hand.frames_before + header["done"])
+        elif kind == "take":
+            hand.outstanding += 1
+            told = {name: header[name] for name in ("number", "facts", "end", "next_track", "seconds")}
+            self._waiting.append(_TakeToLabel(hand=hand, header=told, payload=answer.payload))
+        elif kind in ("looked", "failed"):
+            self._lookers[worker], hand.looker = None, None
+            if kind == "looked":
+                hand.told = header["told"]
+            else:
+                hand.failure = Failure(stage="look", reason=header["reason"], trace=header["trace"])
+            self._close(hand)
+
+    def _hear_labeller(self, worker: WorkerProcess, kind: Any, answer: Answer) -> None:
+        take, header = self._labellers[worker], answer.header
+        if kind == "gone":
+            self._labellers.pop(worker)
+            self._ready.discard(worker)
+            how = worker.how_it_ended()
+            if take is None:
+                self._count_false_start(worker, how)
+            elif take.attempts < self._options.attempts:
+                take.attempts += 1
+                self._waiting.appendleft(take)
+            else:
+                self._take_failed(take, Failure(stage="fit", reason=f"the process that labelled it ended with {how}"))
+            worker.end()
+        elif kind == "ready":
+            self._ready.add(worker)
+            self._false_starts = 0
+            if self._warm_facts is not None:
+                worker.ask({"kind": "warm", "facts": self._warm_facts})
+        elif take is not None and kind in ("part", "failed"):
+            self._labellers[worker] = None
+            if kind == "part":
+                self._take_labelled(take, PartRecord.from_json(header["part"]))
+            else:
+                self._take_failed(take, Failure(stage="fit", reason=header["reason"], trace=header["trace"]))
+
+    def _take_labelled(self, take: _TakeToLabel, part: PartRecord) -> None:
+        hand = take.hand
+        if hand.failure is None:
+            self._ledger.take_labelled(hand.item.name, take.header["number"], part)
+        hand.outstanding -= 1
+        self._close(hand)
+
+    def _take_failed(self, take: _TakeToLabel, failure: Failure) -> None:
+        hand = take.hand
+        hand.outstanding -= 1
+        hand.failure = hand.failure or failure
+        # The rest of the item need not be looked at.
+        if hand.looker is not None:
+            self._lookers.pop(hand.looker)
+            hand.looker.end()
+            hand.looker = None
+        mine = [one for one in self._waiting if one.hand is hand]
+        for one in mine:
+            self._waiting.remove(one)
+            hand.outstanding -= 1
+        self._close(hand)
+
+    def _close(self, hand: _InHand) -> None:
+        """Write down what has become of an item, once nothing of it is under way."""
+        if hand.looker is not None or hand.outstanding or hand not in self._hands:
+            return
+        name = hand.item.name
+        if hand.failure is None and hand.told is None:
+            if hand.lost is None:
+                # Told to stop: what is labelled stays, the rest is for the next run.
+                self._hands.remove(hand)
+                self._ledger.put_back(name)
+                return
+            if hand.attempts < self._options.attempts and not self._stop.is_set():
+                self._hands.remove(hand)
+                worker = self._started("look")
+                self._lookers[worker] = None
+                self._look(worker, hand.item, hand.attempts + 1)
+                return
+            reason = f"{hand.item.source}: the process that read it ended with {hand.lost}"
+            hand.failure = Failure(stage="look", reason=reason)
+        self._hands.remove(hand)
+        if hand.failure is not None:
+            self._ledger.fail(name, hand.failure)
+        else:
+            self._ledger.end(name, hand.told or {})
+
+    def _count_false_start(self, worker: WorkerProcess, how: str) -> None:
+        self._false_starts += 1
+        if self._false_starts >= _FALSE_STARTS:
+            told = worker.last_words()
+            raise WorkersFailError(f"a process to {worker.role} ended with {how} before it did anything; {told}")
+
+    def _end_hung(self) -> None:
+        """Kill processes that are at work and have said nothing for long."""
+        now = time.monotonic()
+        busy = [worker for worker, hand in self._lookers.items() if hand is not None]
+        busy += [worker for worker, take in self._labellers.items() if take is not None]
+        for worker in busy:
+            if now - worker.heard > self._options.stall_seconds:
+                worker.kill(f"nothing said for {self._options.stall_seconds:g} s, so it was stopped")

@@ -1,0 +1,130 @@
+"""The label store of a job: parts of all inputs in their order, in shards with checksums, once nothing is left."""
+
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hardmo_jax.labels import provenance
+from hardmo_jax.labels.sharded_store import compact_labels, read_store_manifest
+from hardmo_jax.pipelines.runners.job_folder import LABELS, PARTS, Job
+from hardmo_jax.pipelines.runners.job_items import JobItem
+from hardmo_jax.pipelines.runners.manifest import Failure, ItemState, Manifest, PartRecord
+from hardmo_jax.whole_files import file_sha256
+
+
+def whole_parts(job: Job, item: JobItem, state: ItemState) -> list[PartRecord]:
+    """The leading takes of an item whose files are there, as large as they were."""
+    folder, found = job.parts_of(item), []
+    for part in state.parts:
+        path = folder / part.file
+        if not path.is_file() or path.stat().st_size != part.num_bytes:
+            break
+        found.append(part)
+    return found
+
+
+def is_published(job: Job, states: Mapping[str, ItemState]) -> bool:
+    """Whether the store is there and holds all that is labelled."""
+    manifest = read_store_manifest(job.folder / LABELS)
+    if manifest is None:
+        return False
+    return manifest.num_rows == sum(part.num_rows for state in states.values() for part in state.parts)
+
+
+def damaged_items(job: Job, manifest: Manifest) -> list[str]:
+    """Items whose parts are not what was written; each is marked to be done again.
+
+    Args:
+        job: All of whose items are done or failed.
+        manifest: Of this shard.
+    """
+    found = []
+    for item in job.items:
+        state = manifest.items.get(item.name)
+        for part in [] if state is None else state.parts:
+            path = job.parts_of(item) / part.file
+            if not path.is_file() or file_sha256(path) != part.sha256:
+                path.unlink(missing_ok=True)
+                reason = f"{path}: the labels on disk are not those that were written; run the same command again"
+                manifest.fail(item.name, Failure(stage="write", reason=reason))
+                found.append(item.name)
+                break
+    return found
+
+
+def publish(job: Job, manifest: Manifest, record: provenance.RunRecord) -> pathlib.Path:
+    """Write shards, their manifest and `run.json`; parts go when nothing of them is needed any more.
+
+    Args:
+        job: All of whose items are done or failed.
+        manifest: What became of them.
+        record: Of the run.
+
+    Returns:
+        Folder of the store.
+    """
+    folder = job.folder / LABELS
+    parts: list[Sequence[pathlib.Path]] = []
+    for item in job.items:
+        state = manifest.items.get(item.name)
+        if state is not None and state.parts:
+            parts.append([job.parts_of(item) / part.file for part in state.parts])
+    # What is said of the labels is there before they are: a kill in between leaves nothing that looks complete.
+    for name, value in job_results(job, manifest.items).items():
+        record.add(name, value)
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write(folder / "run.json")
+    compact_labels(parts, folder)
+    if all(state.state == "done" for state in manifest.items.values()):
+        shutil.rmtree(job.folder / PARTS, ignore_errors=True)
+    return folder
+
+
+def job_results(job: Job, states: Mapping[str, ItemState]) -> dict[str, Any]:
+    """What `run.json` says of a job."""
+    inputs, failures, sources = [], [], {}
+    seconds: dict[str, float] = {}
+    for item in job.items:
+        state = states.get(item.name)
+        if state is None:
+            continue
+        if state.failure is not None:
+            failures.append({"input": item.source.name, "item": item.name, "stage": state.failure.stage,
+                             "reason": state.failure.reason})  # fmt: skip
+        for part in state.parts:
+            for stage, value in part.seconds.items():
+                seconds[stage] = seconds.get(stage, 0.0) + value
+            if part.told.get("source_sha256"):
+                sources[item.source.name] = part.told["source_sha256"]
+        warnings = [warning for part in state.parts for warning in part.told.get("warnings", ())]
+        inputs.append(
+            {
+                "input": item.source.name,
+                "item": item.name,
+                "state": state.state,
+                "pictures": sum(part.num_pictures for part in state.parts),
+                "labels": sum(part.num_rows for part in state.parts),
+                "unusable": int(state.told.get("num_unusable", 0)),
+                "warnings": list(dict.fromkeys([*state.told.get("warnings", ()), *warnings])),
+            }
+        )
+    return {
+        "inputs": inputs,
+        "failures": failures,
+        "sources": sources,
+        "stage_seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "summary": _summary([part for state in states.values() for part in state.parts]),
+    }
+
+
+def _summary(parts: Sequence[PartRecord]) -> dict[str, Any]:
+    status: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.told.get("status", {}).items():
+            status[name] = status.get(name, 0) + count
+    return {
+        "people": sum(part.told.get("people", 0) for part in parts),
+        "filled": sum(part.told.get("filled", 0) for part in parts),
+        "status": status,
+    }

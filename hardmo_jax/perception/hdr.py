@@ -10,9 +10,7 @@ import functools
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
-
-from hardmo_jax.array_types import Float
+from jaxtyping import Float, UInt8, UInt16
 
 Transfer = Literal["PQ", "HLG"]
 #: Numbers of ITU-T H.273.

@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import photos, video_stream
+from hardmo_jax.perception.decoders import Decoder, FrameReader, InProcessDecoder
 from hardmo_jax.perception.frame_choice import FrameChoice
 from hardmo_jax.perception.media_files import KEYPOINT_SUFFIXES, VIDEO_SUFFIXES, files_below, of_pictures
 from hardmo_jax.perception.photos import IMAGE_SUFFIXES, MAX_PIXELS, MediaError
@@ -99,6 +100,7 @@ class Media:
         max_pixels: int,
         video: video_stream.VideoHeader | None = None,
         choice: FrameChoice | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
         self.path = path
         """What was opened."""
@@ -115,6 +117,7 @@ class Media:
         self._video = video
         self._max_pixels = max_pixels
         self._choice = choice or FrameChoice()
+        self._decoder = decoder or InProcessDecoder()
         self._warnings: list[str] = list(video.warnings) if video else []
 
     @property
@@ -202,11 +205,11 @@ class Media:
         Yields:
             Seconds since the first frame, and the picture; nothing where the video cannot be sought in.
         """
-        for time, frame in video_stream.frames_around(self.path, time_seconds, self._max_pixels):
+        for time, frame in self._decoder.frames_around(self.path, time_seconds, self._max_pixels):
             # What is decoded on the way there need not become a picture.
             if time < time_seconds - _SAME_TIME:
                 continue
-            yield time, video_stream.upright_video_frame(frame, self.path, self._max_pixels)
+            yield time, frame.picture()
 
     def chosen(self, choice: FrameChoice) -> "Media":
         """The same files, of which `frames` gives those that are chosen.
@@ -225,8 +228,9 @@ class Media:
     def _like_this(self, *, kind: MediaKind, paths: tuple[pathlib.Path, ...], choice: FrameChoice) -> "Media":
         """The same with other frames; what was odd about the files stays told."""
         media = Media(
-            path=self.path, kind=kind, paths=paths, max_pixels=self._max_pixels, video=self._video, choice=choice
-        )
+            path=self.path, kind=kind, paths=paths, max_pixels=self._max_pixels, video=self._video, choice=choice,
+            decoder=self._decoder,
+        )  # fmt: skip
         media._warnings = list(self._warnings)
         media.num_left_out = self.num_left_out
         return media
@@ -236,7 +240,7 @@ class Media:
             path = self.paths[position]
             try:
                 data = photos.read_photo_file(path)
-                image = photos.decode_photo(data, path, self._max_pixels)
+                image = self._decoder.photo(data, path, self._max_pixels)
                 header = photos.read_photo_header(data, path)
             except (MediaError, OSError) as error:
                 if on_error == "raise":
@@ -259,13 +263,13 @@ class Media:
             raise MediaError(f"{self.path}: was not opened as a video")
         source = self.files[0]
         period = 1.0 / (header.fps or _USUAL_RATE)
-        reader = video_stream.VideoReader(self.path, self._max_pixels)
+        reader = self._decoder.video(self.path, self._max_pixels)
         first_time: float | None = None
         last_time = -math.inf
         position = number = passed = -1
         for frame in reader:
             position += 1
-            stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
+            stamp = frame.seconds
             first_time = stamp if first_time is None else first_time
             time = position * period if stamp is None or first_time is None else stamp - first_time
             if time <= last_time:
@@ -286,7 +290,7 @@ class Media:
             if number < start or (number - start) % stride:
                 continue
             yield Frame(
-                image=video_stream.upright_video_frame(frame, self.path, self._max_pixels),
+                image=frame.picture(),
                 source_path=self.path,
                 source_sha256=source.sha256,
                 frame_index=position,
@@ -302,12 +306,12 @@ class Media:
         self._tell_damage(reader)
         if self._choice.end_seconds is not None and last_time >= self._choice.end_seconds:
             return
-        end = reader.missing_end(last_time + period)
+        end = reader.end.missing(last_time + period)
         if end is not None:
             self.truncated = True
             self._warn(f"{self.path.name}: cut off after {position + 1} frames; {end}")
 
-    def _tell_damage(self, reader: video_stream.VideoReader) -> None:
+    def _tell_damage(self, reader: FrameReader) -> None:
         if reader.num_damaged:
             self._warn(f"{self.path.name}: {reader.num_damaged} damaged packets or frames")
 
@@ -346,7 +350,7 @@ class Media:
         return f"Media({self.kind}, {str(self.path)!r}, frames={self.frame_count}, fps={self.fps})"
 
 
-def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Media:
+def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, decoder: Decoder | None = None) -> Media:
     """Find out what a path holds and read its header.
 
     A photo is decoded when its frame is asked for. The first frame of a video is decoded here, which shows
@@ -357,6 +361,7 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         path: Photo, folder of photos, video, JSON keypoint file or folder of those. In a folder of photos files of
             OpenPose that are called after them (`photo_keypoints.json`) take the place of the detector.
         max_pixels: Largest number of pixels of one picture.
+        decoder: Who decodes; None is this process, `decoding_process.ProcessDecoder` one that may die.
 
     Returns:
         The media, with no frame in memory.
@@ -369,7 +374,7 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         raise ValueError(f"`max_pixels` must be positive, got {max_pixels}")
     path = pathlib.Path(path)
     if path.is_dir():
-        return _open_folder(path, max_pixels)
+        return _open_folder(path, max_pixels, decoder)
     if not path.exists():
         raise FileNotFoundError(_missing(path))
     if not path.is_file():
@@ -385,15 +390,15 @@ def open_media(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: the file is empty (0 bytes); copy or download it again")
     if suffix in KEYPOINT_SUFFIXES:
-        return Media(path=path, kind="keypoints", paths=(path,), max_pixels=max_pixels)
+        return Media(path=path, kind="keypoints", paths=(path,), max_pixels=max_pixels, decoder=decoder)
     if suffix in VIDEO_SUFFIXES:
-        header = video_stream.read_video_header(path, max_pixels)
-        return Media(path=path, kind="video", paths=(path,), max_pixels=max_pixels, video=header)
+        header = (decoder or InProcessDecoder()).video_header(path, max_pixels)
+        return Media(path=path, kind="video", paths=(path,), max_pixels=max_pixels, video=header, decoder=decoder)
     photos.check_pixels(*photos.read_photo_header(photos.read_photo_file(path), path).upright_size, path, max_pixels)
-    return Media(path=path, kind="image", paths=(path,), max_pixels=max_pixels)
+    return Media(path=path, kind="image", paths=(path,), max_pixels=max_pixels, decoder=decoder)
 
 
-def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
+def _open_folder(folder: pathlib.Path, max_pixels: int, decoder: Decoder | None) -> Media:
     names = files_below(folder)
     by_kind: dict[str, list[pathlib.Path]] = {"image": [], "video": [], "keypoints": []}
     for entry in names:
@@ -407,7 +412,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
                 by_kind[kind].append(entry)
     if by_kind["image"] and (paths := of_pictures(by_kind["keypoints"], by_kind["image"])):
         # OpenPose's files beside its pictures: what was measured already is not measured again.
-        media = Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels)
+        media = Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels, decoder=decoder)
         if len(paths) < len(by_kind["image"]):
             media.num_left_out = len(by_kind["image"]) - len(paths)
             media._warn(
@@ -417,7 +422,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
         return media
     if by_kind["image"]:
         paths = tuple(by_kind["image"])
-        media = Media(path=folder, kind="folder", paths=paths, max_pixels=max_pixels)
+        media = Media(path=folder, kind="folder", paths=paths, max_pixels=max_pixels, decoder=decoder)
         if by_kind["video"]:
             media._warn(f"{folder.name}: {len(by_kind['video'])} videos beside the photos are left out")
         if by_kind["keypoints"]:
@@ -428,7 +433,7 @@ def _open_folder(folder: pathlib.Path, max_pixels: int) -> Media:
         return media
     if by_kind["keypoints"]:
         paths = tuple(by_kind["keypoints"])
-        return Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels)
+        return Media(path=folder, kind="keypoints", paths=paths, max_pixels=max_pixels, decoder=decoder)
     if by_kind["video"]:
         raise MediaError(
             f"{folder}: holds {len(by_kind['video'])} videos and no photo; "

@@ -18,6 +18,22 @@ from hardmo_jax.perception.photos import MediaError
 
 # Playlist formats (hls, concat, dash) name other files and addresses, so they are not among these.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,asf,flv,gif"
+#: What cameras, telephones, editors and the web make. FFmpeg knows some hundred codecs more, of games and of the
+#: nineties, which few people film with and fewer have looked at: a file could choose the weakest of them.
+VIDEO_CODECS = (
+    "h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3",
+    "h263", "flv1", "wmv1", "wmv2", "wmv3", "vc1", "mjpeg", "prores", "dnxhd", "cfhd", "dvvideo", "ffv1", "huffyuv",
+    "ffvhuff", "utvideo", "rawvideo", "qtrle", "png", "gif", "theora", "vp6", "vp6f",
+)  # fmt: skip
+#: Decoders that may be tried to find out what streams hold: those of the codecs above, and of sound.
+_DECODERS = (
+    *VIDEO_CODECS,
+    "libdav1d", "flv", "msmpeg4", "aac", "ac3", "eac3", "alac", "amrnb", "amrwb", "libopencore_amrnb",
+    "libopencore_amrwb", "dca", "flac", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus", "libopus",
+    "vorbis", "truehd", "wmav1", "wmav2", "wmapro", "speex", "nellymoser", "adpcm_ms", "adpcm_ima_wav",
+    "adpcm_ima_qt", "adpcm_swf", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le",
+    "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_mulaw", "pcm_alaw", "pcm_bluray", "pcm_dvd",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +47,39 @@ class VideoHeader:
     fps: float | None
     frame_count: int | None
     warnings: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamEnd:
+    """What a reader knows of the end of a video once it is there."""
+
+    failure: str | None = None
+    """Why the rest could not be read; None if nothing was left."""
+    num_packets: int = 0
+    """Packets that were read."""
+    num_announced: int = 0
+    """Frames by the container's index; 0 if it has none."""
+    duration: float | None = None
+    """Seconds by the container, if that is the video's own."""
+
+    def missing(self, end_seconds: float) -> str | None:
+        """Why the stream counts as cut off, or None if it is whole.
+
+        Args:
+            end_seconds: End of the last decoded frame.
+        """
+        if self.failure is not None:
+            return f"the rest cannot be read ({self.failure})"
+        if self.num_announced > self.num_packets:
+            return f"its header announces {self.num_announced} frames"
+        # Containers without a frame count give a duration, which may be rounded or padded a little.
+        if (
+            not self.num_announced
+            and self.duration is not None
+            and self.duration - end_seconds > max(0.25, 0.05 * self.duration)
+        ):
+            return f"its header announces {self.duration:.1f} s"
+        return None
 
 
 class VideoReader:
@@ -49,7 +98,7 @@ class VideoReader:
         import av
         import av.error
 
-        with _open_container(self.path) as container:
+        with open_container(self.path) as container:
             stream = _video_stream(container, self.path, self.max_pixels)
             stream.thread_type = "AUTO"
             self._num_announced = _announced_frames(container, stream)
@@ -76,24 +125,10 @@ class VideoReader:
                     self.num_damaged += bool(getattr(frame, "is_corrupt", False) or packet.is_corrupt)
                     yield frame
 
-    def missing_end(self, end_seconds: float) -> str | None:
-        """Why the stream counts as cut off, or None if it is whole.
-
-        Args:
-            end_seconds: End of the last decoded frame.
-        """
-        if self._failure is not None:
-            return f"the rest cannot be read ({self._failure})"
-        if self._num_announced > self._num_packets:
-            return f"its header announces {self._num_announced} frames"
-        # Containers without a frame count give a duration, which may be rounded or padded a little.
-        if (
-            not self._num_announced
-            and self._duration is not None
-            and self._duration - end_seconds > max(0.25, 0.05 * self._duration)
-        ):
-            return f"its header announces {self._duration:.1f} s"
-        return None
+    @property
+    def end(self) -> StreamEnd:
+        """What is known of the end; complete once the frames have run through."""
+        return StreamEnd(self._failure, self._num_packets, self._num_announced, self._duration)
 
 
 def frames_around(path: pathlib.Path, seconds: float, max_pixels: int) -> Iterator[tuple[float, Any]]:
@@ -109,7 +144,7 @@ def frames_around(path: pathlib.Path, seconds: float, max_pixels: int) -> Iterat
     """
     import av.error
 
-    with _open_container(path) as container:
+    with open_container(path) as container:
         stream = _video_stream(container, path, max_pixels)
         stream.thread_type = "AUTO"
         try:
@@ -125,11 +160,16 @@ def frames_around(path: pathlib.Path, seconds: float, max_pixels: int) -> Iterat
             return
 
 
-def _open_container(path: pathlib.Path) -> Any:
+def open_container(path: pathlib.Path) -> Any:
+    """Open a video file of strangers with PyAV, for reading.
+
+    Raises:
+        MediaError: If it is of no container that is read, among them all that name other files.
+    """
     import av
     import av.error
 
-    options = {"format_whitelist": _DEMUXERS}
+    options = {"format_whitelist": _DEMUXERS, "codec_whitelist": ",".join(_DECODERS)}
     try:
         # An absolute path can be no address, option or pipe.
         return av.open(str(path.absolute()), mode="r", options=options, metadata_errors="replace")
@@ -155,6 +195,10 @@ def _video_stream(container: Any, path: pathlib.Path, max_pixels: int) -> Any:
     context = stream.codec_context
     if context is None:
         raise MediaError(f"{path}: its picture format is unknown or its header cut off; convert it to H.264 in MP4")
+    # `libdav1d` is a decoder of av1.
+    codec = context.codec.canonical_name
+    if codec not in VIDEO_CODECS:
+        raise MediaError(f"{path}: its codec {codec!r} is none that is read; convert it to H.264 in MP4")
     # A stream may leave its size to the first packet: zero is not an error yet.
     if context.width and context.height:
         photos.check_pixels(context.width, context.height, path, max_pixels)
@@ -186,7 +230,7 @@ def read_video_header(path: pathlib.Path, max_pixels: int) -> VideoHeader:
     is_mirrored, rotation = _display_turn(frame)
     width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
     warnings = []
-    with _open_container(path) as container:
+    with open_container(path) as container:
         stream = _video_stream(container, path, max_pixels)
         rate = stream.average_rate or stream.guessed_rate
         fps = float(rate) if rate else 0.0

@@ -2,7 +2,10 @@
 
 import fractions
 import os
+import pathlib
 from typing import Any
+
+from hardmo_jax.perception import video_stream
 
 #: Codecs of sound that an MP4 file holds as they are and that players know there; others become AAC.
 COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
@@ -32,13 +35,14 @@ def add_sound(
 
     Raises:
         OSError: If a file cannot be read or written.
+        hardmo_jax.perception.video.MediaError: If the source is no video that is read.
     """
     import av
     import av.error
 
     with (
         av.open(os.fspath(pictures)) as drawn,
-        av.open(os.fspath(source), metadata_errors="replace") as filmed,
+        video_stream.open_container(pathlib.Path(source)) as filmed,
         av.open(os.fspath(target), "w", format="mp4", options={"movflags": "+faststart"}) as output,
     ):
         picture_stream = drawn.streams.video[0]

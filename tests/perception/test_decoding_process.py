@@ -1,0 +1,231 @@
+"""A process that decodes gives what decoding here gives; when it dies or grows, one file fails and no other."""
+
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from hardmo_jax.perception import decoding_process, photos, video
+from hardmo_jax.perception.decoding_process import DecodingError, DecodingLimits, ProcessDecoder
+from hardmo_jax.perception.frame_choice import FrameChoice
+from tests.conftest import ROOT
+from tests.perception import made_videos
+from tests.reference import hostile_media
+
+#: A decoder of photos to which things happen that the end of a file asks for.
+_FRAGILE = """
+import os, sys, time
+from hardmo_jax.perception import decoders, decoding_child as it
+
+decode = decoders.InProcessDecoder.photo
+
+def photo(self, data, path, max_pixels):
+    if data.endswith(b"CRASH"):
+        os.kill(os.getpid(), 11)
+    if data.endswith(b"ABORT"):
+        os.abort()
+    if data.endswith(b"HANG"):
+        time.sleep(600)
+    if data.endswith(b"GROW"):
+        bytearray(1 << 40)
+    if data.endswith(b"PRINT"):
+        os.write(1, b"printed by native code")
+    if data.endswith(b"RAISE"):
+        raise RuntimeError("not foreseen")
+    return decode(self, data, path, max_pixels)
+
+decoders.InProcessDecoder.photo = photo
+it.serve(float(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with ProcessDecoder() as made:
+        yield made
+        # Nothing of this module that is not meant to do so ends the process.
+        assert made.num_started == 1
+
+
+def seen(media):
+    """All that a reader learns of media."""
+    frames = [(frame.time_seconds, frame.frame_index, frame.image) for frame in media.frames()]
+    return frames, media.warnings, media.truncated, media.fps, media.frame_count, media.sizes
+
+
+def assert_same(found, expected):
+    assert found[1:] == expected[1:]
+    assert [frame[:2] for frame in found[0]] == [frame[:2] for frame in expected[0]]
+    for (_, _, image), (_, _, reference) in zip(found[0], expected[0], strict=True):
+        np.testing.assert_array_equal(image, reference)
+
+
+@pytest.mark.parametrize("name", hostile_media.VIDEOS | hostile_media.PHOTOS)
+def test_pictures_are_those_that_are_decoded_here(tmp_path, decoder, name):
+    suffix, make = (hostile_media.VIDEOS | hostile_media.PHOTOS)[name]
+    path = tmp_path / f"whole{suffix}"
+    path.write_bytes(make(tmp_path))
+    found, expected = seen(video.open_media(path, decoder=decoder)), seen(video.open_media(path))
+    assert len(expected[0]) == (6 if name in hostile_media.VIDEOS else 1)
+    assert_same(found, expected)
+
+
+def test_what_is_odd_about_a_video_is_told_alike(tmp_path, decoder):
+    whole = made_videos.write(
+        tmp_path / "a.mp4", hostile_media.pictures(6) * 3, g="4", container={"movflags": "+faststart"}
+    )
+    cut = made_videos.cut_off(whole, tmp_path / "cut.mp4", 0.7)
+    found, expected = seen(video.open_media(cut, decoder=decoder)), seen(video.open_media(cut))
+    assert expected[2]
+    assert_same(found, expected)
+
+
+def test_frames_are_chosen_and_found_by_time(tmp_path, decoder):
+    path = made_videos.write(tmp_path / "a.mp4", hostile_media.pictures(8), g="4")
+    media = video.open_media(path, decoder=decoder)
+    chosen = media.chosen(FrameChoice(start_seconds=0.08, end_seconds=0.24, stride=2))
+    assert [frame.frame_index for frame in chosen.frames()] == [2, 4]
+    here = list(video.open_media(path).frames_around(0.2))
+    around = list(media.frames_around(0.2))
+    assert [time for time, _ in around] == [time for time, _ in here]
+    np.testing.assert_array_equal(around[0][1], here[0][1])
+
+
+def test_who_stops_early_leaves_the_process_to_the_next(tmp_path, decoder):
+    path = made_videos.write(tmp_path / "a.mp4", hostile_media.pictures(8))
+    for _ in range(3):
+        media = video.open_media(path, decoder=decoder)
+        frames = media.frames()
+        assert next(frames).frame_index == 0
+        frames.close()
+    assert len(list(media.frames())) == 8
+
+
+def test_two_readers_at_once_have_a_process_each(tmp_path):
+    path = made_videos.write(tmp_path / "a.mp4", hostile_media.pictures(6))
+    with ProcessDecoder() as decoder:
+        media = video.open_media(path, decoder=decoder)
+        pairs = list(zip(media.frames(), media.frames(), strict=True))
+        assert decoder.num_started == 2
+    assert len(pairs) == 6
+    for first, second in pairs:
+        np.testing.assert_array_equal(first.image, second.image)
+
+
+def test_relative_names_and_odd_ones_are_found_and_told_as_they_were_given(tmp_path, decoder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd = "zwei\nZeilen \udcff 日本.mp4"
+    made_videos.write(tmp_path / "a.mp4", hostile_media.pictures(2)).rename(odd)
+    assert len(list(video.open_media(odd, decoder=decoder).frames())) == 2
+    pathlib.Path("text.mp4").write_text("see attachment\n" * 9)
+    with pytest.raises(video.MediaError, match=r"^text.mp4: is not a video"):
+        video.open_media("text.mp4", decoder=decoder)
+
+
+@pytest.fixture
+def fragile(monkeypatch):
+    monkeypatch.setattr(decoding_process, "_PROGRAM", _FRAGILE)
+    with ProcessDecoder(DecodingLimits(seconds=0.6, memory_bytes=2 << 30)) as made:
+        yield made
+
+
+def _photo(path, end=b""):
+    import cv2
+
+    path.write_bytes(cv2.imencode(".jpg", np.full((40, 60, 3), 90, np.uint8))[1].tobytes() + end)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (b"CRASH", r"its decoder crashed \(signal SIGSEGV\)"),
+        (b"ABORT", "its decoder gave up"),
+        (b"HANG", r"decoding took longer than 0.6 s"),
+        (b"GROW", r"decoding needs more than 2.0 GiB; make the picture smaller, or allow more"),
+        (b"RAISE", r"its decoder crashed \(status 1\)"),
+    ],
+)
+def test_whatever_happens_to_it_one_photo_fails_and_the_next_is_read(tmp_path, fragile, end, told):
+    (folder := tmp_path / "photos").mkdir()
+    for number in range(4):
+        _photo(folder / f"{number}.jpg", end if number == 1 else b"")
+    start = time.monotonic()
+    media = video.open_media(folder, decoder=fragile)
+    assert [frame.source_path.name for frame in media.frames(on_error="skip")] == ["0.jpg", "2.jpg", "3.jpg"]
+    (warning,) = media.warnings
+    assert time.monotonic() - start < 20
+    with pytest.raises(DecodingError, match=rf"1.jpg: {told}") as raised:
+        list(media.frames())
+    assert "\n" not in str(raised.value)
+    assert isinstance(raised.value, photos.MediaError)
+    assert warning == f"skipped: {raised.value}"
+
+
+def test_what_native_code_prints_is_no_answer(tmp_path, fragile):
+    (frame,) = video.open_media(_photo(tmp_path / "a.jpg", b"PRINT"), decoder=fragile).frames()
+    assert frame.image.shape == (40, 60, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no memory")
+def test_memory_is_limited_before_a_picture_takes_it(tmp_path):
+    # 1 kB of run lengths become 196 megapixels, 588 MB, and as much again in the order of RGB.
+    path = tmp_path / "large.bmp"
+    header = struct.pack("<IiiHHIIiiII", 40, 14_000, 14_000, 1, 8, 1, 2, 0, 0, 256, 0)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 1080, 0, 0, 1078) + header + bytes(1024) + b"\0\1")
+    with ProcessDecoder(DecodingLimits(memory_bytes=1 << 30)) as decoder:
+        with pytest.raises(video.MediaError, match=r"needs more than 1.0 GiB|cannot be decoded"):
+            list(video.open_media(path, decoder=decoder).frames())
+        assert len(list(video.open_media(_photo(tmp_path / "a.jpg"), decoder=decoder).frames())) == 1
+
+
+_PARENT = """
+import sys, time
+from hardmo_jax.perception import decoding_process
+if sys.argv[1] == "hang":
+    decoding_process._PROGRAM = "import signal, time; signal.alarm(1); time.sleep(600)"
+decoder = decoding_process.ProcessDecoder()
+with decoder._child() as child:
+    print(child._process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills by signal")
+@pytest.mark.parametrize("state", ["idle", "hang"])
+def test_it_does_not_outlive_whoever_started_it(state):
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, state], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    child = int(parent.stdout.readline())
+    assert psutil.pid_exists(child)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        # Nobody may be there to take note of its end.
+        if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the process that decodes lives on")
+
+
+@pytest.mark.parametrize("words", [{"seconds": 0.0}, {"seconds": float("nan")}, {"memory_bytes": 1}])
+def test_limits_that_let_nothing_through_are_refused(words):
+    with pytest.raises(ValueError, match="must"):
+        DecodingLimits(**words)
+
+
+def test_it_starts_without_jax():
+    code = (
+        "import sys; import hardmo_jax.perception.decoding_child; "
+        "print(*(name in sys.modules for name in ('jax', 'pyarrow')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -25,7 +25,7 @@ from ml_collections import config_flags
 from hardmo_jax.perception import live_address, model_files
 from hardmo_jax.pipelines import annotate as pipeline
 from hardmo_jax.pipelines import annotate_many, live
-from hardmo_jax.pipelines.runners import annotate_job, job_items, local
+from hardmo_jax.pipelines.runners import annotate_job, job_items, local, ray
 from tools import _cli
 from tools._annotate_summary import print_summary
 from tools._job_lines import JobLines, print_job
@@ -50,6 +50,11 @@ _RUNNER = flags.DEFINE_enum(
     "runner", None, ["local", "ray"], "One label store of all inputs, by many processes of this machine or a cluster."
 )
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that look at pictures; default: one a core.", lower_bound=1)
+_LABEL_WORKERS = flags.DEFINE_integer(
+    "label_workers", 1, "Of a runner: processes that label, one a device.", lower_bound=1
+)
+_GPUS = flags.DEFINE_float("label_gpus", 0.0, "Of --runner=ray: GPUs, or share of one, of each of these.")
+_RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "Of --runner=ray: the cluster; default: this machine alone.")
 _SHARD = flags.DEFINE_string("shard", "1/1", "Of a runner: which of several machines that share the folder this is.")
 _LIMIT_INPUTS = flags.DEFINE_integer("limit_inputs", None, "Of a runner: inputs begun at most.", lower_bound=1)
 _STALL = flags.DEFINE_float("stall_seconds", 10.0, "Of live input: time without anything after which it is over.")
@@ -116,7 +121,14 @@ def _label_job(sources: Sequence[str], options: pipeline.AnnotateOptions, models
             options=options,
             model_folder=models,
             shard=job_items.JobShard.parse(_SHARD.value),
-            local=local.LocalOptions(workers=_WORKERS.value),
+            runner=local.LocalOptions(workers=_WORKERS.value, label_workers=_LABEL_WORKERS.value)
+            if _RUNNER.value == "local"
+            else ray.RayOptions(
+                address=_RAY_ADDRESS.value,
+                workers=_WORKERS.value,
+                label_workers=_LABEL_WORKERS.value,
+                gpus_of_label_worker=_GPUS.value,
+            ),
             limit_inputs=_LIMIT_INPUTS.value,
             compiled=os.environ.get("JAX_COMPILATION_CACHE_DIR", str(_cli.cache_folder() / "compiled")),
             command=tuple(sys.argv),

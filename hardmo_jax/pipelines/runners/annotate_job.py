@@ -6,7 +6,6 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import load_source
@@ -20,8 +19,7 @@ from hardmo_jax.pipelines.runners.job_progress import FILE, Heartbeat, JobProgre
 from hardmo_jax.pipelines.runners.ledger import JobLedger
 from hardmo_jax.pipelines.runners.local import LocalOptions, LocalRunner
 from hardmo_jax.pipelines.runners.manifest import ItemState, Manifest
-
-RunnerName = Literal["local", "ray"]
+from hardmo_jax.pipelines.runners.ray import RayOptions, RayRunner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +52,7 @@ def annotate_job(
     options: AnnotateOptions,
     model_folder: str | os.PathLike[str],
     shard: JobShard | None = None,
-    local: LocalOptions | None = None,
+    runner: LocalOptions | RayOptions | None = None,
     limit_inputs: int | None = None,
     compiled: str | None = None,
     command: tuple[str, ...] = (),
@@ -69,7 +67,7 @@ def annotate_job(
         options: Of all inputs; pictures are not drawn.
         model_folder: Where the packaged perception models are.
         shard: Which of several machines that share the folder this is.
-        local: How the machine is used.
+        runner: Who does it, and how a machine or cluster is used; None is this machine.
         limit_inputs: Items that are begun at most.
         compiled: Folder of compiled programs for the processes; None is that of JAX.
         command: Command line, for `run.json`.
@@ -79,6 +77,7 @@ def annotate_job(
     Raises:
         OutputFolderError: If the folder is of another job, or another run is at work there.
         FileNotFoundError: If a model or the body file is missing.
+        hardmo_jax.pipelines.runners.ray.RayClusterError: If a cluster cannot be reached, or is open to everybody.
         hardmo_jax.pipelines.runners.local.WorkersFailError: If processes end before they do anything.
         hardmo_jax.pipelines.runners.manifest.ManifestError: If the manifest is damaged.
     """
@@ -102,7 +101,7 @@ def annotate_job(
         # Long inputs first: the last ones to be done keep one process busy and the others idle.
         chosen = sorted(chosen, key=lambda item: -(item.num_bytes or 0))
         ledger = JobLedger(job, manifest)
-        runner = LocalRunner(job, ledger, chosen, local or LocalOptions(), compiled=compiled, stop=stop)
+        run = _runner(job, ledger, chosen, runner or LocalOptions(), compiled=compiled, stop=stop)
         state = ["running"]
 
         def progress() -> JobProgress:
@@ -111,7 +110,7 @@ def annotate_job(
         start = time.perf_counter()
         try:
             with Heartbeat(folder / f"{FILE}{shard.suffix}.jsonl", progress, tell):
-                runner.run()
+                run.run()
                 state[0] = "publishing"
                 store = _published(job, manifest, record, time.perf_counter() - start)
                 state[0] = _end_of(job, manifest)
@@ -137,6 +136,20 @@ def annotate_job(
         num_left=sum(item is None or item.state == "begun" for item in own),
         progress=last,
     )
+
+
+def _runner(
+    job: Job,
+    ledger: JobLedger,
+    todo: list[JobItem],
+    options: LocalOptions | RayOptions,
+    *,
+    compiled: str | None,
+    stop: threading.Event,
+) -> LocalRunner | RayRunner:
+    if isinstance(options, RayOptions):
+        return RayRunner(job, ledger, todo, options, compiled=compiled, stop=stop)
+    return LocalRunner(job, ledger, todo, options, compiled=compiled, stop=stop)
 
 
 def _todo(job: Job, manifest: Manifest) -> list[JobItem]:

@@ -20,7 +20,7 @@ from hardmo_jax.pipelines.runners.job_folder import Job, environment_of_workers
 from hardmo_jax.pipelines.runners.job_items import JobItem
 from hardmo_jax.pipelines.runners.ledger import JobLedger
 from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord
-from hardmo_jax.pipelines.runners.worker_process import Answer, WorkerProcess
+from hardmo_jax.pipelines.runners.worker_process import WORKER_MODULE, Answer, WorkerProcess
 
 #: Between two looks for processes that hang.
 _POLL_SECONDS = 0.5
@@ -48,6 +48,8 @@ class LocalOptions:
     """Time without a word of a process after which it hangs."""
     memory_gib: float | None = 12.0
     """Memory of a process that looks; one that asks for more fails its item. None is no limit."""
+    worker_module: str = WORKER_MODULE
+    """Python module that the processes run: one of your own may look or label in another way."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -197,7 +199,7 @@ class LocalRunner:
             "compiled": self._compiled,
             "num_threads": max(num_cores() // options.num_workers, 1),
         }
-        return WorkerProcess(setting, environment, self._answers, self._room)
+        return WorkerProcess(setting, environment, self._answers, self._room, module=options.worker_module)
 
     def _look(self, worker: WorkerProcess, item: JobItem, attempts: int = 1) -> None:
         parts = self._ledger.begin(item)

@@ -233,7 +233,6 @@ class TakeLabeller:
         take: Take,
         path: pathlib.Path,
         *,
-        number: int,
         end: int,
         next_track: int,
         seconds: Mapping[str, float],
@@ -245,7 +244,6 @@ class TakeLabeller:
             facts: Of its source.
             take: Who was seen.
             path: Of the part.
-            number: Of the take.
             end: See `LookedAt`.
             next_track: See `LookedAt`.
             seconds: That it was looked at.
@@ -254,7 +252,6 @@ class TakeLabeller:
         Raises:
             ObservationError: If frames cannot be fitted together by the options.
         """
-        del number
         clock = StageClock()
         with tempfile.TemporaryDirectory(prefix="hardmo-take-") as scratch:
             labelled = label_take(

@@ -97,7 +97,6 @@ def _label(source: IO[bytes], send: _Send, labeller: TakeLabeller) -> None:
                 facts,
                 take_of_bytes(payload),
                 pathlib.Path(asked["path"]),
-                number=asked["number"],
                 end=asked["end"],
                 next_track=asked["next_track"],
                 seconds=asked["seconds"],

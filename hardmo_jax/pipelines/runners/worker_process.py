@@ -13,6 +13,7 @@ from typing import Any
 
 from hardmo_jax.pipelines.runners.messages import MessageError, receive_message, send_message
 
+WORKER_MODULE = "hardmo_jax.pipelines.runners.worker"
 #: What is shown of what a process said before it ended.
 _TAIL_BYTES = 1500
 _LOOK_EVERY = 0.2
@@ -37,6 +38,8 @@ class WorkerProcess:
         environment: dict[str, str],
         answers: "queue.Queue[Answer]",
         room: threading.Semaphore,
+        *,
+        module: str = WORKER_MODULE,
     ) -> None:
         """Start it.
 
@@ -46,6 +49,7 @@ class WorkerProcess:
             answers: Gets what it says.
             room: Taken before each take is handed on, so that no more of them wait than there is room for; whoever
                 takes one from the answers gives it back.
+            module: Python module that the process runs.
         """
         self.role: str = setting["role"]
         self.heard = time.monotonic()
@@ -55,7 +59,7 @@ class WorkerProcess:
         # What libraries print is shown if the process dies of it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hardmo_jax.pipelines.runners.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
             # So that a Ctrl-C of the terminal reaches the runner alone, which ends the others in order.
             start_new_session=os.name != "nt",

@@ -141,16 +141,6 @@ def test_heavy_packages_are_imported_in_their_rooms_only_and_optional_ones_insid
     assert not wrong, wrong
 
 
-def test_no_module_reads_pickles_but_the_safe_reader():
-    for path in modules():
-        if path.name == "safe_pickle.py":
-            continue
-        text = path.read_text()
-        assert not re.search(r"\bimport pickle\b|(?<!safe_)pickle\.loads?\(|allow_pickle=True|torch\.load\(", text), (
-            path
-        )
-
-
 def test_library_has_no_assert_print_or_bare_except():
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text())):

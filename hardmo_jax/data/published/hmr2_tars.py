@@ -25,10 +25,10 @@ from hardmo_jax.data.published.label_fields import (
     shown_label,
     side_of_scale,
 )
-from hardmo_jax.data.published.object_pickles import loads_with_object_arrays
 from hardmo_jax.data.published.person_records import BETAS, full_pose, person_record
 from hardmo_jax.data.published.tar_members import TarMember, tar_content, tar_member_at, tar_members
 from hardmo_jax.data.training_records import PixelReference, TrainingDataError, TrainingRecord
+from hardmo_jax.safe_pickle import loads_with_object_arrays
 
 #: Folder and name up to the first dot, and all behind it, as WebDataset splits them.
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)

@@ -14,8 +14,8 @@ from hardmo_jax import safe_pickle
 from hardmo_jax.array_types import Shaped
 from hardmo_jax.body import array_files
 from hardmo_jax.data.published.label_fields import LabelPlace, label_numbers, shown_label
-from hardmo_jax.data.published.object_pickles import loads_with_object_arrays
 from hardmo_jax.data.training_records import TrainingDataError
+from hardmo_jax.safe_pickle import loads_with_object_arrays
 
 #: Human3.6M in the format of SPIN, the largest, has 0.8 GB.
 _MAX_FILE_BYTES = 4 << 30

@@ -1,4 +1,4 @@
-"""Arrays of objects come out with plain values in them, and what `safe_pickle` refuses is refused here, too."""
+"""Arrays of objects come out with plain values in them, and what `loads` refuses of the rest is refused here, too."""
 
 import os
 import pickle
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hardmo_jax import safe_pickle
-from hardmo_jax.data.published.object_pickles import loads_with_object_arrays
+from hardmo_jax.safe_pickle import loads_with_object_arrays
 from tests.reference.hostile_pickles import HOSTILE, LIVE
 
-#: Harmless; `safe_pickle` refuses it for what this module reads.
+#: Harmless; `loads` refuses it for what is read here.
 READ_HERE = "an object dtype"
 REFUSALS = (safe_pickle.UnsafePickleError, safe_pickle.CorruptPickleError)
 

@@ -1,36 +1,23 @@
-"""Pickles with arrays of objects, read by the machine of `safe_pickle`: still nothing in the file is ever executed.
+"""Pickles with arrays of objects, as published labels have them: the same machine, and still nothing is executed.
 
-`safe_pickle` refuses arrays of objects. Published labels have two kinds of them: names of pictures that were saved as
-objects, and losses of a fit as an array without axes that holds a dict. Such an array comes out as a NumPy array of
-objects that are again plain values.
+There are two kinds: names of pictures that were saved as objects, and losses of a fit as an array without axes that
+holds a dict. Such an array comes out as a NumPy array of objects that are again plain values.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from hardmo_jax import safe_pickle
+from hardmo_jax.safe_pickle._allowed_names import Recipe
+from hardmo_jax.safe_pickle._machine import INSTRUCTIONS, Machine
+from hardmo_jax.safe_pickle._parts import Array
 
 #: What NumPy writes of the type of such arrays: code and options, and then version, byte order, no fields, sizes as
 #: usual, flags of objects.
 _TYPE = ("O8", False, True)
 _STATE = (3, "|", None, None, None, -1, -1, 63)
-
-
-def loads_with_object_arrays(data: bytes, *, source: str, max_opcodes: int = safe_pickle.MAX_OPCODES) -> Any:
-    """Read one pickle from bytes, as `safe_pickle.loads`, arrays of objects included.
-
-    Args:
-        data: The whole pickle.
-        source: Name to use in messages.
-        max_opcodes: Largest number of pickle instructions that is followed.
-
-    Raises:
-        UnsafePickleError: If the pickle names anything outside the closed list or exceeds a cap.
-        CorruptPickleError: If the data is empty, cut off, damaged, or not a pickle.
-    """
-    return _ObjectArrayMachine(bytes(data), source, max_opcodes).run()
 
 
 class _ObjectType:
@@ -46,16 +33,16 @@ class _ObjectArray:
         self.shape, self.items = shape, items
 
 
-class _ObjectArrayMachine(safe_pickle._Machine):
+class ObjectArrayMachine(Machine):
     """As strict as for any pickle, but for arrays of objects."""
 
     @property
-    def instructions(self) -> dict[int, Any]:
-        return _INSTRUCTIONS
+    def instructions(self) -> dict[int, Callable[[Any], None]]:
+        return _OBJECT_INSTRUCTIONS
 
     def op_reduce(self) -> None:
         arguments, recipe = self.pop(), self.pop()
-        is_type = type(recipe) is safe_pickle._Recipe and recipe.kind == "dtype" and type(arguments) is tuple
+        is_type = type(recipe) is Recipe and recipe.kind == "dtype" and type(arguments) is tuple
         if is_type and arguments == _TYPE:
             self.push(_ObjectType())
             return
@@ -75,7 +62,7 @@ class _ObjectArrayMachine(safe_pickle._Machine):
             super().op_build()
 
     def is_empty_array(self, target: Any) -> bool:
-        return type(target) is safe_pickle._Array and target.value is None
+        return type(target) is Array and target.value is None
 
     def is_of_objects(self, dtype: Any) -> bool:
         return type(dtype) is _ObjectType
@@ -89,7 +76,7 @@ class _ObjectArrayMachine(safe_pickle._Machine):
         return _ObjectArray(shape, items)
 
     def finish_new(self, node: Any, depth: int) -> tuple[Any, int]:
-        content: Any = node.value if type(node) is safe_pickle._Array else None
+        content: Any = node.value if type(node) is Array else None
         if type(content) is not _ObjectArray:
             return super().finish_new(node, depth)
         items, count = self.finish(content.items, depth + 1)
@@ -100,8 +87,8 @@ class _ObjectArrayMachine(safe_pickle._Machine):
         return array.reshape(content.shape), 1 + count
 
 
-_INSTRUCTIONS: dict[int, Any] = {
-    **safe_pickle._INSTRUCTIONS,
-    ord("R"): _ObjectArrayMachine.op_reduce,
-    ord("b"): _ObjectArrayMachine.op_build,
+_OBJECT_INSTRUCTIONS: dict[int, Callable[[Any], None]] = {
+    **INSTRUCTIONS,
+    ord("R"): ObjectArrayMachine.op_reduce,
+    ord("b"): ObjectArrayMachine.op_build,
 }

@@ -9,50 +9,19 @@ from tests.conftest import ROOT
 READER = ROOT / "hardmo_jax/safe_pickle"
 FOLDERS = ("hardmo_jax", "tools", "body_models", "configs")
 #: Packages that make objects of what a file says. Where something of one is imported that only writes, it is listed.
-UNPICKLERS = frozenset(
-    [
-        "pickle",
-        "_pickle",
-        "cPickle",
-        "dill",
-        "cloudpickle",
-        "joblib",
-        "shelve",
-        "marshal",
-        "jsonpickle",
-        "hickle",
-        "klepto",
-        "pandas",
-        "webdataset",
-        "yaml",
-        "ruamel",
-        "h5py",
-        "keras",
-        "tensorflow",
-        "imp",
-        "runpy",
-        "xmlrpc",
-    ]
-)
+UNPICKLERS = frozenset((
+    "pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "hickle", "klepto",
+    "pandas", "webdataset", "yaml", "ruamel", "h5py", "keras", "tensorflow", "imp", "runpy", "xmlrpc",
+))  # fmt: skip
 WRITES_ONLY = {
     "hardmo_jax/export/training_sets/sample_tars.py": {"pickle.Pickler"},
     "tools/benchmarks/contestants.py": {"pickle.dumps"},
 }
 #: Names of functions that read objects, whatever they are called on.
-READS = frozenset(
-    [
-        "read_pickle",
-        "unsafe_load",
-        "full_load",
-        "load_module",
-        "_load_from_bytes",
-        "find_class",
-        "load_state_dict_from_url",
-        "unpack_archive",
-        "extractall",
-        "Unpickler",
-    ]
-)
+READS = frozenset((
+    "read_pickle", "unsafe_load", "full_load", "load_module", "_load_from_bytes", "find_class", "unpack_archive",
+    "load_state_dict_from_url", "extractall", "Unpickler",
+))  # fmt: skip
 #: Those of torch.
 READS_OF_TORCH = frozenset(["load", "jit", "hub", "package", "serialization"])
 RUNS_TEXT = frozenset(("eval", "exec", "compile", "__import__", "execfile"))

@@ -1,7 +1,7 @@
 """Where a result came from: the content of `run.json`.
 
-No environment variable is ever recorded, the user's home folder is shown as `~` and values of options that look like
-credentials are masked, so that a run folder can be handed on. `file_sha256` and `replacing` are those of `whole_files`.
+No environment variable is ever recorded, and of texts what `private_text` lets through, so that a run folder can be
+handed on. `file_sha256` and `replacing` are those of `whole_files`.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hardmo_jax.labels.private_text import MASK, is_secret_name, public_command, public_text
 from hardmo_jax.whole_files import file_sha256, replacing
 
 #: Version of the keys of `run.json`.
@@ -48,11 +49,6 @@ RECORDED_PACKAGES = (
 )
 
 _GIT_SECONDS = 5.0
-_SECRET_NAME = re.compile(
-    r"(?i)(^|[-_.])(token|secret|passwords?|passwd|api_?key|credentials?|auth|access_?key)($|[-_.=])"
-)
-_URL_USER = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/@\s]+@")
-_MASK = "***"
 
 
 def git_commit(folder: str | os.PathLike[str]) -> str | None:
@@ -105,48 +101,22 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _without_home(text: str) -> str:
-    home = str(pathlib.Path.home())
-    if len(home) <= 1:
-        return text
-    return re.sub(re.escape(home) + r"(?=$|[/\\:\s'\"])", "~", text)
-
-
-def _public(text: str) -> str:
-    return _URL_USER.sub(rf"\1{_MASK}@", _without_home(text))
-
-
-def _public_command(command: Sequence[str]) -> list[str]:
-    """Command line with credentials masked, both as `--token=x` and as `--token x`."""
-    public, mask_next = [], False
-    for argument in map(str, command):
-        if mask_next and not argument.startswith("--"):
-            public.append(_MASK)
-            mask_next = False
-            continue
-        name, equals, _ = argument.partition("=")
-        is_secret = name.startswith("-") and _SECRET_NAME.search(name.lstrip("-")) is not None
-        public.append(f"{name}={_MASK}" if is_secret and equals else _public(argument))
-        mask_next = is_secret and not equals
-    return public
-
-
 def _plain(value: Any, name: str) -> Any:
     """Value as JSON types; numbers that JSON cannot hold become their names."""
-    if _SECRET_NAME.search(name) is not None and value not in (None, "", False):
-        return _MASK
+    if is_secret_name(name) and value not in (None, "", False):
+        return MASK
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return _public(value)
+        return public_text(value)
     if isinstance(value, os.PathLike):
-        return _public(os.fspath(value))
+        return public_text(os.fspath(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, str(key)) for key, item in value.items()}
+        return {public_text(str(key)): _plain(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value, key=str) if isinstance(value, set | frozenset) else value
         return [_plain(item, "") for item in items]
@@ -241,7 +211,7 @@ class RunRecord:
             "run_format_version": RUN_FORMAT_VERSION,
             "start_utc": self.start_utc,
             "end_utc": _now(),
-            "command": _public_command(self.command),
+            "command": public_command(self.command),
             "config": _plain(self.config, ""),
             "git_commit": git_commit(repository),
             "packages": package_versions(),

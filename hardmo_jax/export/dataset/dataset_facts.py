@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hardmo_jax.export.source_names import ExportError, is_frame_of_video, published_source
 from hardmo_jax.labels import schema
+from hardmo_jax.labels.private_text import public_text
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.skeleton import layouts
 
@@ -153,7 +154,7 @@ def public_label(row: LabelRow) -> LabelRow:
         changes["source_path"] = path
     for name in ("category", "licence", "keypoint_source", "camera_source", "body_model", "code_version"):
         text = getattr(row, name)
-        if text is not None and (public := _without_home(text)) != text:
+        if text is not None and (public := public_text(text)) != text:
             changes[name] = public
     return dataclasses.replace(row, **changes) if changes else row
 
@@ -164,11 +165,6 @@ def _public_path(text: str) -> str:
     except ExportError:
         return UNKNOWN
     return text if path == pathlib.PurePosixPath(text.replace("\\", "/")) else str(path)
-
-
-def _without_home(text: str) -> str:
-    home = str(pathlib.Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
 
 
 def responsible_ai(facts: DatasetFacts, words: DatasetWords) -> dict[str, str | list[str]]:

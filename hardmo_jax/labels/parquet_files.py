@@ -2,12 +2,16 @@
 
 import base64
 import binascii
+import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet as pq
 
 #: Decoded columns larger than `FREE_BYTES` and this many times the file are taken for a decompression bomb.
@@ -16,6 +20,7 @@ FREE_BYTES = 1 << 30
 
 _MAX_FOOTER_BYTES = 64 << 20
 _BATCH_ROWS = 1024
+_BUFFER_BYTES = 1 << 16
 
 
 class ParquetFileError(ValueError):
@@ -35,19 +40,91 @@ def read_table(
     Raises:
         ParquetFileError: If the file is cut off, damaged, too large once decoded, or holds extension types.
     """
+    with opened(path, max_rows=max_rows, check_schema=check_schema) as file:
+        num_bytes, batches = 0, []
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            # In steps, so that a bomb hidden in a dictionary is noticed before it fills the memory.
+            num_bytes += batch.nbytes
+            _check_decoded(num_bytes, path)
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, schema=file.schema_arrow).combine_chunks()
+        table.validate(full=True)
+        return table
+
+
+@contextlib.contextmanager
+def opened(
+    path: pathlib.Path, *, max_rows: int, check_schema: Callable[[pa.Schema], None] | None = None
+) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of plain columns, of which nothing is decoded yet.
+
+    Checksums of pages are looked at where it has any.
+
+    Args:
+        path: The file.
+        max_rows: Largest number of rows.
+        check_schema: Called with the schema; raises what it likes.
+
+    Raises:
+        ParquetFileError: If the file is cut off, too large once decoded, holds extension types, or is found damaged
+            while the block reads it.
+    """
     _check_footer(path)
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
+        # Read through a buffer: a column of a large file would else be in memory as a whole.
+        with pq.ParquetFile(path, memory_map=False, buffer_size=_BUFFER_BYTES, page_checksum_verification=True) as file:
             # Only the schema is known so far; the columns are decoded after it has been found good.
             schema = _plain_schema(file, path)
             if check_schema is not None:
                 check_schema(schema)
             _check_size(file.metadata, path, max_rows)
-            table = _read_bounded(file, path)
-        table.validate(full=True)
-        return table
+            yield file
     except pa.ArrowException as error:
         raise ParquetFileError(f"{path}: damaged ({_one_line(error)}); make it again") from error
+
+
+def batches_of(
+    file: pq.ParquetFile,
+    path: pathlib.Path,
+    *,
+    batch_rows: int,
+    row_groups: Sequence[int] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Iterator[pa.Table]:
+    """Rows of an open file, a few at a time.
+
+    Args:
+        file: Of `opened`.
+        path: Its name.
+        batch_rows: Most rows of a table.
+        row_groups: Those that are decoded; None for all.
+        columns: Those that are decoded; None for all.
+
+    Raises:
+        ParquetFileError: If rows unpack to more than they may.
+    """
+    chosen = range(file.metadata.num_row_groups) if row_groups is None else row_groups
+    for batch in file.iter_batches(
+        batch_size=batch_rows,
+        row_groups=list(chosen),
+        columns=None if columns is None else list(columns),
+    ):
+        _check_decoded(batch.nbytes, path)
+        table = pa.Table.from_batches([batch])
+        table.validate(full=True)
+        yield table
+
+
+def matching_row_groups(path: pathlib.Path, where: pc.Expression, form: pa.Schema) -> list[int]:
+    """Row groups that may hold rows of which a condition is true, by the smallest and largest values in the footer.
+
+    Args:
+        path: A file that `opened` has opened before: what pyarrow must not see is refused there.
+        where: The condition.
+        form: Columns that it may name; those that the file lacks exclude nothing.
+    """
+    fragment = pyarrow.dataset.ParquetFileFormat().make_fragment(str(path), filesystem=pyarrow.fs.LocalFileSystem())
+    return [group.id for group in fragment.subset(filter=where, schema=form).row_groups]
 
 
 def read_schema(path: pathlib.Path) -> pa.Schema:
@@ -136,16 +213,6 @@ def _check_decoded(num_bytes: int, path: pathlib.Path) -> None:
     stored = path.stat().st_size
     if num_bytes < 0 or num_bytes > max(FREE_BYTES, MAX_EXPANSION * stored):
         raise ParquetFileError(f"{path}: {stored} bytes unpack to {num_bytes}; refused as a decompression bomb")
-
-
-def _read_bounded(file: pq.ParquetFile, path: pathlib.Path) -> pa.Table:
-    """All rows, in steps that let a bomb hidden in a dictionary be noticed before it fills the memory."""
-    batches, num_bytes = [], 0
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-        num_bytes += batch.nbytes
-        _check_decoded(num_bytes, path)
-        batches.append(batch)
-    return pa.Table.from_batches(batches, schema=file.schema_arrow).combine_chunks()
 
 
 def _one_line(error: Exception) -> str:

@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hardmo_jax.labels import part_repairs, provenance, schema, store_manifest
+from hardmo_jax.labels import part_repairs, schema, shard_changes, store_check
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.labels.table_files import (
     KEY_COLUMNS,
+    ROWS_PER_GROUP,
     LabelFormatError,
+    parquet_options,
     read_label_table,
-    text_columns,
     unknown_columns_of,
     with_extra_columns,
 )
@@ -84,8 +85,8 @@ def write_labels(
     table = schema.labels_to_table(rows)
     if extra is not None:
         table = with_extra_columns(table, extra)
-    with store_manifest.replacing_shard(pathlib.Path(path), table.num_rows) as temporary:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=text_columns(table.schema))
+    with shard_changes.replacing_shard(pathlib.Path(path)) as temporary:
+        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, **parquet_options(table.schema))
     return pathlib.Path(path)
 
 
@@ -141,11 +142,11 @@ def write_packed(path: str | os.PathLike[str], packed: Sequence[PackedLabels]) -
         seen |= piece.keys
     form = schema.label_schema()
     with (
-        provenance.replacing(path) as temporary,
-        pq.ParquetWriter(temporary, form, compression="zstd", use_dictionary=text_columns(form)) as writer,
+        shard_changes.replacing_shard(pathlib.Path(path)) as temporary,
+        pq.ParquetWriter(temporary, form, **parquet_options(form)) as writer,
     ):
         for piece in packed:
-            writer.write_table(piece.table())
+            writer.write_table(piece.table(), row_group_size=ROWS_PER_GROUP)
     return pathlib.Path(path)
 
 
@@ -236,37 +237,31 @@ def read_labels(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, max
     Raises:
         FileNotFoundError: If nothing is there.
         LabelFormatError: If a file is cut off, too large, no label file, or of a newer version.
-        hardmo_jax.labels.store_manifest.StoreIncompleteError: If a shard of a store is missing or of another length.
+        hardmo_jax.labels.store_manifest.StoreIncompleteError: If a shard of a store is missing or of another length, or
+            the store is put together anew meanwhile.
         LabelError: If a label holds an impossible value or occurs twice.
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such label file; `tools.annotate` writes one")
-    paths = [path]
-    if path.is_dir():
-        shards = store_manifest.shards_of_store(path)
-        found = (entry for entry in path.glob("*.parquet") if not entry.name.startswith("."))
-        paths = sorted(found) if shards is None else shards
-        if not paths:
-            raise FileNotFoundError(f"{path}: the folder holds no .parquet file; `tools.annotate` writes one")
-    num_bytes = sum(entry.stat().st_size for entry in paths)
-    if num_bytes > max_bytes:
-        raise LabelFormatError(f"{path}: {num_bytes} bytes are more than the limit of {max_bytes}; split it")
     rows: list[LabelRow] = []
     extras: list[pa.Table] = []
     versions: list[int] = []
     absent: dict[str, None] = {}
-    for entry in paths:
-        table, version, missing = read_label_table(entry, max_rows - len(rows))
-        absent |= dict.fromkeys(missing)
-        unknown = unknown_columns_of(table)
-        if unknown:
-            extras.append(table.select([*KEY_COLUMNS, *unknown]))
-        try:
-            rows += schema.table_to_labels(table)
-        except LabelError as error:
-            raise LabelError(f"{entry}: {error}") from error
-        versions.append(version)
+    num_bytes = 0
+    with store_check.label_files_of(path) as files:
+        for entry in files:
+            num_bytes += entry.stat().st_size
+            if num_bytes > max_bytes:
+                raise LabelFormatError(f"{path}: more than the limit of {max_bytes} bytes; split it")
+            table, version, missing = read_label_table(entry, max_rows - len(rows))
+            absent |= dict.fromkeys(missing)
+            unknown = unknown_columns_of(table)
+            if unknown:
+                extras.append(table.select([*KEY_COLUMNS, *unknown]))
+            try:
+                rows += schema.table_to_labels(table)
+            except LabelError as error:
+                raise LabelError(f"{entry}: {error}") from error
+            versions.append(version)
     schema.check_unique(rows)
     try:
         extra = pa.concat_tables(extras, promote_options="default") if extras else None

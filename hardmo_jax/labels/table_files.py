@@ -1,16 +1,23 @@
 """Label files as tables: read in the columns of today, whatever the file's age, and written whole."""
 
+import contextlib
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from hardmo_jax.labels import parquet_files, schema
 from hardmo_jax.labels.schema import LabelError
 
 #: Columns that name a version of a label.
 KEY_COLUMNS = ("label_id", "label_version")
+#: Labels of a row group: statistics of each say whether it must be decoded.
+ROWS_PER_GROUP = 1024
 
 
 class LabelFormatError(LabelError):
@@ -59,15 +66,82 @@ def read_label_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int, 
     Raises:
         LabelFormatError: If the file is cut off, too large, no label file, or of a newer version.
     """
-    try:
+    with _told_as_label_errors(path):
         table = parquet_files.read_table(path, max_rows=max_rows, check_schema=lambda found: _check_schema(found, path))
         missing = [name for name in schema.label_schema().names if name not in table.column_names]
-        return _in_current_schema(table), _version_of(table.schema, path), missing
+        return in_current_schema(table), _version_of(table.schema, path), missing
+
+
+@contextlib.contextmanager
+def opened_label_file(path: pathlib.Path, max_rows: int) -> Iterator[pq.ParquetFile]:
+    """A label file of which nothing is decoded yet, for `parquet_files.batches_of` and `in_current_schema`.
+
+    Raises:
+        LabelFormatError: As `read_label_table`, also of what the block finds.
+    """
+    with (
+        _told_as_label_errors(path),
+        parquet_files.opened(path, max_rows=max_rows, check_schema=lambda found: _check_schema(found, path)) as file,
+    ):
+        yield file
+
+
+def format_version_of(file: pq.ParquetFile, path: pathlib.Path) -> int:
+    """Version of an open label file."""
+    return _version_of(file.schema_arrow, path)
+
+
+@contextlib.contextmanager
+def _told_as_label_errors(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
     except LabelError:
         raise
     except (parquet_files.ParquetFileError, pa.ArrowException, OSError, ValueError) as error:
         hint = "" if isinstance(error, parquet_files.ParquetFileError) else f"{path}: damaged; make the labels again: "
         raise LabelFormatError(f"{hint}{' '.join(str(error).split())[:300]}") from error
+
+
+def parquet_options(form: pa.Schema) -> dict[str, Any]:
+    """How label files are written: of same labels the same bytes, with checksums that tell a flipped bit."""
+    return {"compression": "zstd", "use_dictionary": text_columns(form), "write_page_checksum": True}
+
+
+class LabelKeys:
+    """Which labels went by, in 20 bytes each, to tell one that occurs twice."""
+
+    def __init__(self) -> None:
+        self._keys: list[np.ndarray] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Take in the labels of a table.
+
+        Raises:
+            LabelError: If a `label_id` is none.
+        """
+        ids = table.column("label_id").combine_chunks()
+        is_id = pc.match_substring_regex(ids, "^[0-9a-f]{32}$")  # pyright: ignore[reportAttributeAccessIssue]
+        if not pc.all(is_id, skip_nulls=False).as_py() and table.num_rows:  # pyright: ignore[reportAttributeAccessIssue]
+            wrong = next(name for name, is_good in zip(ids.to_pylist(), is_id.to_pylist(), strict=True) if not is_good)
+            raise LabelError(f"`label_id` must be 32 hexadecimal digits as `make_label_id` gives, got {wrong!r}")
+        digits = np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), np.uint8).reshape(-1, 16)
+        versions = np.asarray(table.column("label_version").combine_chunks()).astype("<i4").view(np.uint8)
+        self._keys.append(np.hstack([digits, versions.reshape(-1, 4)]))
+
+    def check(self) -> None:
+        """Refuse labels of which a version occurs twice.
+
+        Raises:
+            LabelError: With the first such label.
+        """
+        if not self._keys:
+            return
+        ordered = np.sort(np.concatenate(self._keys).view("S20").ravel())
+        twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+        if len(twice):
+            found = bytes(ordered[twice[0]]).ljust(20, b"\0")
+            version = int.from_bytes(found[16:], "little")
+            raise LabelError(f"label {found[:16].hex()} version {version} occurs twice")
 
 
 def _version_of(found: pa.Schema, path: pathlib.Path) -> int:
@@ -98,7 +172,7 @@ def _check_schema(found: pa.Schema, path: pathlib.Path) -> None:
             )
 
 
-def _in_current_schema(table: pa.Table) -> pa.Table:
+def in_current_schema(table: pa.Table) -> pa.Table:
     """Table with the current columns first, absent ones null, unknown ones behind."""
     current = schema.label_schema()
     arrays = [

@@ -13,7 +13,7 @@ from hardmo_jax.pipelines.annotate import depends_on
 from hardmo_jax.pipelines.annotate_many import sources_below
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions, load_body_option
 from hardmo_jax.pipelines.runners import job_folder, publish
-from hardmo_jax.pipelines.runners.job_folder import Job, begin_job, held_job, held_store_of_job
+from hardmo_jax.pipelines.runners.job_folder import Job, begin_job, check_job_folder, held_job, held_store_of_job
 from hardmo_jax.pipelines.runners.job_items import JobItem, JobShard, items_of_sources
 from hardmo_jax.pipelines.runners.job_progress import FILE, Heartbeat, JobProgress
 from hardmo_jax.pipelines.runners.ledger import JobLedger
@@ -92,6 +92,7 @@ def annotate_job(
     for own in load_source.own_files(options.perception, model_folder):
         record.add_file(own.name, own)
     record.add("depends_on", depends_on(options, load_body_option(options.body)))
+    check_job_folder(job)
     with held_job(job):
         begin_job(job)
         manifest = Manifest(folder, shard.suffix)

@@ -55,8 +55,11 @@ class Job:
         return self.folder / PARTS / item.name
 
 
-def begin_job(job: Job) -> None:
-    """Write down what is to be done, or see that the folder is of the same job.
+def check_job_folder(job: Job) -> dict[str, Any] | None:
+    """See that a folder is of this job, or may become so; nothing is written.
+
+    Returns:
+        What is to be written down of a job that begins; None if it has begun.
 
     Raises:
         OutputFolderError: If it is of another job or of none, lies below an input, or holds one.
@@ -72,14 +75,26 @@ def begin_job(job: Job) -> None:
     known = read_job(folder)
     if known is not None:
         _check_same(told, known, folder)
-        return
+        return None
     present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     foreign = [name for name in present if not name.startswith((".lock", ".writing-"))]
     if foreign:
         raise OutputFolderError(
             f"{folder} holds {foreign[0]!r} and no job of several inputs; give an empty folder as --output_dir"
         )
-    with provenance.replacing(folder / JOB_FILE) as temporary:
+    return told
+
+
+def begin_job(job: Job) -> None:
+    """Write down what is to be done, or see that the folder is of the same job.
+
+    Raises:
+        OutputFolderError: See `check_job_folder`.
+    """
+    told = check_job_folder(job)
+    if told is None:
+        return
+    with provenance.replacing(job.folder / JOB_FILE) as temporary:
         temporary.write_text(json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 

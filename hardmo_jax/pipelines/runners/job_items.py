@@ -1,6 +1,7 @@
 """The units of a job: a video each, or some photos, that one worker looks at."""
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -100,13 +101,13 @@ def _sources(
     """Each item's source, and its photos."""
     lone: list[pathlib.Path] = []
     for source in sources:
-        is_photo = source.suffix.lower() in IMAGE_SUFFIXES and source.is_file()
+        is_photo = source.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(source)
         if lone and (not is_photo or source.parent != lone[0].parent or len(lone) == PHOTOS_PER_ITEM):
             yield lone[0].parent, tuple(photo.name for photo in lone)
             lone = []
         if is_photo:
             lone.append(source)
-        elif source.is_dir():
+        elif os.path.isdir(source):
             yield from _of_folder(source, options)
         else:
             yield source, ()

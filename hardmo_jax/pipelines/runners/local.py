@@ -82,6 +82,8 @@ class _InHand:
     """Of takes that were labelled before this attempt."""
     lost: str | None = None
     """How the process ended that looked at it."""
+    last_words: str = ""
+    """What that printed before."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -237,13 +239,15 @@ class LocalRunner:
         hand, header = self._lookers[worker], answer.header
         if kind == "gone":
             self._lookers.pop(worker)
-            how = worker.how_it_ended()
-            if hand is None:
-                self._count_false_start(worker, how)
-            else:
-                hand.looker, hand.lost = None, how
-                self._close(hand)
+            how, words = worker.how_it_ended(), worker.last_words()
             worker.end()
+            if not worker.has_spoken:
+                self._count_false_start(worker.role, how, words)
+            if hand is not None:
+                # An item is not to blame for a process that never began.
+                hand.attempts -= not worker.has_spoken
+                hand.looker, hand.lost, hand.last_words = None, how, words
+                self._close(hand)
             return
         if hand is None:
             return
@@ -276,15 +280,16 @@ class LocalRunner:
         if kind == "gone":
             self._labellers.pop(worker)
             self._ready.discard(worker)
-            how = worker.how_it_ended()
-            if take is None:
-                self._count_false_start(worker, how)
-            elif take.attempts < self._options.attempts:
+            how, words = worker.how_it_ended(), worker.last_words()
+            worker.end()
+            if not worker.has_spoken:
+                self._count_false_start(worker.role, how, words)
+            if take is not None and take.attempts < self._options.attempts:
                 take.attempts += 1
                 self._waiting.appendleft(take)
-            else:
-                self._take_failed(take, Failure(stage="fit", reason=f"the process that labelled it ended with {how}"))
-            worker.end()
+            elif take is not None:
+                reason = f"the process that labelled it ended with {how}"
+                self._take_failed(take, Failure(stage="fit", reason=reason, trace=words))
         elif kind == "ready":
             self._ready.add(worker)
             self._false_starts = 0
@@ -337,18 +342,17 @@ class LocalRunner:
                 self._look(worker, hand.item, hand.attempts + 1)
                 return
             reason = f"{hand.item.source}: the process that read it ended with {hand.lost}"
-            hand.failure = Failure(stage="look", reason=reason)
+            hand.failure = Failure(stage="look", reason=reason, trace=hand.last_words)
         self._hands.remove(hand)
         if hand.failure is not None:
             self._ledger.fail(name, hand.failure)
         else:
             self._ledger.end(name, hand.told or {})
 
-    def _count_false_start(self, worker: WorkerProcess, how: str) -> None:
+    def _count_false_start(self, role: str, how: str, last_words: str) -> None:
         self._false_starts += 1
         if self._false_starts >= _FALSE_STARTS:
-            told = worker.last_words()
-            raise WorkersFailError(f"a process to {worker.role} ended with {how} before it did anything; {told}")
+            raise WorkersFailError(f"a process to {role} ended with {how} before it did anything; {last_words}")
 
     def _end_hung(self) -> None:
         """Kill processes that are at work and have said nothing for long."""

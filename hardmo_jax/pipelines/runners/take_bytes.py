@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,16 @@ def take_of_bytes(data: bytes) -> Take:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
         return _take_of(header, arrays)
-    except (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        OSError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise TakeBytesError(f"these bytes are no take ({error})") from error
 
 

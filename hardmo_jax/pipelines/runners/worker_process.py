@@ -54,6 +54,8 @@ class WorkerProcess:
         self.role: str = setting["role"]
         self.heard = time.monotonic()
         """When it last said something."""
+        self.has_spoken = False
+        """Whether it ever did."""
         self._answers, self._room = answers, room
         self._is_ended = threading.Event()
         # What libraries print is shown if the process dies of it.
@@ -136,7 +138,7 @@ class WorkerProcess:
         stream = self._process.stdout
         try:
             while stream is not None and (message := receive_message(stream)) is not None:
-                self.heard = time.monotonic()
+                self.heard, self.has_spoken = time.monotonic(), True
                 header, payload = message
                 if header.get("kind") == "take" and not self._has_room():
                     return

@@ -28,6 +28,10 @@ _POLL_SECONDS = 0.5
 _FALSE_STARTS = 3
 
 
+#: Time that a process may take to load what it needs, whatever else the machine does.
+_START_SECONDS = 180.0
+
+
 class WorkersFailError(RuntimeError):
     """Processes of the runner end before they do anything."""
 
@@ -94,6 +98,8 @@ class _TakeToLabel:
     header: dict[str, Any]
     payload: bytes
     attempts: int = 1
+    takes_room: bool = True
+    """Whether it is one of those that may wait."""
 
 
 class LocalRunner:
@@ -221,16 +227,24 @@ class LocalRunner:
 
     def _label(self, worker: WorkerProcess, take: _TakeToLabel) -> None:
         self._labellers[worker] = take
+        self._make_room(take)
         path = self._job.parts_of(take.hand.item) / f"{take.header['number']:05d}.parquet"
         worker.ask({**take.header, "kind": "label", "path": str(path)}, take.payload)
+
+    def _make_room(self, take: _TakeToLabel) -> None:
+        """Let another take be looked at in the place of one that waits no longer."""
+        if take.takes_room:
+            take.takes_room = False
+            self._room.release()
 
     # What workers say ----------------------------------------------------------------------------------------
 
     def _hear(self, answer: Answer) -> None:
         worker, kind = answer.worker, answer.header.get("kind")
-        if kind == "take":
+        if kind == "take" and self._lookers.get(worker) is None:
+            # Of an item that is given up.
             self._room.release()
-        if worker in self._lookers:
+        elif worker in self._lookers:
             self._hear_looker(worker, kind, answer)
         elif worker in self._labellers:
             self._hear_labeller(worker, kind, answer)
@@ -321,6 +335,7 @@ class LocalRunner:
         mine = [one for one in self._waiting if one.hand is hand]
         for one in mine:
             self._waiting.remove(one)
+            self._make_room(one)
             hand.outstanding -= 1
         self._close(hand)
 
@@ -360,5 +375,8 @@ class LocalRunner:
         busy = [worker for worker, hand in self._lookers.items() if hand is not None]
         busy += [worker for worker, take in self._labellers.items() if take is not None]
         for worker in busy:
-            if now - worker.heard > self._options.stall_seconds:
-                worker.kill(f"nothing said for {self._options.stall_seconds:g} s, so it was stopped")
+            patience = self._options.stall_seconds
+            if not worker.has_spoken:
+                patience = max(patience, _START_SECONDS)
+            if now - worker.heard > patience:
+                worker.kill(f"nothing said for {patience:g} s, so it was stopped")

@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate demo test test-all browser lint fix docs clean
+.PHONY: annotate demo test test-all browser lint fix install-locked lock audit docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:
@@ -73,6 +73,27 @@ lint: $(VENV)/.installed-test
 fix: $(VENV)/.installed-test
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# The default install, every file of it by its checksum. Releases of the last week are left out: what is wrong with one
+# is mostly noticed by then.
+install-locked: $(BIN)/uv
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python --no-deps -e .
+	@touch $(VENV)/.installed-annotate
+
+# Keeps the versions that are there; `make lock LOCK_OPTIONS=--upgrade` takes newer ones.
+lock: $(BIN)/uv
+	@env -u UV_FIND_LINKS -u UV_TORCH_BACKEND $(BIN)/uv pip compile --quiet pyproject.toml --universal --generate-hashes \
+	  --fork-strategy fewest --python-version 3.11 --extra perception --extra viz --extra train -c constraints.txt \
+	  --exclude-newer "$$($(BIN)/python -c 'import datetime as d; print(d.date.today() - d.timedelta(7))')" \
+	  --annotation-style line --no-header $(LOCK_OPTIONS) -o requirements.lock
+	@printf '%s\n' "# Every package of the default install (core, perception, viz, train), with the checksums of all its files:" \
+	  "# written by \`make lock\`, installed by \`make install-locked\`, tested by tests/hostile/test_supply_chain.py." \
+	  | cat - requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+# Known holes of what is locked. Needs the vulnerability service of PyPI or OSV; what it does not know is an error.
+audit: $(BIN)/uv
+	@$(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 docs: $(VENV)/.installed-test
 	@$(BIN)/mkdocs build --strict

@@ -68,7 +68,8 @@ def read_label_table(path: pathlib.Path, max_rows: int) -> tuple[pa.Table, int, 
     """
     with _told_as_label_errors(path):
         table = parquet_files.read_table(path, max_rows=max_rows, check_schema=lambda found: _check_schema(found, path))
-        missing = [name for name in schema.label_schema().names if name not in table.column_names]
+        present = set(table.column_names)
+        missing = [name for name in schema.label_schema().names if name not in present]
         return in_current_schema(table), _version_of(table.schema, path), missing
 
 
@@ -175,9 +176,10 @@ def _check_schema(found: pa.Schema, path: pathlib.Path) -> None:
 def in_current_schema(table: pa.Table) -> pa.Table:
     """Table with the current columns first, absent ones null, unknown ones behind."""
     current = schema.label_schema()
+    present = set(table.column_names)
     arrays = [
         table.column(field.name)
-        if field.name in table.column_names
+        if field.name in present
         else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
         for field in current
     ]

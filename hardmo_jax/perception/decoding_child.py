@@ -25,6 +25,16 @@ from hardmo_jax.perception.photos import MediaError
 _GRACE = 5
 
 
+@dataclasses.dataclass
+class _Ready:
+    """A frame that was decoded."""
+
+    answer: dict[str, Any]
+    frame: decoders.StreamFrame | None
+    picture: np.ndarray | None = None
+    error: Exception | None = None
+
+
 class _Server:
     def __init__(self, seconds: float) -> None:
         # What native code prints must not stand among the answers.
@@ -35,7 +45,8 @@ class _Server:
         self._decoder = decoders.InProcessDecoder()
         self._reader: decoders.FrameReader | None = None
         self._frames: Iterator[tuple[float | None, decoders.StreamFrame]] = iter(())
-        self._frame: decoders.StreamFrame | None = None
+        self._frame: _Ready | None = None
+        self._ahead: _Ready | None = None
 
     def serve(self) -> None:
         """Answer until nobody asks any more."""
@@ -62,6 +73,9 @@ class _Server:
             self._write(json.dumps(answer).encode() + b"\n")
             if pixels is not None:
                 self._write(pixels.reshape(-1).data)
+                if question["do"] == "picture":
+                    # Whoever wanted this picture wants the next one too, mostly, and is busy with this one.
+                    self._look_ahead()
 
     def _write(self, data: bytes | memoryview) -> None:
         while len(data):
@@ -83,21 +97,46 @@ class _Server:
         return {}
 
     def _do_next(self, _question: dict[str, Any], _: bytes) -> dict[str, Any]:
+        # The frame before lets go of its memory first.
         self._frame = None
-        time, self._frame = next(self._frames, (None, None))
-        answer: dict[str, Any] = {"is_end": self._frame is None, "seconds": time}
-        if self._reader is not None:
-            answer |= {"num_damaged": self._reader.num_damaged, "end": dataclasses.astuple(self._reader.end)}
-        return answer
+        ready, self._ahead = self._ahead or self._ready(), None
+        if ready.error is not None and ready.frame is None:
+            raise ready.error
+        self._frame = ready
+        return ready.answer
 
     def _do_picture(self, question: dict[str, Any], _: bytes) -> np.ndarray:
-        if self._frame is None:
+        if self._frame is None or self._frame.frame is None:
             raise MediaError(f"{question['path']}: a picture was asked for before its frame")
-        return self._frame.picture()
+        if self._frame.error is not None:
+            raise self._frame.error
+        return self._frame.frame.picture() if self._frame.picture is None else self._frame.picture
 
     def _do_forget(self, _question: dict[str, Any], _: bytes) -> dict[str, Any]:
-        self._frames, self._frame, self._reader = iter(()), None, None
+        self._frames, self._frame, self._ahead, self._reader = iter(()), None, None, None
         return {}
+
+    def _ready(self) -> "_Ready":
+        """The next frame, and what is to be told of it."""
+        seconds, frame = next(self._frames, (None, None))
+        answer: dict[str, Any] = {"is_end": frame is None, "seconds": seconds}
+        if self._reader is not None:
+            answer |= {"num_damaged": self._reader.num_damaged, "end": dataclasses.astuple(self._reader.end)}
+        return _Ready(answer, frame)
+
+    def _look_ahead(self) -> None:
+        """Make the next frame and its picture before they are asked for; what goes wrong is told then."""
+        self._frame = None
+        ready = _Ready({}, None)
+        _alarm(self._seconds)
+        try:
+            ready = self._ready()
+            if ready.frame is not None:
+                ready.picture = ready.frame.picture()
+        except (MediaError, OSError, MemoryError) as error:
+            ready.error = error
+        _alarm(0)
+        self._ahead = ready
 
     def _do_photo(self, question: dict[str, Any], data: bytes) -> np.ndarray:
         return self._decoder.photo(data, pathlib.Path(question["path"]), question["max_pixels"])

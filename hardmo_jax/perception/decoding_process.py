@@ -1,6 +1,6 @@
 """Decoding in a process that may crash, hang or run out of memory without taking this one along.
 
-    with ProcessDecoder(DecodingLimits(seconds=30)) as decoder:
+    with ProcessDecoder(DecodingLimits(seconds=30.0)) as decoder:
         for frame in video.open_media("walk.mp4", decoder=decoder).frames():
             ...
 
@@ -8,8 +8,10 @@ Whatever a file does to its decoder, the error is a `DecodingError` in one line,
 is decoded by a new process. A process serves one reader at a time and is kept for the next.
 """
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -70,6 +72,7 @@ class ProcessDecoder:
         """Processes so far: one more than died, if files are read one after the other."""
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
+        self._process_id = os.getpid()
 
     def __enter__(self) -> "ProcessDecoder":
         return self
@@ -118,6 +121,9 @@ class ProcessDecoder:
     def _child(self) -> Iterator["_Child"]:
         """A process for one reader; it is kept if all went well."""
         with self._lock:
+            if self._process_id != os.getpid():
+                # After a fork they are those of the process before it.
+                self._idle, self._process_id = [], os.getpid()
             child = self._idle.pop() if self._idle else None
             if child is None or not child.is_alive():
                 child = _Child(self.limits)
@@ -144,6 +150,14 @@ class ProcessDecoder:
             return
         with self._lock:
             self._idle.append(child)
+
+
+@functools.cache
+def shared_process_decoder() -> ProcessDecoder:
+    """The one of this program: the first file starts its process, which has the usual limits and ends with it."""
+    decoder = ProcessDecoder()
+    atexit.register(decoder.close)
+    return decoder
 
 
 class _Reader:

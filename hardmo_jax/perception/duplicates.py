@@ -20,6 +20,7 @@ from jaxtyping import Float, UInt8
 
 from hardmo_jax.body import array_files
 from hardmo_jax.perception import video
+from hardmo_jax.perception.decoding_process import shared_process_decoder
 from hardmo_jax.whole_files import replacing
 
 #: Rows and columns of a grey picture, and of what crops of it are brought to.
@@ -110,7 +111,7 @@ def fingerprint(path: str | os.PathLike[str], options: DuplicateOptions | None =
     import cv2
 
     options = options or DuplicateOptions()
-    media = video.open_media(pathlib.Path(path))
+    media = video.open_media(pathlib.Path(path), decoder=shared_process_decoder())
     seconds: float | None = 0.0
     most = max(1, int(options.most_seconds / options.step_seconds))
     sums: list[Float[np.ndarray, "32 32"]] = []

@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 200_000_000
 
 _MAX_PHOTO_BYTES = 1 << 30
+#: Of photos that are transparent or of 16 bits, so that their numbers on the way take little memory.
+_ROWS_AT_ONCE = 256
 #: EXIF orientation: (mirror left-right first, then turn clockwise by degrees). EXIF 2.3, tag 274.
 _EXIF_TURNS = {
     1: (False, 0), 2: (True, 0), 3: (False, 180), 4: (True, 180),
@@ -148,7 +150,10 @@ def encode_jpeg(image: UInt8[np.ndarray, "H W 3"], *, quality: int = 95) -> byte
 
 def _to_rgb8(image: np.ndarray, path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"]:
     if image.dtype == np.uint16:
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        deep, image = image, np.empty(image.shape, np.uint8)
+        for row in range(0, len(deep), _ROWS_AT_ONCE):
+            rows = slice(row, row + _ROWS_AT_ONCE)
+            image[rows] = (deep[rows].astype(np.uint32) + 128) // 257
     if image.dtype != np.uint8:
         raise MediaError(f"{path}: pixels of type {image.dtype} have no fixed white; save it with 8 or 16 bits")
     image = image[..., None] if image.ndim == 2 else image
@@ -167,8 +172,12 @@ def _to_rgb8(image: np.ndarray, path: pathlib.Path) -> UInt8[np.ndarray, "H W 3"
 def _over_white(colour: UInt8[np.ndarray, "H W 3"], alpha: UInt8[np.ndarray, "H W 1"]) -> UInt8[np.ndarray, "H W 3"]:
     if (alpha == 255).all():
         return np.ascontiguousarray(colour)
-    weight = alpha.astype(np.uint32)
-    return ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+    laid = np.empty(colour.shape, np.uint8)
+    for row in range(0, len(colour), _ROWS_AT_ONCE):
+        rows = slice(row, row + _ROWS_AT_ONCE)
+        weight = alpha[rows].astype(np.uint32)
+        laid[rows] = (colour[rows] * weight + 255 * (255 - weight) + 127) // 255
+    return laid
 
 
 def read_photo_header(data: bytes, path: pathlib.Path) -> PhotoHeader:

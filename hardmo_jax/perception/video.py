@@ -225,6 +225,12 @@ class Media:
         """The photos that keypoint files speak of, as a folder of them."""
         return self._like_this(kind="folder", paths=photos, choice=self._choice)
 
+    def decoded_by(self, decoder: Decoder) -> "Media":
+        """The same files and frames, decoded by somebody else."""
+        media = self._like_this(kind=self.kind, paths=self.paths, choice=self._choice)
+        media._decoder = decoder
+        return media
+
     def _like_this(self, *, kind: MediaKind, paths: tuple[pathlib.Path, ...], choice: FrameChoice) -> "Media":
         """The same with other frames; what was odd about the files stays told."""
         media = Media(

@@ -6,6 +6,7 @@ import os
 from hardmo_jax.fitting.fit_motion import check_track_options
 from hardmo_jax.observations import ObservationError
 from hardmo_jax.perception import load_source, video
+from hardmo_jax.perception.decoding_process import shared_process_decoder
 from hardmo_jax.perception.keypoints_from_files import FilePeople, layout_choice
 from hardmo_jax.perception.people import PeopleSource
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions
@@ -41,7 +42,10 @@ def open_input(source: str | os.PathLike[str] | video.Media, options: AnnotateOp
         hardmo_jax.perception.load_source.SourceError: If it holds keypoints and the options name another source.
         ObservationError: If frames of a video cannot be fitted together by the options.
     """
-    media = source if isinstance(source, video.Media) else video.open_media(source)
+    # A photo that ends its decoder is one that cannot be read, and not the end of all the others.
+    decoder = shared_process_decoder()
+    is_open = isinstance(source, video.Media)
+    media = source.decoded_by(decoder) if is_open else video.open_media(source, decoder=decoder)
     if is_over_time(media, options):
         check_track_options(weights_of_frames(options.fit))
         if options.initialise.flow_prior:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from hardmo_jax.perception import photos, video
+from hardmo_jax.perception.decoding_process import shared_process_decoder
 from hardmo_jax.pipelines import collect_names, fetching, media_kinds, video_sites, web_addresses
 from hardmo_jax.pipelines.collect_manifest import Source
 from hardmo_jax.pipelines.collect_records import ASIDE, Collected, Status
@@ -220,7 +221,7 @@ def _with_facts(source: Source, place: Place, path: pathlib.Path, known: dict[st
     try:
         if _suffix(path) is None:
             raise video.MediaError(_UNKNOWN_KIND)
-        media = video.open_media(path, max_pixels=place.max_pixels)
+        media = video.open_media(path, max_pixels=place.max_pixels, decoder=shared_process_decoder())
         if media.kind not in ("image", "video"):
             raise video.MediaError(f"{path}: holds keypoints and no pictures")
         found = media.files[0]

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import psutil
@@ -15,6 +16,8 @@ import pytest
 from hardmo_jax.perception import decoding_process, photos, video
 from hardmo_jax.perception.decoding_process import DecodingError, DecodingLimits, ProcessDecoder
 from hardmo_jax.perception.frame_choice import FrameChoice
+from hardmo_jax.pipelines import annotate_input
+from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from tests.conftest import ROOT
 from tests.perception import made_videos
 from tests.reference import hostile_media
@@ -169,6 +172,45 @@ def test_whatever_happens_to_it_one_photo_fails_and_the_next_is_read(tmp_path, f
     assert warning == f"skipped: {raised.value}"
 
 
+def test_a_job_goes_on_behind_a_photo_that_ends_its_decoder(tmp_path, fragile, monkeypatch):
+    monkeypatch.setattr(annotate_input, "shared_process_decoder", lambda: fragile)
+    (folder := tmp_path / "photos").mkdir()
+    for number in range(3):
+        _photo(folder / f"{number}.jpg", b"CRASH" if number == 1 else b"")
+    for source in (folder, video.open_media(folder)):
+        media = annotate_input.open_input(source, AnnotateOptions()).media
+        assert [frame.source_path.name for frame in media.frames(on_error="skip")] == ["0.jpg", "2.jpg"]
+        assert "its decoder crashed (signal SIGSEGV)" in media.warnings[0]
+
+
+_FORKS = """
+import os, sys
+from hardmo_jax.perception import video
+from hardmo_jax.perception.decoding_process import shared_process_decoder
+
+def count():
+    return sum(1 for _ in video.open_media(sys.argv[1], decoder=shared_process_decoder()).frames())
+
+numbers = [count()]
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        os._exit(count() + shared_process_decoder().num_started)
+    numbers += [count(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
+print(numbers, shared_process_decoder().num_started)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_after_a_fork_both_have_a_process_of_their_own(tmp_path):
+    path = made_videos.write(tmp_path / "a.mp4", hostile_media.pictures(5))
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKS, str(path)], capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
+    )
+    assert done.stdout == "[5, 5, 7, 5, 7, 5, 7] 1\n"
+    assert done.stderr == ""
+
+
 def test_what_native_code_prints_is_no_answer(tmp_path, fragile):
     (frame,) = video.open_media(_photo(tmp_path / "a.jpg", b"PRINT"), decoder=fragile).frames()
     assert frame.image.shape == (40, 60, 3)
@@ -184,6 +226,27 @@ def test_memory_is_limited_before_a_picture_takes_it(tmp_path):
         with pytest.raises(video.MediaError, match=r"needs more than 1.0 GiB|cannot be decoded"):
             list(video.open_media(path, decoder=decoder).frames())
         assert len(list(video.open_media(_photo(tmp_path / "a.jpg"), decoder=decoder).frames())) == 1
+
+
+@pytest.mark.slow
+def test_the_largest_photo_fits_into_the_usual_limits(tmp_path):
+    # What takes most: 16 bits, and pixels that shine through.
+    path = tmp_path / "large.png"
+    side = 14_000
+    packed, row = zlib.compressobj(1), b"\0" + np.full(4 * side, 40_000, ">u2").tobytes()
+    data = b"".join(packed.compress(row) for _ in range(side)) + packed.flush()
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, body in (
+            (b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)),
+            (b"IDAT", data),
+            (b"IEND", b""),
+        ):
+            file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+    with ProcessDecoder() as decoder:
+        (frame,) = video.open_media(path, decoder=decoder).frames()
+    assert frame.image.shape == (side, side, 3)
+    assert len(np.unique(frame.image[::1000, ::1000])) == 1
 
 
 _PARENT = """

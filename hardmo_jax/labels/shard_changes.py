@@ -39,19 +39,19 @@ class StoreSealedError(LabelError):
 
 
 @contextlib.contextmanager
-def held_shards(folder: pathlib.Path, *, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[pathlib.Path]:
+def held_shards(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Keep other processes from changing a store meanwhile; one that is killed lets go.
 
     Yields the lock file, which is gone afterwards.
 
     Raises:
-        StoreLockedError: If another one does not let go in that time.
+        StoreLockedError: If another one does not let go in `PATIENCE_SECONDS`.
     """
     lock = folder / ".writing-store.lock"
-    with file_locks.held_lock(lock, patience_seconds=patience_seconds) as is_held:
+    with file_locks.held_lock(lock, patience_seconds=PATIENCE_SECONDS) as is_held:
         if not is_held:
             raise StoreLockedError(
-                f"{folder}: another process has been writing to this store for {patience_seconds:g} s; wait for it, or "
+                f"{folder}: another process has been writing to this store for {PATIENCE_SECONDS:g} s; wait for it, or "
                 "stop it"
             )
         yield lock

@@ -86,6 +86,8 @@ def compact_labels(
             # Nobody else is at work here, so this is of a process that was killed.
             for left in folder.glob(f"{_SCRATCH}*"):
                 shutil.rmtree(left, ignore_errors=True)
+            for left in folder.glob(".writing-*.json"):
+                left.unlink(missing_ok=True)
         scratch = folder / f"{_SCRATCH}{secrets.token_hex(8)}"
         scratch.mkdir()
         try:

@@ -8,6 +8,7 @@ of the file's choice evaluates Python text out of it.
 """
 
 import dataclasses
+import io
 import math
 import os
 import pathlib
@@ -17,7 +18,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from hardmo_jax import safe_pickle
 from hardmo_jax.safe_pickle import Described
 
 _MAX_PICKLE_BYTES = 64 << 20
+#: Of an archive: names and places of its members, a hundred bytes each.
+_MAX_DIRECTORY_BYTES = 4 << 20
 _MAX_AXES = 8
 #: Of a tensor's shape, strides and numbers.
 _MAX_NUMBER = 1 << 40
@@ -74,28 +77,58 @@ class Vocabulary:
 
 #: What makes tensors of numbers, in any file.
 TENSOR_CALLS = frozenset((_TENSOR, _OLD_TENSOR, _PARAMETER, "torch.Size", "torch.device"))
-#: Modules of Python that checkpoints of training programs name harmlessly.
-_PLAIN_MODULES = (
-    "argparse",
-    "collections",
-    "datetime",
-    "decimal",
-    "enum",
-    "fractions",
-    "functools",
-    "pathlib",
-    "typing",
-    "uuid",
+#: What checkpoints of training programs name harmlessly of Python's own modules.
+_PLAIN = {
+    "argparse": "Namespace",
+    "collections": "Counter|OrderedDict|defaultdict|deque",
+    "datetime": "date|datetime|time|timedelta|timezone",
+    "decimal": "Decimal",
+    "enum": r"\w+",
+    "fractions": "Fraction",
+    "functools": "partial",
+    r"pathlib(\._local)?": "(Pure)?(Posix|Windows)?Path",
+    "typing": r"\w+",
+    "uuid": "SafeUUID|UUID",
+    "__builtin__|builtins": (
+        "bool|bytearray|bytes|complex|dict|float|frozenset|int|list|long|object|set|slice|str|tuple|unicode"
+    ),
+}
+_PLAIN_NAMES = "|".join(rf"({module})\.({names})" for module, names in _PLAIN.items())
+#: Modules of Python 2, which Python 3 takes for its own when it unpickles.
+_PYTHON_2 = (
+    "Queue SocketServer StringIO UserDict UserList UserString __builtin__ _winapi _winreg anydbm asynchat asyncore "
+    "cPickle cStringIO commands cookielib copy_reg dbhash distutils dumbdbm exceptions httplib imp itertools lib2to3 "
+    "md5 msvcrt new nt os2 popen2 posix rfc822 robotparser sets sha smtpd urllib2 urlparse winreg xmlrpclib"
 )
-_PLAIN_BUILTINS = "bool|bytearray|bytes|complex|dict|float|frozenset|int|list|long|object|set|slice|str|tuple|unicode"
-_STANDARD = "|".join(sorted({*sys.stdlib_module_names, "__builtin__", "commands"} - set(_PLAIN_MODULES)))
+_STANDARD = "|".join(sorted({*sys.stdlib_module_names, *_PYTHON_2.split()}))
 #: Of a training program: whatever packages its objects come from. Python's own modules are left out, although nothing
 #: would be run: a file that asks for one of these (`os.system`, `builtins.eval`) is an attack, and should be told.
 CHECKPOINT = Vocabulary(
-    names=re.compile(rf"(__builtin__|builtins)\.({_PLAIN_BUILTINS})|(?!({_STANDARD})\.)[^\W\d]\w*(\.\w+)+", re.ASCII),
+    names=re.compile(rf"{_PLAIN_NAMES}|(?!({_STANDARD})\.)[^\W\d]\w*(\.\w+)+", re.ASCII),
     calls=TENSOR_CALLS,
     is_lenient=True,
 )
+
+
+class _CappedReads(io.RawIOBase):
+    """A file of which only so much is read at once: a directory makes objects of ten times its size."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self.most = file, most
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self.most:
+            raise ValueError(f"a directory of {size} bytes, where {self.most} are the most")
+        return self._file.read(size)
 
 
 class TorchFile:
@@ -143,10 +176,14 @@ class TorchFile:
     def _read(self, vocabulary: Vocabulary, advice: str) -> Any:
         """Value of a zip archive."""
         try:
-            self._archive = zipfile.ZipFile(self._file)
+            reads: Any = _CappedReads(self._file, _MAX_DIRECTORY_BYTES)
+            self._archive = zipfile.ZipFile(reads)
+            reads.most = sys.maxsize
         except _ARCHIVE_ERRORS as error:
             self._file.seek(0)
             head = self._file.read(512)
+            if "a directory of" in str(error):
+                raise TorchFileError(f"{self.path}: refused: an archive with {error}") from error
             kind = safe_pickle.foreign_format(head) or "damaged, or older than torch 0.4"
             if not head or head.startswith(b"PK\x03\x04"):
                 kind = "a zip archive that is cut off or damaged" if head else "empty"

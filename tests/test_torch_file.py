@@ -1,6 +1,8 @@
 """Files of torch.save: old and new, of any training program, cut off, damaged, and by somebody who means harm."""
 
 import pathlib
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -166,3 +168,29 @@ def test_old_files_that_say_more_than_they_hold_are_refused(tmp_path):
         (tmp_path / "w.pt").write_bytes(data[:place] + count.to_bytes(8, "little", signed=True) + data[place + 8 :])
         with pytest.raises(TorchFileError, match="cut off or damaged"):
             opened(tmp_path / "w.pt")
+
+
+def test_a_directory_of_a_million_members_is_refused_unparsed(tmp_path):
+    """Python's reader makes an object of half a kilobyte of every 46 bytes."""
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    directory = entry * 1_000_000
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(directory), 0, 0)
+    (tmp_path / "w.pt").write_bytes(directory + end)
+    tracemalloc.start()
+    with pytest.raises(TorchFileError, match="directory of"):
+        opened(tmp_path / "w.pt")
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "name", ["uuid._get_command_stdout", "cPickle.loads", "pathlib.Path.touch", "commands.getoutput"]
+)
+def test_functions_of_modules_that_hold_harmless_classes_too_are_refused(tmp_path, name):
+    handmade_torch.save(tmp_path / "w.pt", {"a": Name(name)})
+    with pytest.raises(TorchFileError, match="could run code"):
+        opened(tmp_path / "w.pt")
+    for harmless in ("uuid.UUID", "pathlib.PosixPath", "collections.defaultdict", "argparse.Namespace", "typing.Any"):
+        handmade_torch.save(tmp_path / "w.pt", {"a": Name(harmless)})
+        with opened(tmp_path / "w.pt") as file:
+            assert file.root["a"].name == harmless

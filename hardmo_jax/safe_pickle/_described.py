@@ -46,7 +46,7 @@ class DescribingMachine(Machine):
     def op_reduce(self) -> None:
         arguments, recipe = self.pop(), self.pop()
         if type(recipe) is Recipe and self.is_callable(recipe) and type(arguments) is tuple:
-            self.push(Object(recipe.name, arguments))
+            self.push_container(Object(recipe.name, arguments))
             return
         self.push(recipe)
         self.push(arguments)
@@ -64,7 +64,7 @@ class DescribingMachine(Machine):
             super().op_build()
 
     def op_persistent_id(self) -> None:
-        self.push(Object(PERSISTENT_ID, (self.pop(),)))
+        self.push_container(Object(PERSISTENT_ID, (self.pop(),)))
 
     def finish_new(self, node: Any, depth: int) -> tuple[Any, int]:
         if type(node) is Recipe and node.kind == "described":

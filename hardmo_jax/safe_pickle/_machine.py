@@ -15,6 +15,8 @@ from hardmo_jax.safe_pickle.foreign_formats import foreign_format
 MAX_OPCODES = 2_000_000
 """Default cap on the instructions of one pickle; a body model needs a few thousand."""
 _MAX_STACK = 1_000_000
+_MAX_MEMO = 5_000_000
+_DICT, _SET = 3, 4  # in memory, measured in lists
 MAX_NAME_BYTES = 256
 
 
@@ -78,6 +80,10 @@ class Machine(Finisher):
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
+    def push_container(self, value: Any, size: int = 1) -> None:
+        self.spend_containers(size)
+        self.stack.append(value)
+
     def pop(self) -> Any:
         if not self.stack:
             raise self.corrupt("it takes a value from an empty stack")
@@ -97,6 +103,8 @@ class Machine(Finisher):
     def store(self, index: int) -> None:
         if index < 0:
             raise self.corrupt("it stores at a negative memo index")
+        if len(self.memo) >= _MAX_MEMO:
+            raise self.unsafe(f"it remembers more than {_MAX_MEMO} values")
         self.memo[index] = self.top()
 
     def fetch(self, index: int) -> None:
@@ -194,7 +202,7 @@ class Machine(Finisher):
     def op_dict_from_mark(self) -> None:
         target: dict[Any, Any] = {}
         self.fill_dict(target, self.pop_to_mark())
-        self.push(target)
+        self.push_container(target, _DICT)
 
     def op_add_items(self) -> None:
         items = self.pop_to_mark()
@@ -205,11 +213,11 @@ class Machine(Finisher):
 
     def op_tuple(self, count: int) -> None:
         items = [self.pop() for _ in range(count)]
-        self.push(tuple(reversed(items)))
+        self.push_container(tuple(reversed(items)))
 
     def op_new_object(self) -> None:
         arguments, recipe = self.pop(), self.pop()
-        self.push(self.new_instance(recipe, arguments))
+        self.push_container(self.new_instance(recipe, arguments))
 
     def op_reduce(self) -> None:
         arguments, recipe = self.pop(), self.pop()
@@ -217,7 +225,7 @@ class Machine(Finisher):
             raise self.unsafe(f"it calls a {type(recipe).__name__}")
         if type(arguments) is not tuple:
             raise self.unsafe(f"it calls {recipe.name} with something that is not a tuple")
-        self.push(self.make(recipe, arguments))
+        self.push_container(self.make(recipe, arguments), _SET if recipe.kind in ("set", "frozenset", "dict") else 1)
 
     def op_build(self) -> None:
         state, target = self.pop(), self.top()
@@ -282,22 +290,22 @@ INSTRUCTIONS: dict[int, Callable[[Machine], None]] = {
     0x8E: lambda m: m.push(m.take(m.take_number("<Q"))),
     0x96: lambda m: m.push(m.take(m.take_number("<Q"))),
     # containers
-    ord("]"): lambda m: m.push([]),
-    ord("l"): lambda m: m.push(m.pop_to_mark()),
+    ord("]"): lambda m: m.push_container([]),
+    ord("l"): lambda m: m.push_container(m.pop_to_mark()),
     ord("a"): Machine.op_append,
     ord("e"): lambda m: m.extend(m.pop_to_mark()),
     ord(")"): lambda m: m.push(()),
-    ord("t"): lambda m: m.push(tuple(m.pop_to_mark())),
+    ord("t"): lambda m: m.push_container(tuple(m.pop_to_mark())),
     0x85: lambda m: m.op_tuple(1),
     0x86: lambda m: m.op_tuple(2),
     0x87: lambda m: m.op_tuple(3),
-    ord("}"): lambda m: m.push({}),
+    ord("}"): lambda m: m.push_container({}, _DICT),
     ord("d"): Machine.op_dict_from_mark,
     ord("s"): Machine.op_set_item,
     ord("u"): lambda m: m.update(m.pop_to_mark()),
-    0x8F: lambda m: m.push(set()),
+    0x8F: lambda m: m.push_container(set(), _SET),
     0x90: Machine.op_add_items,
-    0x91: lambda m: m.push(frozenset(m.check_key(item) for item in m.pop_to_mark())),
+    0x91: lambda m: m.push_container(frozenset(m.check_key(item) for item in m.pop_to_mark()), _SET),
     # names and what they make
     ord("c"): Machine.op_global_line,
     0x93: Machine.op_global_stack,

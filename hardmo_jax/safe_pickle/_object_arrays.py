@@ -44,7 +44,7 @@ class ObjectArrayMachine(Machine):
         arguments, recipe = self.pop(), self.pop()
         is_type = type(recipe) is Recipe and recipe.kind == "dtype" and type(arguments) is tuple
         if is_type and arguments == _TYPE:
-            self.push(_ObjectType())
+            self.push_container(_ObjectType())
             return
         self.push(recipe)
         self.push(arguments)

@@ -9,6 +9,7 @@ from hardmo_jax.safe_pickle.foreign_formats import foreign_format
 MAX_DIGITS = 64
 _MAX_DERIVED_FACTOR = 6  # arrays, decoded text and indices together, as a multiple of the file's size
 _DERIVED_SLACK_BYTES = 1 << 20
+_MAX_CONTAINERS = 4_000_000  # tuples and lists; a dict or a set, which takes more memory, is several
 _ADVICE = (
     "only arrays, numbers, text, lists and dicts are read; "
     "if you trust its author, convert it to .npz on a machine you trust"
@@ -30,6 +31,7 @@ class Tape:
     def __init__(self, data: bytes, source: str) -> None:
         self.data, self.source = data, source
         self.position = 0
+        self.containers_left = _MAX_CONTAINERS
         self.derived_bytes_left = _MAX_DERIVED_FACTOR * len(data) + _DERIVED_SLACK_BYTES
 
     def unsafe(self, found: str) -> UnsafePickleError:
@@ -46,6 +48,12 @@ class Tape:
         self.derived_bytes_left -= num_bytes
         if self.derived_bytes_left < 0:
             raise self.unsafe("it unpacks to many times its own size")
+
+    def spend_containers(self, count: int) -> None:
+        """Count what takes a hundred bytes of memory and more for a byte of the file."""
+        self.containers_left -= count
+        if self.containers_left < 0:
+            raise self.unsafe(f"it makes more than {_MAX_CONTAINERS} lists and the like")
 
     def take(self, count: int) -> bytes:
         left = len(self.data) - self.position

@@ -10,8 +10,8 @@ READER = ROOT / "hardmo_jax/safe_pickle"
 FOLDERS = ("hardmo_jax", "tools", "body_models", "configs")
 #: Packages that make objects of what a file says. Where something of one is imported that only writes, it is listed.
 UNPICKLERS = frozenset((
-    "pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "hickle", "klepto",
-    "pandas", "webdataset", "yaml", "ruamel", "h5py", "keras", "tensorflow", "imp", "runpy", "xmlrpc",
+    "pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "hickle",
+    "klepto", "pandas", "webdataset", "yaml", "ruamel", "h5py", "keras", "tensorflow", "imp", "runpy", "xmlrpc",
 ))  # fmt: skip
 WRITES_ONLY = {
     "hardmo_jax/export/training_sets/sample_tars.py": {"pickle.Pickler"},

@@ -21,8 +21,8 @@ from hardmo_jax.safe_pickle import loads_with_object_arrays
 _MAX_FILE_BYTES = 4 << 30
 _MAX_OBJECT_BYTES = 1 << 28
 _MAX_ROWS = 20_000_000
-#: Of a pickle: a name for each row takes three.
-_MAX_OPCODES = 50_000_000
+#: Of a pickle: a name for each row takes three, and five million rows are the most that are handed out.
+_MAX_OPCODES = 15_000_000
 _MAX_HEADER_BYTES = 1 << 12
 _OBJECTS = re.compile(rb"'descr':\s*'\|O'")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError)

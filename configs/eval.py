@@ -43,7 +43,8 @@ def _method(name: str) -> config_dict.ConfigDict:
     start, fit = normal_config.start, normal_config.fit
     if name.startswith(("zero_start", "headings")):
         start, fit = headings.start, headings.fit
-    del fit.temporal, fit.camera_is_fixed  # whether clips are looked at over time is the method's; cameras are fixed
+    # Whether clips are looked at over time is the method's; cameras are fixed.
+    del fit.temporal, fit.camera_is_fixed, fit.longest_take
     if name == "zero_start":
         fit.yaw_starts = 2  # facing the camera, and facing away
         fit.prior = "written"

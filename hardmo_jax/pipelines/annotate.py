@@ -199,6 +199,7 @@ def _annotate_into(
         has_somebody=has_somebody,
         clock=clock,
         report=progress,
+        longest_take=options.fit.longest_take,
     )
     finished: list[LabelledTake] = []
     with contextlib.ExitStack() as stack:

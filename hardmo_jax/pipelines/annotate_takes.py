@@ -132,6 +132,12 @@ def label_take(
             fitted = _fit_shot(body, pictures, sightings, take, rate or 25.0, options, report)
         else:
             fitted = _fit_alone(body, sightings, density, options, report)
+    fitted, pictures = _of_kept(fitted, pictures, take)
+    if take.kept is not None:
+        warnings.append(
+            f"a shot is longer than {options.fit.longest_take} frames (--config.fit.longest_take): it is fitted in takes "
+            "that overlap, each with a shape and floor of its own"
+        )
     warnings += fitted.warnings
     if fitted.camera is not None:
         record["camera_motion"] = camera_record(fitted.camera)
@@ -171,6 +177,20 @@ def label_take(
         warnings=tuple(warnings),
         record=record,
     )
+
+
+def _of_kept(fitted: _Fitted, pictures: list[Picture], take: Take) -> tuple[_Fitted, list[Picture]]:
+    """People of the pictures that a take labels itself, and those pictures."""
+    if take.kept is None:
+        return fitted, pictures
+    pictures = pictures[slice(*take.kept)]
+    positions = {picture.position for picture in pictures}
+    rows = [row for row, one in enumerate(fitted.sightings) if one.picture.position in positions]
+    result, hypotheses = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], (fitted.result, fitted.hypotheses))
+    kept = dataclasses.replace(
+        fitted, sightings=[fitted.sightings[row] for row in rows], result=result, hypotheses=hypotheses
+    )
+    return kept, pictures
 
 
 def pieces_of_frames(positions: Sequence[int], most_rows: int) -> list[tuple[slice, slice, slice]]:

@@ -19,6 +19,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.perception.camera_motion import CameraMotion, CameraPath, judge_motion
+from hardmo_jax.pipelines.perceiving import LONGEST_TAKE
 from hardmo_jax.pipelines.regress_people import start_of_sightings
 from hardmo_jax.pipelines.sightings import (
     FILLED_SOURCE,
@@ -73,15 +74,28 @@ class VideoFitOptions(FitOptions):
     camera_is_fixed: Literal["auto", True, False] = "auto"
     """Feet that stand stay where they are, and the floor is reported. Before a camera that moves neither is so. `auto`
     takes a camera to move if the background does (`perception.camera_motion`), and to be fixed if that is not known."""
+    longest_take: int = LONGEST_TAKE
+    """Frames of a shot that are fitted together; those of a longer one by takes that overlap, each with its floor."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.longest_take < 2 * SHORTEST:
+            raise ValueError(f"`longest_take` must be {2 * SHORTEST} or more, got {self.longest_take}")
 
     @classmethod
     def of(
-        cls, options: FitOptions, *, temporal: bool = True, camera_is_fixed: Literal["auto", True, False] = "auto"
+        cls,
+        options: FitOptions,
+        *,
+        temporal: bool = True,
+        camera_is_fixed: Literal["auto", True, False] = "auto",
+        longest_take: int = LONGEST_TAKE,
     ) -> "VideoFitOptions":
         """The same options, for a job."""
         return cls(
             temporal=temporal,
             camera_is_fixed=camera_is_fixed,
+            longest_take=longest_take,
             **{field.name: getattr(options, field.name) for field in dataclasses.fields(FitOptions)},
         )
 

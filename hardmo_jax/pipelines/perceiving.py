@@ -19,6 +19,9 @@ from hardmo_jax.pipelines.stage_rates import WAITING, StageClock
 Progress = Callable[[str, int, int | None], None]
 #: Frames that are decoded before they are looked at.
 _FRAMES_AHEAD = 4
+#: Frames of a shot that are fitted together, so that memory does not grow with its length, and of which two takes of
+#: one shot share: one to two seconds.
+LONGEST_TAKE, _OVERLAP = 6000, 60
 #: People of photos that are fitted together.
 PEOPLE_OF_A_TAKE = 256
 
@@ -33,6 +36,16 @@ class Take:
     """People in them, in the same order."""
     camera_path: CameraPath | None
     """How the background moves, if it was looked at."""
+    kept: tuple[int, int] | None = None
+    """First of the pictures that are labelled by this take, and the one behind the last; None is all of them. The
+    others are labelled by the take before or behind, and looked at so that motion does not end between the two."""
+    ends_shot: bool = True
+    """Whether what follows has nothing to do with it."""
+
+    @property
+    def kept_pictures(self) -> list[Picture]:
+        """Those that are labelled by this take."""
+        return self.pictures if self.kept is None else self.pictures[slice(*self.kept)]
 
 
 def perceive(
@@ -47,6 +60,7 @@ def perceive(
     clock: StageClock | None = None,
     report: Progress = lambda stage, done, total: None,
     skip_positions: int = 0,
+    longest_take: int = LONGEST_TAKE,
 ) -> Generator[Take]:
     """Look at every picture; they are decoded in a thread of their own.
 
@@ -62,9 +76,11 @@ def perceive(
         report: Told the stage, what is done, and of how much.
         skip_positions: Pictures before this position are read, so that shots are found as ever, and not looked at: they
             are known. A shot must begin there.
+        longest_take: Pictures of a take of a video.
 
     Yields:
-        The shots of a video one after the other, each as soon as it has ended; of photos some at a time.
+        The shots of a video one after the other, each as soon as it has ended; a longer one in takes that overlap. Of
+        photos some at a time.
     """
     is_video = media.kind == "video"
     clock = clock or StageClock()
@@ -84,46 +100,101 @@ def perceive(
             yield frame
 
     report("perceive", 0, total)
-    pictures: list[Picture] = []
-    sightings: list[Sighting] = []
-    watch: CameraWatch | None = None
+    gathered = _Gathered()
+    # Of a take that is cut off in the middle of a shot the last frames are the first ones of the next.
+    overlap = min(_OVERLAP, longest_take // 2)
+    following: _Gathered | None = None
     done = 0
-
-    def take() -> Take:
-        told = sightings
-        if regressor is not None:
-            with clock.at("regress"):
-                answers = regressor.answers()
-            told = [dataclasses.replace(one, regressed=answer) for one, answer in zip(sightings, answers, strict=True)]
-        return Take(pictures=pictures, sightings=told, camera_path=None if watch is None else watch.path)
 
     try:
         for people in clock.timed("perceive", people_source.people_of(looked_at(), is_video=is_video)):
             picture, image = shown.popleft()
-            is_full = not is_video and len(sightings) + len(people) > PEOPLE_OF_A_TAKE
-            if pictures and (picture.starts_shot or is_full):
-                yield take()
-                pictures, sightings, watch = [], [], None
+            is_full = not is_video and len(gathered.sightings) + len(people) > PEOPLE_OF_A_TAKE
+            if gathered.pictures and (picture.starts_shot or is_full):
+                gathered.ask(regressor, clock)
+                yield gathered.take()
+                gathered, following = _Gathered(), None
+            elif is_video and len(gathered.pictures) == longest_take:
+                gathered.ask(regressor, clock)
+                following = following or _Gathered()
+                following.take_over(gathered, overlap)
+                yield gathered.take(leaves=overlap - overlap // 2)
+                gathered, following = following, None
+            if is_video and len(gathered.pictures) == longest_take - overlap:
+                following = _Gathered()
             with clock.at("perceive"):
                 if watch_camera:
-                    watch = watch or CameraWatch()
-                    watch.step(image, [person.bbox for person in people])
+                    for one in (gathered, following):
+                        if one is not None:
+                            one.watch_camera(image, people)
                 found = sightings_of_people(picture, image, people, people_source.source, quality)
             if regressor is not None:
                 with clock.at("regress"):
                     regressor.look(image, found)
-            sightings += found
+            gathered.sightings += found
             if found and has_somebody is not None and not has_somebody.done():
                 has_somebody.set_result(True)
-            pictures.append(picture)
+            gathered.pictures.append(picture)
             done += 1
             report("perceive", done, total)
     finally:
         if has_somebody is not None and not has_somebody.done():
             has_somebody.set_result(False)
         frames.close()
-    if pictures:
-        yield take()
+    if gathered.pictures:
+        gathered.ask(regressor, clock)
+        yield gathered.take()
+
+
+class _Gathered:
+    """What has been seen of a take so far."""
+
+    def __init__(self) -> None:
+        self.pictures: list[Picture] = []
+        self.sightings: list[Sighting] = []
+        self._num_asked = 0
+        self._kept_from = 0
+        self._watch: CameraWatch | None = None
+
+    def watch_camera(self, image: np.ndarray, people: Sequence[PersonKeypoints]) -> None:
+        """Look at the background of the next frame."""
+        self._watch = self._watch or CameraWatch()
+        self._watch.step(image, [person.bbox for person in people])
+
+    def ask(self, regressor: PeopleRegressor | None, clock: StageClock) -> None:
+        """Put the answers of a network beside those of whom it was not told yet."""
+        if regressor is None:
+            return
+        with clock.at("regress"):
+            answers = regressor.answers()
+        asked = self.sightings[self._num_asked :]
+        self.sightings[self._num_asked :] = [
+            dataclasses.replace(one, regressed=answer) for one, answer in zip(asked, answers, strict=True)
+        ]
+        self._num_asked = len(self.sightings)
+
+    def take_over(self, before: "_Gathered", count: int) -> None:
+        """Begin with the last frames of the take before, of which the second half is labelled here."""
+        self.pictures = before.pictures[-count:] if count else []
+        positions = {picture.position for picture in self.pictures}
+        self.sightings = [one for one in before.sightings if one.picture.position in positions]
+        self._num_asked, self._kept_from = len(self.sightings), count // 2
+
+    def take(self, leaves: int | None = None) -> Take:
+        """All that was gathered.
+
+        Args:
+            leaves: Frames at its end that the next take labels; None where a shot ends.
+        """
+        end = len(self.pictures) - (leaves or 0)
+        is_whole = leaves is None and self._kept_from == 0
+        return Take(
+            pictures=self.pictures,
+            sightings=self.sightings,
+            camera_path=None if self._watch is None else self._watch.path,
+            kept=None if is_whole else (self._kept_from, end),
+            ends_shot=leaves is None,
+        )
 
 
 def _picture(frame: video.Frame) -> Picture:

@@ -49,6 +49,9 @@ class JobLedger:
         with self._lock:
             known = self._manifest.items.get(item.name)
             kept = 0 if known is None else len(known.parts)
+            # In the middle of a shot people are followed from what was seen before.
+            while known is not None and kept and not known.parts[kept - 1].told.get("ends_shot", True):
+                kept -= 1
             self._early[item.name], self._ahead[item.name] = {}, 0
             return self._manifest.begin(item.name, item.num_bytes, kept_parts=kept).parts
 

@@ -169,6 +169,7 @@ class LookedItem:
             clock=clock,
             report=report,
             skip_positions=end,
+            longest_take=options.fit.longest_take,
         )
         number, following = skip_takes, next_track
         with contextlib.closing(found):
@@ -177,11 +178,11 @@ class LookedItem:
                     take = _with_later_tracks(take, next_track)
                 following = max([following, *(one.track_id + 1 for one in take.sightings)])
                 now = clock.seconds
-                self.num_pictures += len(take.pictures)
+                self.num_pictures += len(take.kept_pictures)
                 yield LookedAt(
                     number=number,
                     take=take,
-                    end=take.pictures[-1].position + 1,
+                    end=take.kept_pictures[-1].position + 1,
                     next_track=following,
                     seconds={stage: value - before.get(stage, 0.0) for stage, value in now.items()},
                 )
@@ -271,11 +272,11 @@ class TakeLabeller:
             num_rows=len(labelled.notes),
             num_bytes=path.stat().st_size,
             sha256=file_sha256(path),
-            num_pictures=len(take.pictures),
+            num_pictures=len(labelled.pictures),
             end=end,
             next_track=next_track,
             seconds={name: round(value, 4) for name, value in {**seconds, **clock.seconds}.items()},
-            told=_told(labelled, is_video=facts.kind == "video"),
+            told={**_told(labelled, is_video=facts.kind == "video"), "ends_shot": take.ends_shot},
         )
 
     def _density_of_poses(self) -> Regressor | None:

@@ -52,6 +52,8 @@ def take_to_bytes(take: Take) -> bytes:
     header = {
         "pictures": [_picture_to_json(picture) for picture in take.pictures],
         "sightings": [{"picture": place_of[id(one.picture)], **_sighting_to_json(one)} for one in sightings],
+        "kept": take.kept,
+        "ends_shot": take.ends_shot,
         "aspect": None if take.camera_path is None else take.camera_path.aspect,
     }
     stream = io.BytesIO()
@@ -151,4 +153,8 @@ def _take_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Tak
             scene=arrays["camera_path.scene"],
             aspect=header["aspect"],
         )
-    return Take(pictures=pictures, sightings=sightings, camera_path=path)
+    kept = header["kept"]
+    return Take(
+        pictures=pictures, sightings=sightings, camera_path=path, ends_shot=header["ends_shot"],
+        kept=None if kept is None else (kept[0], kept[1]),
+    )  # fmt: skip

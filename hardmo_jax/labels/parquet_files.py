@@ -9,9 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 #: Decoded columns larger than `FREE_BYTES` and this many times the file are taken for a decompression bomb.
@@ -113,18 +110,6 @@ def batches_of(
         table = pa.Table.from_batches([batch])
         table.validate(full=True)
         yield table
-
-
-def matching_row_groups(path: pathlib.Path, where: pc.Expression, form: pa.Schema) -> list[int]:
-    """Row groups that may hold rows of which a condition is true, by the smallest and largest values in the footer.
-
-    Args:
-        path: A file that `opened` has opened before: what pyarrow must not see is refused there.
-        where: The condition.
-        form: Columns that it may name; those that the file lacks exclude nothing.
-    """
-    fragment = pyarrow.dataset.ParquetFileFormat().make_fragment(str(path), filesystem=pyarrow.fs.LocalFileSystem())
-    return [group.id for group in fragment.subset(filter=where, schema=form).row_groups]
 
 
 def read_schema(path: pathlib.Path) -> pa.Schema:

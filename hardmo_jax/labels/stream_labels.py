@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hardmo_jax.labels import parquet_files, schema
+from hardmo_jax.labels.row_groups import matching_row_groups
 from hardmo_jax.labels.schema import LabelError
 from hardmo_jax.labels.store import MAX_ROWS, LabelSet
 from hardmo_jax.labels.store_check import label_files_of
@@ -148,7 +149,10 @@ def _matching_tables(
 ) -> Iterator[pa.Table]:
     present = set(file.schema_arrow.names)
     decoded = [name for name in form.names if name in present and (name in chosen or name in asked)]
-    for group in _row_groups(file, path, where, form):
+    groups: Sequence[int] = range(file.metadata.num_row_groups)
+    if where is not None:
+        groups = matching_row_groups(file.metadata, where, form, asked)
+    for group in groups:
         if where is not None and not _is_true_of_any(file, path, where, asked, form, group):
             continue
         for table in parquet_files.batches_of(file, path, batch_rows=batch_rows, row_groups=[group], columns=decoded):
@@ -157,14 +161,6 @@ def _matching_tables(
             table = table if where is None else table.filter(where)
             if table.num_rows:
                 yield table.select(list(chosen))
-
-
-def _row_groups(
-    file: pq.ParquetFile, path: pathlib.Path, where: pc.Expression | None, form: pa.Schema
-) -> Sequence[int]:
-    if where is None:
-        return range(file.metadata.num_row_groups)
-    return parquet_files.matching_row_groups(path, where, form)
 
 
 def _is_true_of_any(

@@ -141,7 +141,8 @@ def test_bundled_decoders_are_those_of_a_mended_ffmpeg(figure):
 
     found = av.library_versions["libavcodec"]
     of_opencv = re.search(r"avcodec:\s+YES \((\d+)\.(\d+)\.", cv2.getBuildInformation())
-    figure(f"libavcodec: {'.'.join(map(str, found))} in PyAV, {of_opencv[0] if of_opencv else 'none'} in OpenCV")
+    versions = ".".join(map(str, found)), ".".join(of_opencv.groups()) if of_opencv else "none"
+    figure("libavcodec: {} in PyAV, {} in OpenCV".format(*versions))
     assert found[:2] >= LIBAVCODEC
     if of_opencv is not None:
         assert tuple(map(int, of_opencv.groups())) >= LIBAVCODEC

@@ -7,6 +7,7 @@ that ends it even when nobody is left to do that.
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -21,6 +22,8 @@ import numpy as np
 from hardmo_jax.perception import decoders
 from hardmo_jax.perception.photos import MediaError
 
+#: What the process says once it can be asked.
+READY = b"ready\n"
 #: Behind the time after which the asker gives up, seconds.
 _GRACE = 5
 
@@ -50,6 +53,11 @@ class _Server:
 
     def serve(self) -> None:
         """Answer until nobody asks any more."""
+        # Loading takes time that is not the first file's.
+        for decoder in ("av", "cv2"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(decoder)
+        self._write(READY)
         while line := self._input.readline():
             question = json.loads(line)
             data = self._input.read(question.get("num_bytes", 0))

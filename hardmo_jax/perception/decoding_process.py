@@ -28,13 +28,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 import hardmo_jax
-from hardmo_jax.perception import video_stream
+from hardmo_jax.perception import decoding_child, video_stream
 from hardmo_jax.perception.decoders import FrameReader, StreamFrame
 from hardmo_jax.perception.photos import MediaError
 
 #: How often it is looked whether a process takes too long, seconds.
 _LOOK_EVERY = 0.1
-_END_SECONDS = 2.0
+_START_SECONDS, _END_SECONDS = 120.0, 2.0
 _MAX_LINE = 1 << 20
 #: Bytes that Linux keeps between two processes; more than its 64 KiB make pictures of megabytes quicker.
 _PIPE_BYTES = 1 << 20
@@ -187,7 +187,7 @@ class _Child:
     def __init__(self, limits: DecodingLimits) -> None:
         self._limits = limits
         self._deadline = math.inf
-        self._is_late = False
+        self._is_late = self._is_ready = False
         folder = pathlib.Path(hardmo_jax.__file__).parent.parent
         path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
         # Threads of linear algebra and arenas of the allocator take address space that pictures need.
@@ -221,9 +221,12 @@ class _Child:
             DecodingError: If the process ended or was ended.
         """
         question = {"do": do, "path": str(path.absolute()), "num_bytes": len(data), **words}
-        self._deadline = time.monotonic() + self._limits.seconds
         try:
             stdin, stdout = self._pipes()
+            if not self._is_ready:
+                self._deadline = time.monotonic() + _START_SECONDS
+                self._is_ready = stdout.readline(_MAX_LINE) == decoding_child.READY
+            self._deadline = time.monotonic() + self._limits.seconds
             stdin.write(json.dumps(question).encode() + b"\n")
             stdin.write(data)
             stdin.flush()
@@ -272,6 +275,8 @@ class _Child:
             self._process.kill()
             status = self._process.wait()
         advice = "the file is damaged or made to harm; leave it out"
+        if not self._is_ready:
+            return f"the process that decodes did not start (status {status}); is the installation whole?"
         if self._is_late or (hasattr(signal, "SIGALRM") and status == -signal.SIGALRM):
             return f"decoding took longer than {self._limits.seconds:g} s; {advice}"
         if status in (-signal.SIGABRT, 134):

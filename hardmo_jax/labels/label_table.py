@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hardmo_jax import whole_files
-from hardmo_jax.labels import schema, store
+from hardmo_jax.labels import schema, shard_changes, store
 from hardmo_jax.labels.schema import LabelRow
 from hardmo_jax.labels.table_files import (
     KEY_COLUMNS,
+    ROWS_PER_GROUP,
     LabelFormatError,
+    parquet_options,
     read_label_table,
-    text_columns,
     unknown_columns_of,
     with_extra_columns,
 )
@@ -100,13 +100,14 @@ class LabelTable:
         return LabelTable(pa.concat_tables(together).take(pa.array(order)))
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the labels to one file, completely or not at all.
+        """Write the labels to one file, completely or not at all; a store whose shard it is knows of it.
 
         Raises:
             LabelFormatError: If what was written is not read back; an earlier file stays.
         """
-        with whole_files.replacing(path) as temporary:
-            pq.write_table(self._table, temporary, compression="zstd", use_dictionary=text_columns(self._table.schema))
+        with shard_changes.replacing_shard(pathlib.Path(path)) as temporary:
+            options = parquet_options(self._table.schema)
+            pq.write_table(self._table, temporary, row_group_size=ROWS_PER_GROUP, **options)
             found = pq.read_table(temporary, columns=list(_COMPARED))
             if not found.equals(self._table.select(_COMPARED)):
                 raise LabelFormatError(f"{path}: what was written is not read back; look whether the disk is at fault")

@@ -8,6 +8,7 @@ import pytest
 
 from hardmo_jax.labels import schema, store
 from hardmo_jax.labels.label_table import LabelTable
+from hardmo_jax.labels.sharded_store import compact_labels, verify_store
 from hardmo_jax.labels.table_files import LabelFormatError
 from tests.labels.test_schema import make_full_row, make_row
 
@@ -102,3 +103,15 @@ def test_files_that_are_none_are_refused(tmp_path):
     path.write_bytes(b"PAR1" + bytes(40))
     with pytest.raises(LabelFormatError, match="cut off"):
         LabelTable.read(path)
+
+
+def test_corrected_shard_of_a_store_stays_part_of_it(tmp_path, path, rows):
+    compact_labels([[path]], tmp_path / "store")
+    shard = tmp_path / "store" / "labels-00000.parquet"
+    newer = dataclasses.replace(rows[0], label_version=2, parent_version=1, origin="human")
+    LabelTable.read(shard).with_versions([newer]).write(shard)
+    assert_same(store.read_labels(tmp_path / "store").rows, [rows[0], newer, *rows[1:]])
+    assert verify_store(tmp_path / "store").is_complete
+    # Nor is the correction lost when the job that made the store is run again.
+    compact_labels([[path]], tmp_path / "store")
+    assert_same(store.read_labels(tmp_path / "store").rows, [rows[0], newer, *rows[1:]])

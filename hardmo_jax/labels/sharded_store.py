@@ -238,7 +238,7 @@ def _write_shards(parts: Sequence[Sequence[pathlib.Path]], scratch: pathlib.Path
     keys.check()
     names = [shard_path(scratch, index).name for index in range(len(writer.facts))]
     return [
-        Shard(name=name, facts=facts, compacted_sha256=facts.sha256)
+        Shard(name=name, facts=facts, compacted_sha256=facts.sha256, compacted_rows=facts.num_rows)
         for name, facts in zip(names, writer.facts, strict=True)
     ]
 

@@ -57,6 +57,8 @@ class Shard:
     facts: FileFacts
     compacted_sha256: str
     """Of the file as `compact_labels` wrote it: another one than `facts` have where labels were changed since."""
+    compacted_rows: int
+    """Labels in it then."""
     announced: FileFacts | None = None
     """What takes its place at this moment, if somebody changes labels in it."""
 
@@ -76,6 +78,11 @@ class StoreManifest:
     def num_rows(self) -> int:
         """Labels in all shards."""
         return sum(shard.facts.num_rows for shard in self.shards)
+
+    @property
+    def num_compacted_rows(self) -> int:
+        """Labels that the store was put together of, whatever was changed in it since."""
+        return sum(shard.compacted_rows for shard in self.shards)
 
     @property
     def compaction(self) -> tuple[tuple[str, str], ...]:
@@ -167,7 +174,7 @@ def _encoded_manifest(manifest: StoreManifest | UnfinishedStore, *, with_sources
     shards = []
     for shard in goal.shards:
         one = {"name": shard.name, **_told_facts(shard.facts, with_sources)}
-        one["compacted_sha256"] = shard.compacted_sha256
+        one |= {"compacted_sha256": shard.compacted_sha256, "compacted_rows": shard.compacted_rows}
         if shard.announced is not None:
             one["announced"] = _told_facts(shard.announced, with_sources)
         shards.append(one)
@@ -199,6 +206,7 @@ def _shard_of(told: Any) -> Shard:
         name=_name_of(told["name"]),
         facts=_facts_of(told),
         compacted_sha256=_checksum_of(told["compacted_sha256"]),
+        compacted_rows=_count_of(told["compacted_rows"]),
         announced=None if announced is None else _facts_of(announced),
     )
 

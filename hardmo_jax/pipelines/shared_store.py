@@ -8,18 +8,15 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import time
 from collections.abc import Iterator, Sequence
-from typing import IO
 
-from hardmo_jax.file_locks import lock_file
+from hardmo_jax.file_locks import held_lock
 from hardmo_jax.labels.schema import LabelError, LabelRow
 from hardmo_jax.labels.store_manifest import read_store_manifest
 from hardmo_jax.labels.store_places import labels_below
 
 #: How long a store is waited for; nobody holds one for longer than it takes to read and write it.
 PATIENCE_SECONDS = 30.0
-_RETRY_SECONDS = 0.02
 
 
 class StoreBusyError(ValueError):
@@ -77,30 +74,12 @@ def held_store(path: str | os.PathLike[str], *, patience_seconds: float = PATIEN
     """
     path = pathlib.Path(path)
     lock = path.with_name(f".writing-{path.name}.lock")
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        with lock.open("a") as file:
-            if lock_file(file) and _is_still_there(file, lock):
-                try:
-                    yield
-                finally:
-                    # Before it is let go: afterwards it may be somebody else's. Windows keeps files that are open.
-                    with contextlib.suppress(OSError):
-                        lock.unlink()
-                return
-        if time.monotonic() >= deadline:
+    with held_lock(lock, patience_seconds=patience_seconds) as is_held:
+        if not is_held:
             raise StoreBusyError(
                 f"{path}: another job has been writing to it for {patience_seconds:g} s; wait for it, or stop it"
             )
-        time.sleep(_RETRY_SECONDS)
-
-
-def _is_still_there(file: IO[str], lock: pathlib.Path) -> bool:
-    """Whether a locked file is the one that others find: the one before may have taken it away."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
-    except FileNotFoundError:
-        return False
+        yield
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -253,6 +253,7 @@ def test_shard_that_gets_more_labels_is_told_in_the_manifest(tmp_path):
     facts = read_store_manifest(tmp_path / "store").shards[0].facts
     assert (facts.num_rows, facts.sources[0].num_rows) == (3, 3)
     assert len(store.read_labels(tmp_path / "store")) == verify_store(tmp_path / "store").num_rows == 3
+    assert read_store_manifest(tmp_path / "store").num_compacted_rows == 2
 
 
 def test_shard_is_not_added_beside_a_manifest(tmp_path):

@@ -8,6 +8,7 @@ and the error of this module.
 import dataclasses
 import math
 import pathlib
+import re
 import struct
 from collections.abc import Mapping
 
@@ -20,6 +21,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 200_000_000
 
 _MAX_PHOTO_BYTES = 1 << 30
+#: Chunks or segments of a photo. One of a gigabyte has 131,000 if they are as small as programs write them.
+_MAX_PIECES = 1_000_000
+#: What stands before the marker of a segment of a JPEG, in any number.
+_FILLING = re.compile(rb"\xff+")
 #: Of photos that are transparent or of 16 bits, so that their numbers on the way take little memory.
 _ROWS_AT_ONCE = 256
 #: EXIF orientation: (mirror left-right first, then turn clockwise by degrees). EXIF 2.3, tag 274.
@@ -257,8 +262,10 @@ def _by_sensor(tags: Mapping[int, float | int], diagonal_pixels: float) -> float
 
 def _png_header(data: bytes) -> PhotoHeader:
     width, height = struct.unpack_from(">II", data, 16)
-    tags, is_complete, offset = {}, False, 8
+    tags, is_complete, offset, pieces = {}, False, 8, 0
     while offset + 12 <= len(data):
+        pieces += 1
+        _check_pieces(pieces)
         length, kind = struct.unpack_from(">I4s", data, offset)
         if kind == b"eXIf":
             tags = _exif_tags(data[offset + 8 : offset + 8 + length])
@@ -271,14 +278,16 @@ def _png_header(data: bytes) -> PhotoHeader:
 
 def _jpeg_header(data: bytes) -> PhotoHeader:
     """Walk the marker segments up to the start of the scan (ITU-T T.81, annex B)."""
-    offset, tags, size = 2, {}, None
+    offset, pieces, tags, size = 2, 0, {}, None
     while True:
-        while data[offset] != 0xFF:
-            offset += 1
-        while data[offset] == 0xFF:
-            offset += 1
-        marker = data[offset]
-        offset += 1
+        offset = data.find(b"\xff", offset)
+        filling = _FILLING.match(data, offset) if offset >= 0 else None
+        if filling is None:
+            raise KeyError("no frame header")
+        marker = data[filling.end()]
+        offset = filling.end() + 1
+        pieces += 1
+        _check_pieces(pieces)
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:
             continue
         (length,) = struct.unpack_from(">H", data, offset)
@@ -298,8 +307,10 @@ def _jpeg_header(data: bytes) -> PhotoHeader:
 
 def _webp_header(data: bytes) -> PhotoHeader:
     (riff_bytes,) = struct.unpack_from("<I", data, 4)
-    size, tags, offset = None, {}, 12
+    size, tags, offset, pieces = None, {}, 12, 0
     while offset + 8 <= len(data):
+        pieces += 1
+        _check_pieces(pieces)
         kind, length = struct.unpack_from("<4sI", data, offset)
         body = offset + 8
         if kind == b"VP8X":
@@ -315,6 +326,12 @@ def _webp_header(data: bytes) -> PhotoHeader:
     if size is None:
         raise KeyError("no picture chunk")
     return _header(size[0], size[1], tags, is_complete=len(data) >= riff_bytes + 8)
+
+
+def _check_pieces(count: int) -> None:
+    """Refuse a photo of more pieces than any has: going through them is work of this process."""
+    if count > _MAX_PIECES:
+        raise KeyError(f"more than {_MAX_PIECES} pieces")
 
 
 def _exif_tags(data: bytes) -> dict[int, float | int]:

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from hardmo_jax.perception import video
+from hardmo_jax.perception import photos, video
 from hardmo_jax.perception.decoding_process import DecodingLimits, ProcessDecoder
 from tests.perception import made_videos
 from tests.reference import hostile_media
@@ -100,3 +100,42 @@ def test_frames_that_grow_in_the_middle_of_a_video_are_refused(tmp_path):
     # Without the limit they are frames like others.
     sizes = {frame.image.shape[:2] for frame in video.open_media(tmp_path / "grows.ts").frames()}
     assert sizes == {(48, 64), (480, 640)}
+
+
+class _Counted(bytes):
+    """Bytes that count how often one of them is looked at by itself."""
+
+    looks = 0
+
+    def __getitem__(self, key):
+        if not isinstance(key, slice):
+            _Counted.looks += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\xff", b"\xff\xff\0"])
+def test_a_photo_of_garbage_is_not_gone_through_byte_by_byte(tmp_path, filling):
+    """It happens in the process of the job, where nothing ends it: a gigabyte took minutes."""
+    data = _Counted(b"\xff\xd8\xff" + filling * (1 << 20))
+    _Counted.looks = 0
+    with pytest.raises(video.MediaError, match="its header is damaged"):
+        photos.read_photo_header(data, tmp_path / "a.jpg")
+    assert _Counted.looks < 10_000
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WebP", "JPEG"])
+def test_pieces_of_a_photo_are_counted(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(photos, "_MAX_PIECES", 1000)
+    for count, is_read in ((900, True), (1100, False)):
+        whole = hostile_media.PHOTOS[kind][1](tmp_path)
+        if kind == "PNG":
+            data = whole[:33] + (bytes(4) + b"teXt" + bytes(4)) * count + whole[33:]
+        elif kind == "WebP":
+            data = whole[:12] + (b"none" + bytes(4)) * count + whole[12:]
+        else:
+            data = whole[:2] + b"\xff\xe5\0\2" * count + whole[2:]
+        if is_read:
+            assert photos.read_photo_header(data, tmp_path / "a").upright_size == (64, 48)
+            continue
+        with pytest.raises(video.MediaError, match="its header is damaged"):
+            photos.read_photo_header(data, tmp_path / "a")

@@ -4,7 +4,6 @@ The same labels give the same bytes, whoever made them and when: nothing in a sh
 are in memory at any time, however large files and shards are.
 """
 
-import itertools
 import pathlib
 import secrets
 import shutil
@@ -228,8 +227,8 @@ def _write_shards(parts: Sequence[Sequence[pathlib.Path]], scratch: pathlib.Path
                 for table in tables:
                     writer.add(table)
                 continue
-            for picture_rows in _whole_pictures(tables):
-                _add_in_shards(picture_rows, writer, rows_per_shard)
+            for pictures in _whole_pictures(tables):
+                _add_in_shards(pictures, writer, rows_per_shard)
             writer.end_shard()
         if writer.num_rows or not writer.facts:
             writer.end_shard()
@@ -284,19 +283,18 @@ def _in_form(table: pa.Table, form: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=form)
 
 
-def _whole_pictures(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
-    """The rows of one picture after the other, as they follow each other."""
+def _whole_pictures(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, in tables that end where a picture does."""
     held: pa.Table | None = None
     for table in tables:
         rows = table if held is None else pa.concat_tables([held, table])
         begins = _begins_of_pictures(rows)
-        if not begins:
-            continue
-        yield [rows.slice(begin, end - begin) for begin, end in itertools.pairwise(begins)]
-        # Of the last picture more may follow.
-        held = rows.slice(begins[-1])
+        if begins:
+            yield rows.slice(0, begins[-1])
+            # Of the last picture more may follow.
+            held = rows.slice(begins[-1])
     if held is not None:
-        yield [held]
+        yield held
 
 
 def _begins_of_pictures(table: pa.Table) -> list[int]:
@@ -309,8 +307,15 @@ def _begins_of_pictures(table: pa.Table) -> list[int]:
     return [0, *(np.flatnonzero(differs) + 1).tolist()]
 
 
-def _add_in_shards(pictures: Sequence[pa.Table], writer: _ShardWriter, rows_per_shard: int) -> None:
-    for picture in pictures:
-        if writer.num_rows and writer.num_rows + picture.num_rows > rows_per_shard:
+def _add_in_shards(pictures: pa.Table, writer: _ShardWriter, rows_per_shard: int) -> None:
+    ends = [*_begins_of_pictures(pictures)[1:], pictures.num_rows]
+    begin = 0
+    while begin < pictures.num_rows:
+        fitting = [end for end in ends if begin < end <= begin + rows_per_shard - writer.num_rows]
+        if not fitting and writer.num_rows:
             writer.end_shard()
-        writer.add(picture)
+            continue
+        # A picture of more people than a shard has makes one of its own.
+        end = fitting[-1] if fitting else next(end for end in ends if end > begin)
+        writer.add(pictures.slice(begin, end - begin))
+        begin = end

@@ -207,7 +207,7 @@ def _number(data: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def _cut(data: bytearray, rng: np.random.Generator) -> bytearray:
-    return data[: int(rng.integers(1, len(data)))]
+    return data[: int(rng.integers(1, max(len(data), 2)))]
 
 
 def _shortened(data: bytearray, rng: np.random.Generator) -> bytearray:

@@ -20,13 +20,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     Yields a temporary name in the same folder with the same suffix. When the block ends normally the
     content is flushed to disk and renamed over `path`; when it raises, the temporary file is removed and an
-    earlier `path` stays as it was. Missing parent folders are made.
+    earlier `path` stays as it was. Missing parent folders are made, see `make_folders`.
 
     Args:
         path: Where the file shall stand in the end.
     """
     target = pathlib.Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     temporary = target.parent / f".writing-{secrets.token_hex(8)}{target.suffix}"
     try:
         temporary.touch(exist_ok=False)
@@ -37,6 +37,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync_file(target.parent)
+
+
+def make_folders(folder: pathlib.Path) -> None:
+    """Make a folder and those above it that are missing, each on disk under its name.
+
+    A file that is synced in a folder that is not may be gone with it after a power cut.
+    """
+    missing = []
+    above = folder
+    while not above.is_dir() and above != above.parent:
+        missing.append(above)
+        above = above.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync_file(made.parent)
 
 
 def sync_file(path: pathlib.Path) -> None:

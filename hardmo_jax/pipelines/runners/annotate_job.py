@@ -113,7 +113,9 @@ def annotate_job(
             with Heartbeat(folder / f"{FILE}{shard.suffix}.jsonl", progress, tell):
                 run.run()
                 state[0] = "publishing"
-                store = _published(job, manifest, record, time.perf_counter() - start)
+                labelled = time.perf_counter()
+                store = _published(job, manifest, record, labelled - start)
+                ledger.add_seconds("publish", time.perf_counter() - labelled)
                 state[0] = _end_of(job, manifest)
         finally:
             manifest.close()
@@ -187,6 +189,7 @@ def _published(job: Job, manifest: Manifest, record: provenance.RunRecord, secon
             return None
         folder = job.folder / job_folder.LABELS
         if publish.is_published(job, states) and not (job.folder / job_folder.PARTS).exists():
+            publish.drop_parts(job)
             return folder
         if publish.damaged_items(job, manifest):
             return None

@@ -26,6 +26,7 @@ from hardmo_jax.pipelines.annotate import depends_on
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions, load_body_option
 from hardmo_jax.pipelines.output_folders import OutputFolderError
 from hardmo_jax.pipelines.runners.job_items import JobItem, JobShard
+from hardmo_jax.whole_files import make_folders
 
 JOB_FORMAT_VERSION = 1
 JOB_FILE, PARTS, LABELS = "job.json", "parts", STORE_FOLDER
@@ -132,7 +133,7 @@ def held_job(job: Job) -> Iterator[None]:
     Raises:
         OutputFolderError: If another one is at work, or one with another number of shards has begun the job.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
+    make_folders(job.folder)
     with (job.folder / f".lock{job.shard.suffix}").open("a") as file:
         if not lock_file(file):
             raise OutputFolderError(

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from hardmo_jax.whole_files import make_folders, sync_file
+
 #: Of a line; a longer one is none of ours.
 _MAX_LINE = 16 << 20
 FOLDER = "manifest"
@@ -140,9 +142,11 @@ class Manifest:
     def _add(self, line: dict[str, Any]) -> ItemState:
         data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         if self._handle is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._path.parent)
             _mend_end(self._path)
             self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            # A file that is new is not on disk under its name before this, whatever is synced of its content.
+            sync_file(self._path.parent)
         written = 0
         while written < len(data):
             written += os.write(self._handle, data[written:])

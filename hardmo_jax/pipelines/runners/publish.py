@@ -1,16 +1,21 @@
 """The label store of a job: parts of all inputs in their order, in shards with checksums, once nothing is left."""
 
 import pathlib
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.labels.sharded_store import compact_labels, read_store_manifest
+from hardmo_jax.pipelines.output_folders import OutputFolderError
 from hardmo_jax.pipelines.runners.job_folder import LABELS, PARTS, Job
 from hardmo_jax.pipelines.runners.job_items import JobItem
 from hardmo_jax.pipelines.runners.manifest import Failure, ItemState, Manifest, PartRecord
-from hardmo_jax.whole_files import file_sha256
+from hardmo_jax.whole_files import file_sha256, make_folders, sync_file
+
+#: Parts that are in the store and on their way out.
+_PUBLISHED = ".published-parts-"
 
 
 def whole_parts(job: Job, item: JobItem, state: ItemState) -> list[PartRecord]:
@@ -33,24 +38,51 @@ def is_published(job: Job, states: Mapping[str, ItemState]) -> bool:
 
 
 def damaged_items(job: Job, manifest: Manifest) -> list[str]:
-    """Items whose parts are not what was written; each is marked to be done again.
+    """Items whose parts are not what was written; each is done again by the next run of its shard.
 
     Args:
         job: All of whose items are done or failed.
         manifest: Of this shard.
+
+    Raises:
+        OutputFolderError: If only items of other shards are damaged, which this one cannot do again.
     """
-    found = []
+    found, of_others = [], []
+    own = {item.name for item in job.own_items}
     for item in job.items:
         state = manifest.items.get(item.name)
         for part in [] if state is None else state.parts:
             path = job.parts_of(item) / part.file
             if not path.is_file() or file_sha256(path) != part.sha256:
                 path.unlink(missing_ok=True)
+                if item.name not in own:
+                    # Another manifest speaks of it: a line in this one would follow nothing.
+                    of_others.append(path)
+                    break
                 reason = f"{path}: the labels on disk are not those that were written; run the same command again"
                 manifest.fail(item.name, Failure(stage="write", reason=reason))
                 found.append(item.name)
                 break
-    return found
+    if of_others and not found:
+        raise OutputFolderError(
+            f"{of_others[0]}: the labels of another shard on disk are not those that were written "
+            f"({len(of_others)} inputs); run the commands of the other shards again"
+        )
+    return found + [path.parent.name for path in of_others]
+
+
+def drop_parts(job: Job) -> None:
+    """Take away parts that are in the store: all at once, so that a kill leaves no part of them.
+
+    Some that are missing would look like labels that were lost.
+    """
+    for left in job.folder.glob(f"{_PUBLISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    if (job.folder / PARTS).is_dir():
+        gone = job.folder / f"{_PUBLISHED}{secrets.token_hex(8)}"
+        (job.folder / PARTS).replace(gone)
+        sync_file(job.folder)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def publish(job: Job, manifest: Manifest, record: provenance.RunRecord) -> pathlib.Path:
@@ -73,11 +105,11 @@ def publish(job: Job, manifest: Manifest, record: provenance.RunRecord) -> pathl
     # What is said of the labels is there before they are: a kill in between leaves nothing that looks complete.
     for name, value in job_results(job, manifest.items).items():
         record.add(name, value)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     record.write(folder / "run.json")
     compact_labels(parts, folder)
     if all(state.state == "done" for state in manifest.items.values()):
-        shutil.rmtree(job.folder / PARTS, ignore_errors=True)
+        drop_parts(job)
     return folder
 
 

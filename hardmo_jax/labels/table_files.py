@@ -178,9 +178,7 @@ def in_current_schema(table: pa.Table) -> pa.Table:
     current = schema.label_schema()
     present = set(table.column_names)
     arrays = [
-        table.column(field.name)
-        if field.name in present
-        else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+        table.column(field.name) if field.name in present else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
         for field in current
     ]
     known = pa.Table.from_arrays(arrays, schema=current)

@@ -55,7 +55,7 @@ def rows_per_shard_of(folder):
 ROWS = [*video_rows(0, 3, people=2), *video_rows(1, 4), *video_rows(2, 1, people=3)]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.integers(0, len(ROWS)), max_size=5),
     ends=st.lists(st.booleans(), min_size=6, max_size=6),

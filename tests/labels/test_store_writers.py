@@ -55,6 +55,7 @@ def test_two_processes_put_the_same_store_together_at_once(tmp_path):
     assert left == []
 
 
+@pytest.mark.slow
 def test_store_is_never_read_half_of_one_and_half_of_another(tmp_path):
     for name, videos in (("one", range(4)), ("other", range(4, 7))):
         make_parts(tmp_path, name, videos)
@@ -254,6 +255,7 @@ def test_kill_at_any_moment_leaves_the_store_of_before_or_one_that_says_so(tmp_p
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked, which this system cannot")
+@pytest.mark.slow
 def test_kill_while_labels_are_changed_leaves_them_as_before_or_as_afterwards(tmp_path):
     parts = make_parts(tmp_path, "a", range(2))
     compact_labels(parts, tmp_path / "store", rows_per_shard=2)

@@ -101,14 +101,15 @@ def sources_below(
         sources: As of `annotate_many`.
         output_folder: What lies below it is no input, unless it is named itself.
     """
-    output = pathlib.Path(output_folder).resolve()
+    output = os.path.realpath(output_folder)
     found = []
     for source in map(pathlib.Path, sources):
         videos = media_files.videos_of_folder(source)
         if videos == [source]:
             found.append(source)
         else:
-            found += [path for path in videos if not path.resolve().is_relative_to(output)]
+            # A link that leads back to itself is refused when it is opened, alone.
+            found += [path for path in videos if not pathlib.Path(os.path.realpath(path)).is_relative_to(output)]
     return found
 
 

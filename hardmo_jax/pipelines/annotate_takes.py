@@ -1,7 +1,6 @@
 """Labels of one take, a shot of a video or some photos: who of it is kept, its camera, the fit, the scores."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.annotate_summary import LabelNote, note_of
 from hardmo_jax.pipelines.annotate_tracks import CameraUsed, camera_record, fit_tracks, frame_rate, ground_record
 from hardmo_jax.pipelines.box_quality import LeftOut, without_badly_seen
+from hardmo_jax.pipelines.fit_pieces import fit_in_pieces
 from hardmo_jax.pipelines.label_rows import origin_columns
 from hardmo_jax.pipelines.labels_of_fits import to_labels
 from hardmo_jax.pipelines.perceiving import PEOPLE_OF_A_TAKE, Take, lasting_people
@@ -35,7 +35,7 @@ from hardmo_jax.pipelines.sightings import (
 )
 from hardmo_jax.pipelines.stage_rates import StageClock
 from hardmo_jax.recovery.ground import Ground
-from hardmo_jax.recovery.lift_and_fit import Hypotheses, lift_and_fit
+from hardmo_jax.recovery.lift_and_fit import Hypotheses, Recovered, lift_and_fit
 from hardmo_jax.recovery.regressor_start import rows_of_start
 
 Progress = Callable[[str, int, int | None], None]
@@ -283,24 +283,23 @@ def _fit_alone(
     report: Progress,
 ) -> _Fitted:
     """Everybody by themselves, some at a time so that progress can be told."""
-    most = min(options.fit.max_batch, PEOPLE_OF_A_TAKE)
-    # Pieces of one size: another size would be another program to compile.
-    size = math.ceil(len(sightings) / math.ceil(len(sightings) / most))
     report("fit", 0, len(sightings))
     # Of all at once, so that a piece in which a network was asked about nobody is treated as the others.
     regressed = start_of_sightings(body, sightings, to_observations(sightings).camera)
-    pieces = []
-    for first in range(0, len(sightings), size):
-        some = sightings[first : first + size]
-        own = None if regressed is None else rows_of_start(regressed, np.arange(first, first + len(some)))
+
+    def fit_some(first: int, end: int) -> Recovered:
+        some = sightings[first:end]
+        own = None if regressed is None else rows_of_start(regressed, np.arange(first, end))
         observations = without_unweighted_parts(to_observations(some), options.fit.part_weights)
         prior = flow_prior_of_sightings(density, body, some, own, observations, options.fit)
-        recovered = lift_and_fit(
-            body, observations, start=options.start, options=options.fit, regressed=own, prior=prior
-        )
-        pieces.append(jax.tree.map(np.asarray, recovered))
-        report("fit", min(first + size, len(sightings)), len(sightings))
-    recovered = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+        return lift_and_fit(body, observations, start=options.start, options=options.fit, regressed=own, prior=prior)
+
+    recovered = fit_in_pieces(
+        len(sightings),
+        min(options.fit.max_batch, PEOPLE_OF_A_TAKE),
+        fit_some,
+        lambda done: report("fit", done, len(sightings)),
+    )
     read = as_read(sightings, recovered.keypoint_order)
     read = with_evidence(
         read,

@@ -68,9 +68,10 @@ def check_job_folder(job: Job) -> dict[str, Any] | None:
     folder = job.folder
     if folder.exists() and not folder.is_dir():
         raise OutputFolderError(f"{folder} is a file; give a folder as --output_dir, e.g. --output_dir=out/job")
-    inside = folder.resolve()
+    # Unlike `resolve`, this leaves a link that leads back to itself to who opens it, as one input of many.
+    inside = os.path.realpath(folder)
     for item in job.items:
-        if item.source.resolve().is_relative_to(inside):
+        if pathlib.Path(os.path.realpath(item.source)).is_relative_to(inside):
             raise OutputFolderError(f"the input {item.source} lies in the output folder {folder}; give another one")
     told = _told(job)
     known = read_job(folder)

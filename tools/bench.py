@@ -85,7 +85,6 @@ def _main(arguments: list[str] | None) -> int:
         default=",".join(map(str, body.BATCHES)),
         help="Batch sizes of the body suite; the last is that of fits.",
     )
-    parser.add_argument("--pipeline_input", type=pathlib.Path, default=pathlib.Path("out/sample_photos"))
     parser.add_argument("--only", default="", help="Run only the cells of this measure; for a look, writes nothing.")
     parser.add_argument("--core", type=int, default=0, help="Processor core to pin to; -1 for no pinning.")
     parser.add_argument("--cell", help=argparse.SUPPRESS)  # one measurement, in a process of its own
@@ -98,7 +97,7 @@ def _main(arguments: list[str] | None) -> int:
     if unknown:
         parser.error(f"unknown peers {', '.join(unknown)}; known: {', '.join(body.PEERS)}")
     suites = SUITES if options.suite == "all" else (options.suite,)
-    planned = _plans(peers, tuple(int(size) for size in options.batches.split(",")), options.pipeline_input)
+    planned = _plans(peers, tuple(int(size) for size in options.batches.split(",")))
     cells = {suite: planned[suite]() for suite in suites}
     known = sorted({str(cell["measure"]) for own in cells.values() for cell in own if "measure" in cell})
     if options.only and options.only not in known:
@@ -115,9 +114,7 @@ def _main(arguments: list[str] | None) -> int:
     return 0 if all(are_whole) else 1
 
 
-def _plans(
-    peers: tuple[str, ...], batches: tuple[int, ...], pipeline_input: pathlib.Path
-) -> dict[str, Callable[[], list[dict[str, Any]]]]:
+def _plans(peers: tuple[str, ...], batches: tuple[int, ...]) -> dict[str, Callable[[], list[dict[str, Any]]]]:
     """What each suite measures."""
     return {
         "body": lambda: [dataclasses.asdict(cell) for cell in body.plan(peers, batches)],
@@ -126,7 +123,7 @@ def _plans(
         "track": track.plan,
         "tracks": tracks.plan,
         "compile": compilation.plan,
-        "pipeline": lambda: pipeline.plan(pipeline_input),
+        "pipeline": pipeline.plan,
         "perception": perception.plan,
         "collect": collect.plan,
         "networks": networks.plan,

@@ -48,7 +48,7 @@ def _stages(clip: str, folder: pathlib.Path) -> list[dict[str, object]]:
     from hardmo_jax.pipelines import demo_clip
 
     path = folder / "clip.mp4"
-    _write(path, _dancers(demo_clip.ASSETS / demo_clip.CLIP, clip))
+    write_clip(path, _dancers(demo_clip.ASSETS / demo_clip.CLIP, clip))
     # The first run fills the cache of programs.
     _annotate(path, folder / "first", "--config.output.overlay=False")
     rows: list[dict[str, object]] = []
@@ -135,18 +135,10 @@ def _resident(pid: int) -> float:
 
 def _memory(job: str, folder: pathlib.Path) -> list[dict[str, object]]:
     """One person in a short and a long video, of which a file has the keypoints."""
-    points = _points()
-    rng = np.random.default_rng(0)
-    image = np.kron(rng.integers(0, 255, (_HEIGHT // 16, _WIDTH // 16, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
     rows: list[dict[str, object]] = []
     for count in _LENGTHS[job]:
         place = folder / str(count)
-        (place / "json").mkdir(parents=True)
-        _write(place / "clip.mp4", itertools.repeat(image, count))
-        for at, pose in zip(range(count), itertools.cycle([*points, *points[-2:0:-1]]), strict=False):
-            person = {"pose_keypoints_2d": [round(float(value), 2) for value in pose.ravel()]}
-            text = json.dumps({"version": 1.3, "people": [person]})
-            (place / "json" / f"clip_{at:012d}_keypoints.json").write_text(text)
+        write_keypoint_clip(place, count)
         changes = ("--config.perception.detector=files", f"--config.perception.keypoints_file={place / 'json'}")
         if job == "labelled":
             changes += ("--config.output.overlay=False", "--config.output.part_scores=False")
@@ -155,6 +147,19 @@ def _memory(job: str, folder: pathlib.Path) -> list[dict[str, object]]:
         rows.append({"measure": "memory", "job": job, "frames": count, "peak_mb": most})
     ratio = float(rows[1]["peak_mb"]) / float(rows[0]["peak_mb"])  # pyright: ignore[reportArgumentType]
     return [*rows, {"measure": "memory", "job": job, "run": "long over short", "ratio": ratio}]
+
+
+def write_keypoint_clip(place: pathlib.Path, count: int) -> None:
+    """One person who dances before a background that stands still, as `clip.mp4` and OpenPose's files in `json`."""
+    points = _points()
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 255, (_HEIGHT // 16, _WIDTH // 16, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    (place / "json").mkdir(parents=True)
+    write_clip(place / "clip.mp4", itertools.repeat(image, count))
+    for at, pose in zip(range(count), itertools.cycle([*points, *points[-2:0:-1]]), strict=False):
+        person = {"pose_keypoints_2d": [round(float(value), 2) for value in pose.ravel()]}
+        text = json.dumps({"version": 1.3, "people": [person]})
+        (place / "json" / f"clip_{at:012d}_keypoints.json").write_text(text)
 
 
 def _points() -> np.ndarray:
@@ -179,7 +184,8 @@ def _points() -> np.ndarray:
     return np.concatenate([pixels, np.full((*pixels.shape[:2], 1), 0.9)], -1)
 
 
-def _write(path: pathlib.Path, images: Iterator[np.ndarray] | Sequence[np.ndarray]) -> None:
+def write_clip(path: pathlib.Path, images: Iterator[np.ndarray] | Sequence[np.ndarray]) -> None:
+    """Write pictures as an H.264 video."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -81,10 +81,17 @@ class JobLedger:
             state = self._manifest.items[name]
             while len(state.parts) in early:
                 own = early.pop(len(state.parts))
+                start = time.perf_counter()
                 state = self._manifest.add_part(name, len(state.parts), own)
+                self.add_seconds("manifest", time.perf_counter() - start)
                 self._frames_of_run += own.num_pictures
                 for stage, seconds in own.seconds.items():
-                    self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+                    self.add_seconds(stage, seconds)
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Time at work of a stage, of this run."""
+        with self._lock:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 
     def num_parts(self, name: str) -> int:
         """Takes of an item that are labelled, without gaps."""

@@ -21,6 +21,8 @@ from hardmo_jax.pipelines.runners.messages import receive_message, send_message
 from hardmo_jax.pipelines.runners.stages import Looker, SourceFacts, TakeLabeller
 from hardmo_jax.pipelines.runners.take_bytes import take_of_bytes, take_to_bytes
 
+#: Stage to which the time counts that takes become bytes and are read again.
+HAND_OVER = "hand over"
 #: Seconds between two messages of how far the work is.
 _TELL_EVERY = 0.5
 #: Of processes that look, above that of those who label.
@@ -73,8 +75,10 @@ def _look(source: IO[bytes], send: _Send, looker: Looker) -> None:
                 next_track=asked["next_track"] if skip else 0,
                 report=_Teller(send),
             ):
+                start = time.perf_counter()
                 payload = take_to_bytes(one.take)
-                told = {"number": one.number, "end": one.end, "next_track": one.next_track, "seconds": one.seconds}
+                seconds = {**one.seconds, HAND_OVER: time.perf_counter() - start}
+                told = {"number": one.number, "end": one.end, "next_track": one.next_track, "seconds": seconds}
                 send({"kind": "take", "facts": looked.facts.to_json(), **told}, payload)
             send({"kind": "looked", "told": looked.told()})
         except BrokenPipeError:
@@ -93,13 +97,17 @@ def _label(source: IO[bytes], send: _Send, labeller: TakeLabeller) -> None:
                 labeller.warm_up(facts)
                 send({"kind": "warm"})
                 continue
+            start = time.perf_counter()
+            take = take_of_bytes(payload)
+            seconds = {**asked["seconds"]}
+            seconds[HAND_OVER] = seconds.get(HAND_OVER, 0.0) + time.perf_counter() - start
             part = labeller.label(
                 facts,
-                take_of_bytes(payload),
+                take,
                 pathlib.Path(asked["path"]),
                 end=asked["end"],
                 next_track=asked["next_track"],
-                seconds=asked["seconds"],
+                seconds=seconds,
                 report=_Teller(send),
             )
             send({"kind": "part", "part": part.to_json()})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hardmo_jax.array_types import Float, Int
-from hardmo_jax.body.array_files import BodyFileError, read_npz
+from hardmo_jax.body.array_files import read_npz
 from hardmo_jax.body.model import BodyModel
 from hardmo_jax.body.params import BodyParams
 from hardmo_jax.body.pieces import in_pieces
@@ -169,7 +169,7 @@ def load_hard_set(path: str | os.PathLike[str]) -> HardSet:
     try:
         arrays = read_npz(path.read_bytes(), source=path.name)
         meta = json.loads(str(arrays["meta"]))
-    except (BodyFileError, KeyError, json.JSONDecodeError, RecursionError) as error:
+    except (KeyError, ValueError, RecursionError) as error:  # of the archive, and of its text
         raise HardSetError(f"{path}: not a set of people with truth ({error}); prepare it again") from error
     version = meta.get("format_version") if isinstance(meta, dict) else None
     if version != FORMAT_VERSION:

@@ -8,18 +8,32 @@ no code of the wheel is run. `model_files` says which wheels and files there are
 import dataclasses
 import hashlib
 import importlib.util
+import lzma
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 from hardmo_jax.labels import provenance
 
 _DOWNLOAD_SECONDS = 900
+#: What a damaged archive may end in.
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,11 +180,21 @@ def extract_members(
     if digest != wheel.file.sha256:
         raise PinnedFileError(f"{archive} has SHA-256 {digest}, expected {wheel.file.sha256}; nothing was unpacked")
     folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive) as opened:
-        return tuple(_extract(opened, pinned, folder) for pinned in members)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            contents = [_content(opened, pinned) for pinned in members]
+    except _ARCHIVE_ERRORS as error:
+        if isinstance(error, PinnedFileError):
+            raise
+        raise PinnedFileError(f"{archive}: no wheel that can be opened ({error}); fetch it again") from error
+    paths = tuple(folder / pinned.name for pinned in members)
+    for path, content in zip(paths, contents, strict=True):
+        with provenance.replacing(path) as scratch:
+            scratch.write_bytes(content)
+    return paths
 
 
-def _extract(archive: zipfile.ZipFile, pinned: PinnedFile, folder: pathlib.Path) -> pathlib.Path:
+def _content(archive: zipfile.ZipFile, pinned: PinnedFile) -> bytes:
     try:
         member = archive.getinfo(pinned.member)
     except KeyError:
@@ -182,10 +206,7 @@ def _extract(archive: zipfile.ZipFile, pinned: PinnedFile, folder: pathlib.Path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != pinned.sha256:
         raise PinnedFileError(f"{pinned.member} has SHA-256 {digest}, expected {pinned.sha256}")
-    path = folder / pinned.name
-    with provenance.replacing(path) as scratch:
-        scratch.write_bytes(content)
-    return path
+    return content
 
 
 def _pip_command(wheel: PinnedWheel) -> list[str]:

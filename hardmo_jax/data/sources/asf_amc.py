@@ -118,7 +118,7 @@ class _Skeleton:
 def _read_asf(path: pathlib.Path) -> _Skeleton:
     sections: dict[str, list[tuple[int, list[str]]]] = {}
     section: list[tuple[int, list[str]]] | None = None
-    for number, line in enumerate(motion_text.read_motion_text(path).splitlines(), start=1):
+    for number, line in enumerate(motion_text.read_motion_lines(path), start=1):
         words = line.split("#")[0].split()
         if not words:
             continue
@@ -254,7 +254,7 @@ def _read_amc(path: pathlib.Path, skeleton: _Skeleton) -> tuple[dict[str, Float[
     missing: set[str] = set()
     num_frames = 0
     previous: int | None = None
-    for number, line in enumerate(motion_text.read_motion_text(path).splitlines(), start=1):
+    for number, line in enumerate(motion_text.read_motion_lines(path), start=1):
         words = line.split("#")[0].split()
         where = f"{path}:{number}"
         if not words:

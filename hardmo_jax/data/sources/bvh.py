@@ -68,7 +68,7 @@ def read_bvh(
     path = pathlib.Path(path)
     if unit is not None and not (unit > 0 and math.isfinite(unit)):
         raise ValueError(f"`unit` must be positive, got {unit}")
-    lines = motion_text.read_motion_text(path).splitlines()
+    lines = motion_text.read_motion_lines(path)
     joints, motion_line = _read_hierarchy(lines, path)
     values, frame_time = _read_rows(lines, motion_line, joints, path, frames_per_second is None)
     rate = 1 / frame_time if frames_per_second is None else motion_text.positive_rate(frames_per_second)

@@ -40,6 +40,10 @@ _JOINTS = (
 _NUM_COLUMNS = 4 + sum(count for *_, count in _JOINTS)  # before the joints: duration and place of the root
 
 
+#: Rows of a clip, and numbers in them: an hour at 30 frames a second.
+_MAX_LISTS, _MAX_VALUES = 110_000, 5_000_000
+
+
 def read_deepmimic(path: str | os.PathLike[str]) -> MotionClip:
     """Read a motion clip of DeepMimic, such as `humanoid3d_walk.txt`.
 
@@ -99,10 +103,15 @@ def read_deepmimic(path: str | os.PathLike[str]) -> MotionClip:
 
 
 def _read_rows(path: pathlib.Path) -> Float[np.ndarray, "T N"]:
+    text = motion_text.read_motion_text(path)
+    # Each becomes an object of fifty bytes and more, whatever it was in the file.
+    if text.count("[") + text.count("{") > _MAX_LISTS or text.count(",") > _MAX_VALUES:
+        raise MotionFileError(f"{path}: more than {_MAX_LISTS} rows or {_MAX_VALUES} numbers; not a DeepMimic clip")
     try:
-        content = json.loads(motion_text.read_motion_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise MotionFileError(f"{path}: no JSON ({error}); cut off, or not a DeepMimic clip") from error
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits
+        reason = " ".join(str(error).split())[:200]
+        raise MotionFileError(f"{path}: no JSON ({reason}); cut off, or not a DeepMimic clip") from error
     frames = content.get("Frames") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not frames:
         raise MotionFileError(f"{path}: expected a list of rows under 'Frames'; not a DeepMimic clip")

@@ -17,6 +17,32 @@ MAX_POSES = 20_000_000
 """Most rotations of a clip, frames times joints: 2 GB in memory, and two hours of 120 Hz capture."""
 
 
+MAX_LINES = 24_000_000
+"""Most lines of a file; each costs sixty bytes of memory, however short it is."""
+MAX_LINE_LETTERS = 1 << 20
+"""Longest line: a frame of the largest skeleton has 0.1 MB."""
+#: What `str.splitlines` divides at.
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+def read_motion_lines(path: pathlib.Path) -> list[str]:
+    """Lines of a text, neither too many nor too long to be divided into words.
+
+    Raises:
+        MotionFileError: If they are, or as `read_motion_text`.
+    """
+    text = read_motion_text(path)
+    num_lines = sum(text.count(end) for end in _LINE_ENDS)
+    if num_lines > MAX_LINES:
+        raise MotionFileError(
+            f"{path}: {num_lines} lines, more than the cap of {MAX_LINES}; split the capture into takes"
+        )
+    lines = text.splitlines()
+    if max(map(len, lines), default=0) > MAX_LINE_LETTERS:
+        raise MotionFileError(f"{path}: a line of more than {MAX_LINE_LETTERS} letters; not a motion capture file")
+    return lines
+
+
 def read_motion_text(path: pathlib.Path) -> str:
     """Text of a file that is not larger than the cap, without a byte order mark.
 
@@ -27,8 +53,8 @@ def read_motion_text(path: pathlib.Path) -> str:
     """
     if not path.is_file():
         raise MotionFileError(f"{path}: no such file")
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
+    with path.open("rb") as file:  # Python takes memory for as much as it is asked to read
+        data = file.read(min(path.stat().st_size, MAX_FILE_BYTES) + 1)
     if len(data) > MAX_FILE_BYTES:
         raise MotionFileError(f"{path}: more than {MAX_FILE_BYTES >> 20} MB of text; split the capture into takes")
     if b"\0" in data[:4096]:

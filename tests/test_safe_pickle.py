@@ -6,6 +6,7 @@ import io
 import pickle
 import re
 import time
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -227,6 +228,15 @@ def test_file_above_the_size_cap_is_refused_with_the_argument_to_raise(tmp_path:
         safe_pickle.load(file, max_file_bytes=100)
     with pytest.raises(safe_pickle.UnsafePickleError, match="max_file_bytes"):
         safe_pickle.loads(file.read_bytes(), max_file_bytes=100)
+
+
+def test_a_small_file_takes_little_memory_whatever_the_cap(tmp_path: Path) -> None:
+    file = tmp_path / "model.pkl"
+    file.write_bytes(b"N.")
+    tracemalloc.start()
+    assert safe_pickle.read_capped(file, max_file_bytes=4 << 30) == b"N."
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_pickle_above_the_instruction_cap_is_refused() -> None:

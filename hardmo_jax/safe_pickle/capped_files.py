@@ -29,8 +29,8 @@ def read_capped(path: str | os.PathLike[str], *, max_file_bytes: int = MAX_FILE_
         raise UnsafePickleError(f"{path.name}: refused: not a regular file; copy it to one first")
     data = b""
     if status.st_size <= max_file_bytes:
-        with path.open("rb") as file:
-            data = file.read(max_file_bytes + 1)
+        with path.open("rb") as file:  # Python takes memory for as much as it is asked to read
+            data = file.read(min(status.st_size, max_file_bytes) + 1)
     # The size is asked before reading, and the length after it: a file may grow meanwhile.
     if max(status.st_size, len(data)) > max_file_bytes:
         raise UnsafePickleError(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import threading
@@ -5,6 +6,7 @@ import time
 
 import pytest
 
+from hardmo_jax.labels import store
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.output_folders import OutputFolderError
 from hardmo_jax.pipelines.runners import job_folder, local
@@ -243,3 +245,17 @@ def test_processes_that_never_begin_are_told_of(tmp_path):
 def test_options_that_make_no_sense_are_refused(changes):
     with pytest.raises(ValueError, match="must be"):
         local.LocalOptions(**changes)
+
+
+def test_labels_that_a_person_corrected_since_are_left_alone(tmp_path):
+    paths = write_scripts(tmp_path / "clips", {}, {})
+    run_scripts(paths, tmp_path / "job")
+    shard = tmp_path / "job/labels/labels-00000.parquet"
+    rows = store.read_labels(shard).rows
+    newer = dataclasses.replace(rows[0], label_version=2, parent_version=1, origin="human")
+    store.write_labels(shard, [*rows, newer])
+    before = shard.read_bytes()
+    outcome = run_scripts(paths, tmp_path / "job")
+    assert (outcome.num_labelled_before, outcome.store) == (2, tmp_path / "job/labels")
+    assert shard.read_bytes() == before
+    assert job_status(tmp_path / "job").store.is_complete

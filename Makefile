@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate demo test test-all browser lint fix install-locked lock audit docs clean
+.PHONY: annotate demo test test-all fuzz browser lint fix install-locked lock audit docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:
@@ -54,6 +54,11 @@ test: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+# Every parser of files by strangers, by seeded damage and guided by coverage (Linux); at most twenty minutes.
+fuzz: $(VENV)/.installed-test
+	@if [ "$$(uname)" = Linux ]; then $(UV_INSTALL) -e '.[fuzz]'; fi
+	@timeout 1200 $(BIN)/python -W ignore -m tests.fuzz.run_fuzz --seconds=$(or $(SECONDS),480)
 
 # A browser for the tests of pages, which skip without one. Only root can install it, where there is apt.
 browser:

@@ -162,7 +162,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         is_whole = isinstance(stages, dict) and isinstance(options, dict) and isinstance(version, int)
         is_whole = is_whole and all(_is_entry(key, entry) for key, entry in stages.items())
         is_whole = is_whole and (not stages or "--config.rounds" in options)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         is_whole, version = False, 0
         content = {}
     if not is_whole:

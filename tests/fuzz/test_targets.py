@@ -28,6 +28,18 @@ def test_damaged_files_give_a_value_or_an_error_of_the_parser(name):
             pytest.fail(f"file {turn} ({data[:200]!r}): {error!r}")
 
 
+#: Files that were findings once.
+FOUND = {
+    "loop_record": b'{"format_version": 1, "stages": {"round_1/fit": {"seconds": ' + b"9" * 400 + b'}}, "options": {}}',
+    "deepmimic": b'{"Frames": [[' + b"9" * 5000 + b"]]}",
+}
+
+
+@pytest.mark.parametrize("name", list(FOUND))
+def test_file_that_was_a_finding_is_refused(name):
+    assert not TARGETS[name].run(FOUND[name])
+
+
 def test_mutations_are_the_same_everywhere():
     first, second = (
         [mutated([b"honest file", b"other"], np.random.default_rng(seed)) for seed in range(50)] for _ in range(2)

@@ -400,16 +400,27 @@ def _problems(row: LabelRow) -> Any:
             yield f"hypothesis {hypothesis.name!r}: `error` must be finite and >= 0, got {hypothesis.error}"
         for name in _HYPOTHESIS_SHAPES:
             value = getattr(hypothesis, name)
-            if value is not None and not np.isfinite(value).all():
+            if value is None:
+                continue
+            if not np.isfinite(value).all():
                 yield f"hypothesis {hypothesis.name!r}: `{name}` is not finite"
+            elif name in _ROTATIONS and np.abs(value).max() > _MOST_TURN:
+                yield f"hypothesis {hypothesis.name!r}: `{name}` must be axis-angle of up to {_MOST_TURN:g} radians"
 
 
 def _number_problems(row: LabelRow) -> Any:
     for name in _ROW_SHAPES:
         value = getattr(row, name)
         may_fail = (name in _FITTED and not row.is_usable) or name == "keypoints_3d"
-        if value is not None and not may_fail and not np.isfinite(value).all():
-            yield f"`{name}` is not finite although the status is {row.status}"
+        if value is None or may_fail:
+            continue
+        most = _MOST_TURN if name in _ROTATIONS else _MOST_FLOAT
+        # False of what is not finite, too.
+        if not (np.abs(value) <= most).all():
+            if not np.isfinite(value).all():
+                yield f"`{name}` is not finite although the status is {row.status}"
+            else:
+                yield f"`{name}` must be axis-angle of up to {most:g} radians, got {np.abs(value).max():g}"
     if row.fps is not None and not (math.isfinite(row.fps) and row.fps > 0):
         yield f"`fps` must be positive, got {row.fps}"
     if row.time_seconds is not None and not (math.isfinite(row.time_seconds) and row.time_seconds >= 0):
@@ -500,6 +511,14 @@ _ROW_SHAPES: dict[str, tuple[int, ...]] = {
     "focal_length": (2,),
     "principal_point": (2,),
 }
+#: Axis-angle of more turns than any fit makes: single precision leaves of it no rotation to speak of.
+_MOST_TURN = 1000.0
+_MOST_FLOAT = float(np.finfo(np.float32).max)
+_ROTATIONS = frozenset(
+    {
+        "global_orient", "body_pose", "left_hand_pose", "right_hand_pose", "smpl_hand_pose", "world_global_orient",
+    }
+)  # fmt: skip
 _HYPOTHESIS_SHAPES = {
     name: _ROW_SHAPES[name] for name in ("global_orient", "body_pose", "transl", "left_hand_pose", "right_hand_pose")
 }

@@ -226,10 +226,12 @@ def in_one_process(recorded: Recorded, run: RunOf, *, rows_per_shard: int = 2) -
         yield
 
 
-def run_recorded(recorded: Recorded, output: pathlib.Path, *, shard: str = "1/1", others=()) -> annotate_job.JobOutcome:
+def run_recorded(
+    recorded: Recorded, output: pathlib.Path, *, shard: str = "1/1", paths=None
+) -> annotate_job.JobOutcome:
     """The job, from the call that the command makes."""
     return annotate_job.annotate_job(
-        [*recorded.paths, *others],
+        recorded.paths if paths is None else paths,
         output,
         options=AnnotateOptions(),
         model_folder=recorded.folder,

@@ -1,7 +1,9 @@
 """No memory, no answer, and a clock that jumps: the job ends, and says what it could not do."""
 
+import datetime
 import random
 import time
+import types
 from unittest import mock
 
 import jax
@@ -58,9 +60,10 @@ def test_other_errors_of_the_device_are_not_taken_for_it():
 
 def test_a_clock_that_jumps_changes_no_label(tmp_path, promise, one_thread):
     recorded = Recorded.make(tmp_path / "inputs", [[1, 1], [2]])
+    assert recorded.packed
     drawn = random.Random(0)
 
-    class Jumping(job_progress.datetime.datetime):
+    class Jumping(datetime.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls.fromtimestamp(drawn.uniform(0, 4e9), tz)
@@ -72,7 +75,7 @@ def test_a_clock_that_jumps_changes_no_label(tmp_path, promise, one_thread):
             with (
                 in_one_process(recorded, RunOf()),
                 mock.patch.object(time, "time", clock),
-                mock.patch.object(job_progress.datetime, "datetime", Jumping),
+                mock.patch.object(job_progress, "datetime", types.SimpleNamespace(datetime=Jumping, UTC=datetime.UTC)),
             ):
                 outcome = run_recorded(recorded, output)
             row.tried(None if outcome.num_left == 0 and outcome.failures == () else "the job did not end well")

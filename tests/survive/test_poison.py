@@ -25,7 +25,7 @@ def _exit_status(recorded, broken_files, output):
         in_one_process(recorded, RunOf(), rows_per_shard=200),
         mock.patch("os.fsync"),
         mock.patch.object(_cli, "stop_in_order"),
-        mock.patch.object(annotate.local, "LocalOptions", lambda **_: LocalOptions(workers=1)),
+        mock.patch.object(annotate.local, "LocalOptions", return_value=LocalOptions(workers=1)),
         flagsaver.flagsaver((annotate._OUTPUT_DIR, str(output)), (annotate._RUNNER, "local")),
     ):
         sources = [str(path) for path in sorted([*recorded.paths, *broken_files])]

@@ -51,7 +51,7 @@ _RUNNER = flags.DEFINE_enum(
 )
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that look at pictures; default: one a core.", lower_bound=1)
 _LABEL_WORKERS = flags.DEFINE_integer(
-    "label_workers", 1, "Of a runner: processes that label, one a device.", lower_bound=1
+    "label_workers", None, "Of a runner: processes that label; default: one a GPU.", lower_bound=1
 )
 _GPUS = flags.DEFINE_float("label_gpus", 0.0, "Of --runner=ray: GPUs, or share of one, of each of these.")
 _RAY_ADDRESS = flags.DEFINE_string("ray_address", None, "Of --runner=ray: the cluster; default: this machine alone.")
@@ -126,7 +126,7 @@ def _label_job(sources: Sequence[str], options: pipeline.AnnotateOptions, models
             else ray.RayOptions(
                 address=_RAY_ADDRESS.value,
                 workers=_WORKERS.value,
-                label_workers=_LABEL_WORKERS.value,
+                label_workers=_LABEL_WORKERS.value or 1,
                 gpus_of_label_worker=_GPUS.value,
             ),
             limit_inputs=_LIMIT_INPUTS.value,

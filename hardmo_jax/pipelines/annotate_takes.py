@@ -135,8 +135,8 @@ def label_take(
     fitted, pictures = _of_kept(fitted, pictures, take)
     if take.kept is not None:
         warnings.append(
-            f"a shot is longer than {options.fit.longest_take} frames (--config.fit.longest_take): it is fitted in takes "
-            "that overlap, each with a shape and floor of its own"
+            f"a shot is longer than {options.fit.longest_take} frames (--config.fit.longest_take): it is fitted in "
+            "takes that overlap, each with a shape and floor of its own"
         )
     warnings += fitted.warnings
     if fitted.camera is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from hardmo_jax import options as options_module
 from hardmo_jax.fitting.threads import num_cores
+from hardmo_jax.pipelines.runners.gpus import gpu_environment, visible_gpus
 from hardmo_jax.pipelines.runners.job_folder import Job, environment_of_workers
 from hardmo_jax.pipelines.runners.job_items import JobItem
 from hardmo_jax.pipelines.runners.ledger import JobLedger
@@ -42,8 +43,8 @@ class LocalOptions:
 
     workers: int | None = None
     """Processes that look at pictures; None is one a core."""
-    label_workers: int = 1
-    """Processes that label: one a device."""
+    label_workers: int | None = None
+    """Processes that label; None is one a GPU, and one where there is none."""
     takes_waiting: int = 4
     """Takes that wait to be labelled at most."""
     attempts: int = 2
@@ -59,8 +60,9 @@ class LocalOptions:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"`workers` must be 1 or more, got {self.workers}")
         for name in ("label_workers", "takes_waiting", "attempts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be 1 or more, got {value}")
         if not self.stall_seconds > 0:
             raise ValueError(f"`stall_seconds` must be positive, got {self.stall_seconds}")
 
@@ -130,6 +132,9 @@ class LocalRunner:
         self._compiled = compiled
         self._answers: queue.Queue[Answer] = queue.Queue()
         self._room = threading.Semaphore(options.takes_waiting)
+        self._gpus = visible_gpus()
+        self._num_labellers = options.label_workers or max(len(self._gpus), 1)
+        self._next_labeller = 0
         self._lookers: dict[WorkerProcess, _InHand | None] = {}
         self._labellers: dict[WorkerProcess, _TakeToLabel | None] = {}
         self._ready: set[WorkerProcess] = set()
@@ -183,7 +188,7 @@ class LocalRunner:
                 if hand is None and self._todo:
                     self._look(worker, self._todo.popleft())
         is_work = bool(self._hands or self._waiting or any(self._labellers.values()))
-        while is_work and len(self._labellers) < options.label_workers:
+        while is_work and len(self._labellers) < self._num_labellers:
             self._labellers[self._started("label")] = None
         for worker, take in list(self._labellers.items()):
             if take is None and worker in self._ready and self._waiting:
@@ -199,6 +204,11 @@ class LocalRunner:
             # The device is for those who label.
             environment["JAX_PLATFORMS"] = "cpu"
             memory = None if options.memory_gib is None else int(options.memory_gib * 2**30)
+        elif role == "look":
+            environment |= gpu_environment(len(self._lookers), options.num_workers, self._gpus)
+        else:
+            environment |= gpu_environment(self._next_labeller % self._num_labellers, self._num_labellers, self._gpus)
+            self._next_labeller += 1
         setting = {
             "role": role,
             "options": options_module.to_mapping(self._job.options),

@@ -32,7 +32,7 @@ from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord
 from hardmo_jax.pipelines.runners.stages import SourceFacts, TakeLabeller
 from hardmo_jax.pipelines.runners.take_bytes import take_of_bytes
 from hardmo_jax.pipelines.runners.worker import told_failure
-from hardmo_jax.pipelines.runners.worker_process import Answer, WorkerProcess
+from hardmo_jax.pipelines.runners.worker_process import WORKER_MODULE, Answer, WorkerProcess
 
 #: Blocks are handed on as soon as they hold a take.
 _BLOCK_BYTES = 1024
@@ -63,6 +63,8 @@ class RayOptions:
     """Time without a word of a process after which it hangs."""
     memory_gib: float | None = None
     """Memory of a process that looks; one that asks for more fails its item. None is no limit."""
+    worker_module: str = WORKER_MODULE
+    """Python module of the processes that look; see `LocalOptions`."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -121,7 +123,14 @@ class LookActor:
     def _started(self) -> WorkerProcess:
         keys = ("options", "model_folder", "memory_bytes", "compiled")
         setting = {"role": "look", "num_threads": 1, **{key: self._setting[key] for key in keys}}
-        return WorkerProcess(setting, environment_of_workers(), self._answers, self._room)
+        module = self._setting["worker_module"]
+        return WorkerProcess(setting, environment_of_workers(), self._answers, self._room, module=module)
+
+    def close(self) -> None:
+        """End the process; it ends by itself when the actor does."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
 
 
 class LabelActor:
@@ -241,6 +250,7 @@ class RayRunner:
             "compiled": self._compiled,
             "memory_bytes": None if options.memory_gib is None else int(options.memory_gib * 2**30),
             "stall_seconds": options.stall_seconds,
+            "worker_module": options.worker_module,
             "has_video": any(not item.photos for item in self._todo),
         }
         workers = min(options.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1), len(asked))
@@ -312,14 +322,17 @@ def _cluster(options: RayOptions) -> Iterator[Any]:
             "`ray start`, or leave out --ray_address to use this machine alone"
         ) from error
     try:
-        _refuse_open_cluster(ray)
+        refuse_open_cluster(ray)
         yield ray
     finally:
         ray.shutdown()
 
 
-def _refuse_open_cluster(ray: Any) -> None:
-    """Whoever reaches a cluster without authentication can run anything on it (CVE-2023-48022).
+def refuse_open_cluster(ray: Any) -> None:
+    """Refuse a cluster of several nodes without authentication: whoever reaches it can run anything (CVE-2023-48022).
+
+    Args:
+        ray: The module, connected.
 
     Raises:
         RayClusterError: If there are several nodes, and no token is asked for.

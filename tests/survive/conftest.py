@@ -1,37 +1,17 @@
 """What is promised of a run that is disturbed, row by row: how many cases were tried and which of them failed."""
 
 import contextlib
-import dataclasses
 import os
 import time
 
 import pytest
 
 from tests.survive.fault_tries import few_threads
+from tests.survive.promises import PROMISES, Promise
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "survive: the whole of what `make survive` tries; takes minutes")
-
-
-@dataclasses.dataclass
-class Promise:
-    """One row of the table."""
-
-    name: str
-    cases: int = 0
-    failures: list[str] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
-    note: str = ""
-
-    def tried(self, problem: str | None = None, cases: int = 1) -> None:
-        """Some cases were tried; what was wrong, if anything."""
-        self.cases += cases
-        if problem:
-            self.failures.append(problem)
-
-
-PROMISES = pytest.StashKey[list[Promise]]()
 
 
 @pytest.fixture

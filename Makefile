@@ -58,7 +58,12 @@ test-all: $(VENV)/.installed-test
 # Every parser of files by strangers, by seeded damage and guided by coverage (Linux); at most twenty minutes.
 fuzz: $(VENV)/.installed-test
 	@if [ "$$(uname)" = Linux ]; then $(UV_INSTALL) -e '.[fuzz]'; fi
-	@timeout 1200 $(BIN)/python -W ignore -m tests.fuzz.run_fuzz --seconds=$(or $(SECONDS),480)
+	@$(if $(filter Linux,$(shell uname)),timeout 1200) $(BIN)/python -W ignore -m tests.fuzz.run_fuzz --seconds=$(or $(SECONDS),480)
+
+# Faults at every call to the disk, kills, broken inputs, relations that labels must keep, and a soak: one table.
+# `python -m tests.survive.table --broken=no_fsync|no_rename|no_mask` shows that a broken build turns it red.
+survive: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.survive.table --output=docs/benchmarks/survive_cpu.json
 
 # A browser for the tests of pages, which skip without one. Only root can install it, where there is apt.
 browser:

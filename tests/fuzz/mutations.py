@@ -21,7 +21,7 @@ def mutated(seeds: Sequence[bytes], generator: np.random.Generator) -> bytes:
         seeds: Honest files.
         generator: Says which.
     """
-    data = bytearray(seeds[generator.integers(len(seeds))])
+    data = bytearray(seeds[int(generator.integers(len(seeds)))])
     for _ in range(generator.integers(1, 5)):
         place = int(generator.integers(0, len(data) + 1))
         count = int(generator.integers(1, 24))
@@ -40,7 +40,7 @@ def mutated(seeds: Sequence[bytes], generator: np.random.Generator) -> bytes:
             case 5:
                 del data[place:]
             case 6:
-                other = seeds[generator.integers(len(seeds))]
+                other = seeds[int(generator.integers(len(seeds)))]
                 start = int(generator.integers(0, len(other) + 1))
                 data[place : place + count] = other[start : start + count]
             case 7:

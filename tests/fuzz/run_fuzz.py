@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,16 @@ _COVERED = re.compile(r"\bcov: (\d+)")
 
 def fuzz_one(name: str, arguments: list[str]) -> None:
     """Fuzz one target in this process, which libFuzzer ends."""
-    import atheris
+    import atheris as atheris_of_linux
 
+    atheris: Any = atheris_of_linux  # its stubs lack half of it
     with atheris.instrument_imports(include=_PARSERS, enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
-    atheris.Setup([sys.argv[0], *arguments], lambda data: TARGETS[name].run(data) and None)
+
+    def run(data: bytes) -> None:
+        TARGETS[name].run(data)
+
+    atheris.Setup([sys.argv[0], *arguments], run)
     atheris.Fuzz()
 
 

@@ -160,7 +160,7 @@ def honest_yolo() -> list[bytes]:
 # ---- arrays and archives ---------------------------------------------------------------------------------------
 
 
-def npz(compress: bool = False, **arrays: np.ndarray) -> bytes:
+def npz(compress: bool = False, /, **arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     (np.savez_compressed if compress else np.savez)(buffer, **arrays)  # pyright: ignore[reportArgumentType]
     return buffer.getvalue()
@@ -189,7 +189,7 @@ def honest_amass() -> list[bytes]:
     smplh = {"poses": np.zeros((3, 156)), "gender": np.array("male"), "mocap_framerate": np.array(60)}
     smplx = {name: np.zeros((3, count)) for name, count in parts.items()}
     smplx |= {"gender": np.array("female"), "mocap_frame_rate": np.array(60), "surface_model_type": np.array("smplx")}
-    return [npz(**shape, **smplh), npz(**shape, **smplx)]
+    return [npz(False, **shape, **smplh), npz(False, **shape, **smplx)]
 
 
 def honest_predictions() -> list[bytes]:

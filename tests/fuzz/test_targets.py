@@ -7,7 +7,7 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import TARGETS
 
 #: Files a parser; Arrow takes longer for one.
-TURNS, FEW_TURNS = 400, 80
+TURNS, FEW_TURNS = 150, 30
 
 
 @pytest.mark.parametrize("name", list(TARGETS))

@@ -99,9 +99,10 @@ def test_insides_of_the_reader_are_its_own():
     """Its machines have no public name: whoever needs another kind of pickle adds a function to the package."""
     wrong = []
     for path in sources():
-        if READER in path.parents:
+        text = path.read_text()
+        if READER in path.parents or "safe_pickle" not in text:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(text)):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

@@ -157,13 +157,24 @@ def strange_files(given: pathlib.Path, places: Collection[RemovalPlace]) -> list
         names = {*_KNOWN, *(DATASET_OUTPUTS if place.kind == "dataset" else ())}
         known |= {*place.label_files, *(place.folder / name for name in names)}
         folders |= {place.folder / name for name in (PHOTO_DRAWINGS, CLOSE_UPS)}
+    jobs = {path.parent for path in given.rglob("job.json")}
     files = (path for path in sorted(given.rglob("*")) if path.is_symlink() or not path.is_dir())
     return [
         path.relative_to(given).as_posix()
         for path in files
         if path not in known and path.parent not in folders and path.name != TOMBSTONE_FILE
-        if not path.name.startswith(UNFINISHED)
+        if not path.name.startswith((UNFINISHED, ".lock"))
+        if not any(_is_of_job(path.relative_to(job)) for job in jobs if path.is_relative_to(job))
     ]
+
+
+def _is_of_job(path: pathlib.Path) -> bool:
+    """Whether a file below the folder of a job of many inputs is a record of it."""
+    return (
+        path.as_posix() in ("job.json", "labels/manifest.json")
+        or path.parts[0] in ("manifest", "parts")
+        or (path.suffix == ".jsonl" and path.name.startswith("progress"))
+    )
 
 
 def as_composed(text: str) -> str:

@@ -15,6 +15,7 @@ from hardmo_jax.export.dataset.dataset_facts import dataset_facts
 from hardmo_jax.export.dataset.dataset_files import rewrite_shard, rows_of_shard, shard_of
 from hardmo_jax.export.dataset.dataset_folder import are_checksums_right, describe_dataset_again
 from hardmo_jax.labels import store
+from hardmo_jax.pipelines.exports.removal_jobs import clean_job_file, job_files_that_name, jobs_below
 from hardmo_jax.pipelines.exports.removal_mentions import without_mentions
 from hardmo_jax.pipelines.exports.removal_places import (
     RUN_FILE,
@@ -133,6 +134,8 @@ def remove_labels(
         sources = set()
     is_meant = _meant(sources, track_id, read) if sources else lambda label: False
     planned = [one for contents in read for one in _plan(contents, sources, is_meant, whole=track_id is None)]
+    if track_id is None:
+        planned += _plan_jobs(given, sources)
     if not dry_run:
         ids = {one.label_id for contents in read for own in contents.labels.values() for one in own if is_meant(one)}
         if ids:
@@ -253,6 +256,14 @@ def _plan(
         if count:
             step = RemovalStep(path=path, what=_of_labels(count), num_labels=count)
             yield _Planned(step, lambda path=path: _rewrite_labels(path, contents.checksums[path], is_meant))
+
+
+def _plan_jobs(given: Sequence[pathlib.Path], sources: set[SourceName]) -> Iterator[_Planned]:
+    """Records of jobs of many inputs that name the source."""
+    for folder in dict.fromkeys(job for one in given for job in jobs_below(one)):
+        for path in job_files_that_name(folder, sources):
+            step = RemovalStep(path=path, what="mentions of the source", is_deleted=path.is_dir())
+            yield _Planned(step, lambda path=path, folder=folder: clean_job_file(path, folder, sources))
 
 
 def _plan_dataset(

@@ -88,11 +88,16 @@ def items_of_sources(sources: Sequence[pathlib.Path], options: AnnotateOptions) 
     """
     items: list[JobItem] = []
     for place, (source, photos) in enumerate(_sources(sources, options)):
-        plain = _PLAIN.sub("_", source.stem or source.resolve().name).strip("._")[:_LONGEST_NAME] or "source"
+        plain = name_of_item(source if source.stem else source.resolve())
         items.append(
             JobItem(name=f"{place:07d}_{plain}", source=source, photos=photos, num_bytes=_num_bytes(source, photos))
         )
     return items
+
+
+def name_of_item(source: pathlib.PurePath) -> str:
+    """What an item is called behind its number."""
+    return _PLAIN.sub("_", source.stem).strip("._")[:_LONGEST_NAME] or "source"
 
 
 def _sources(

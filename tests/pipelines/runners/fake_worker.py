@@ -5,6 +5,7 @@ take something happens, and `once` names a file whose presence means that it has
 """
 
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -88,7 +89,8 @@ def _label(asked, take, goal) -> None:
     name = pathlib.Path(asked["facts"]["path"]).name
     rows = [
         make_row(
-            seed=person, source_path=name, frame_index=asked["end"] - FRAMES_OF_A_TAKE, track_id=person,
+            seed=person, source_path=name,
+            source_sha256=hashlib.sha256(name.encode()).hexdigest(), frame_index=asked["end"] - FRAMES_OF_A_TAKE, track_id=person,
             created_utc=_TIME,
         )
         for person in range(take["people"])

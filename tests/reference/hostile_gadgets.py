@@ -96,9 +96,7 @@ def mapped_exec(canary: Path) -> bytes:
 
 
 def library(canary: Path) -> bytes:
-    return call(
-        name("builtins", "getattr"), call(name("ctypes", "CDLL"), value(None)), value("system")
-    )
+    return call(name("builtins", "getattr"), call(name("ctypes", "CDLL"), value(None)), value("system"))
 
 
 RUN: dict[str, Gadget] = {

@@ -531,6 +531,9 @@ def active(layer: FaultLayer, *, broken: str | None = None) -> Iterator[FaultLay
 
 def _written_in_place(layer: FaultLayer, source, goal) -> None:
     """What a build does that forgot why files are renamed."""
+    if _is_folder(os.fspath(source)):
+        _REAL["replace"](source, goal)
+        return
     with layer.open(source, "rb") as file:
         content = file.read()
     with layer.open(goal, "wb", 0) as file:

@@ -57,7 +57,7 @@ def test_a_fault_at_every_call_loses_nothing(recorded, expected, tmp_path, promi
     scenario = _scenarios(recorded, expected)[number]
     with promise(f"fault at every I/O call: {scenario.name}") as row:
         calls = count_calls(scenario, tmp_path / scenario.name, broken=broken).calls
-        faults = chosen_faults(calls, sample=400 if scenario.name == "machines" else None)
+        faults = chosen_faults(calls, sample=200 if scenario.name == "machines" else None)
         # One more than there are: it happens never, so that all were tried.
         faults.append(fault_layer.Fault("io_error", len(calls) + 50))
         tries = try_faults(scenario, faults, tmp_path / scenario.name, broken=broken)

@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate demo test test-all fuzz browser lint fix install-locked lock audit docs clean
+.PHONY: annotate demo test test-all survive fuzz browser lint fix install-locked lock audit docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from hardmo_jax.pipelines.output_folders import OutputFolderError
 from tests.survive import fault_layer
 from tests.survive.fault_layer import FaultLayer
 from tests.survive.fault_tries import change_scenario, chosen_faults, count_calls, job_scenario, try_faults
@@ -163,3 +164,17 @@ def test_a_kill_while_parts_are_taken_away_damages_no_manifest(recorded, expecte
     assert len(faults) >= 6
     faults = [faults[1], faults[4]]
     assert try_faults(scenario, faults, tmp_path / "tries").failures == []
+
+
+def test_damage_in_a_part_of_another_machine_is_told_and_mended_by_it(recorded, expected, tmp_path):
+    scenario = job_scenario(recorded, expected)
+    with in_one_process(recorded, RunOf(), rows_per_shard=1):
+        run_recorded(recorded, tmp_path / "job", shard="1/2")
+        part = next((tmp_path / "job/parts").rglob("*.parquet"))
+        content = bytearray(part.read_bytes())
+        content[len(content) // 2] ^= 1
+        part.write_bytes(content)
+        with pytest.raises(OutputFolderError, match="the labels of another shard on disk are not those"):
+            run_recorded(recorded, tmp_path / "job", shard="2/2")
+        run_recorded(recorded, tmp_path / "job", shard="1/2")
+    assert scenario.check_end(tmp_path / "job", RunOf(), RunOf()) is None

@@ -6,6 +6,7 @@ bounded, and no name in it leads out of the folder.
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 from typing import Any
@@ -119,7 +120,8 @@ def read_any_manifest(folder: pathlib.Path) -> StoreManifest | UnfinishedStore |
     path = folder / MANIFEST
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_MANIFEST_BYTES + 1)
+            # As much memory is taken as is asked for: a file may grow after its size was asked.
+            content = file.read(min(os.fstat(file.fileno()).st_size, MAX_MANIFEST_BYTES) + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if len(content) > MAX_MANIFEST_BYTES:

@@ -88,12 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.output is not None:
         from tools.benchmarks import machine
 
-        told = {
-            "suite": "survive", "machine": machine.describe(), "seconds": round(seconds, 1),
-            "rows": [
-                {**dataclasses.asdict(row), "seconds": round(row.seconds, 2)} for row in collector.rows
-            ],
-        }  # fmt: skip
+        rows = {row.name: {**dataclasses.asdict(row), "seconds": round(row.seconds, 2)} for row in collector.rows}
+        if options.only is not None and options.output.exists():
+            # Some rows again: the others stay.
+            rows = {row["name"]: row for row in json.loads(options.output.read_text())["rows"]} | rows
+        total = round(sum(row["seconds"] for row in rows.values()), 1)
+        told = {"suite": "survive", "machine": machine.describe(), "seconds": total, "rows": list(rows.values())}
         options.output.write_text(json.dumps(told, indent=1) + "\n")
     return int(code != 0 or any(row.failures for row in collector.rows))
 

@@ -9,6 +9,10 @@ from hardmo_jax.pipelines.runners.job_progress import FrameCount, JobProgress, R
 from hardmo_jax.pipelines.runners.manifest import Failure, ItemState, Manifest, PartRecord
 
 
+#: What those do who label.
+_LABEL_STAGES = ("camera", "fit", "label", "score", "write")
+
+
 class JobLedger:
     """The state of one run of a job; its methods may be called from any thread."""
 
@@ -30,6 +34,8 @@ class JobLedger:
         self._frames_of_run = 0
         self.takes_waiting = 0
         """That are looked at and wait to be labelled, as the runner says."""
+        self.num_labellers = 1
+        """Processes that label, as the runner says."""
         self.pids: tuple[int, ...] = ()
         """Of the processes whose memory is told."""
         for item in job.own_items:
@@ -144,6 +150,10 @@ class JobLedger:
             expected = self._count.expected
             # Looking is the slower stage, or waits for the other: both go at one pace.
             left = None if expected is None else self._looked_rate.seconds_for(max(expected - looked, 0))
+            if expected is not None and left is not None and self._frames_of_run:
+                # The last takes are labelled when nothing is left to look at.
+                at_work = sum(self._seconds.get(stage, 0.0) for stage in _LABEL_STAGES) / self._frames_of_run
+                left = max(left, max(expected - labelled, 0) * at_work / self.num_labellers)
             return JobProgress(
                 state=state,
                 elapsed_seconds=time.monotonic() - self._start,

@@ -135,6 +135,7 @@ class LocalRunner:
         self._gpus = visible_gpus()
         self._num_labellers = options.label_workers or max(len(self._gpus), 1)
         self._next_labeller = 0
+        ledger.num_labellers = self._num_labellers
         self._lookers: dict[WorkerProcess, _InHand | None] = {}
         self._labellers: dict[WorkerProcess, _TakeToLabel | None] = {}
         self._ready: set[WorkerProcess] = set()

@@ -86,7 +86,7 @@ class LookActor:
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
         """Takes of one item, and how it ended."""
         asked = json.loads(str(batch["row"][0]))
-        name, number, how = asked["item"], 0, "nothing"
+        name, number, skipped, how = asked["item"], 0, 0, "nothing"
         for _ in range(_ATTEMPTS):
             worker = self._worker = self._worker or self._started()
             worker.ask(asked)
@@ -99,13 +99,14 @@ class LookActor:
                     continue
                 said = answer.header
                 if said["kind"] == "begun":
-                    number = said["skip_takes"]
+                    number = skipped = said["skip_takes"]
                     yield _row(name, said)
                 elif said["kind"] == "take":
                     self._room.release()
                     number = said["number"] + 1
                     path = str(pathlib.Path(asked["parts"]) / f"{said['number']:05d}.parquet")
-                    yield _row(name, {**said, "path": path}, answer.payload)
+                    # Rows come to the driver in any order.
+                    yield _row(name, {**said, "path": path, "skip_takes": skipped}, answer.payload)
                 elif said["kind"] == "looked":
                     yield _row(name, {**said, "takes": number})
                     return
@@ -158,7 +159,8 @@ class LabelActor:
                 next_track=asked["next_track"],
                 seconds=asked["seconds"],
             )
-            return _row(name, {"kind": "part", "number": asked["number"], "part": part.to_json()})
+            told = {key: asked[key] for key in ("number", "facts", "skip_takes")}
+            return _row(name, {"kind": "part", **told, "part": part.to_json()})
         except Exception as error:
             return _row(name, {"kind": "failed", "stage": "fit", **told_failure(error)})
 
@@ -200,8 +202,10 @@ class RayRunner:
         """
         self._job, self._ledger, self._todo, self._options = job, ledger, todo, options
         self._compiled, self._stop = compiled, stop
+        ledger.num_labellers = options.label_workers
         self._told: dict[str, tuple[dict[str, Any], int]] = {}
         self._open = {item.name for item in todo}
+        self._opened: set[str] = set()
 
     def run(self) -> None:
         """Do all that is to do, or what is under way once told to stop.
@@ -214,7 +218,7 @@ class RayRunner:
             return
         with _cluster(self._options) as ray:
             for row in self._rows(ray):
-                self._hear(str(row["item"]), json.loads(row["row"]))
+                self.hear(str(row["item"]), json.loads(row["row"]))
                 if self._stop.is_set():
                     break
         for name in self._open:
@@ -265,13 +269,16 @@ class RayRunner:
         )  # fmt: skip
         yield from labelled.iter_rows()
 
-    def _hear(self, name: str, said: Mapping[str, Any]) -> None:
+    def hear(self, name: str, said: Mapping[str, Any]) -> None:
+        """Take in what an actor says of an item; rows may come in any order."""
         kind = said["kind"]
         if name not in self._open:
             return
-        if kind == "begun":
+        if kind in ("begun", "part") and name not in self._opened:
+            # Whichever comes first: what is labelled by then is not forgotten when the other comes.
+            self._opened.add(name)
             self._ledger.opened(name, frames=said["facts"]["frame_count"], skip_takes=said["skip_takes"])
-        elif kind == "part":
+        if kind == "part":
             self._ledger.take_labelled(name, said["number"], PartRecord.from_json(said["part"]))
             self._ledger.looked_at(name, self._ledger.frames_of_parts(name))
         elif kind == "looked":

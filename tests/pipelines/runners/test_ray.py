@@ -62,3 +62,38 @@ def test_a_look_actor_outlives_the_process_that_reads_files(tmp_path):
     assert failed["stage"] == "look"
     assert "ended with status 9" in failed["reason"]
     actor.close()
+
+
+def test_what_is_labelled_counts_in_whatever_order_it_is_told(tmp_path):
+    """Actors hand rows on as they come: a take may be labelled before its item is said to have begun."""
+    import itertools
+    import threading
+
+    from hardmo_jax.pipelines.annotate_options import AnnotateOptions
+    from hardmo_jax.pipelines.runners.job_folder import Job
+    from hardmo_jax.pipelines.runners.job_items import JobItem, JobShard
+    from hardmo_jax.pipelines.runners.ledger import JobLedger
+    from hardmo_jax.pipelines.runners.manifest import Manifest, read_item_states
+    from tests.pipelines.runners.test_manifest import _part
+
+    facts = {"path": "a", "kind": "video", "fps": 30.0, "frame_count": 20}
+    rows = [
+        {"kind": "begun", "facts": facts, "skip_takes": 0},
+        *({"kind": "part", "number": n, "facts": facts, "skip_takes": 0, "part": _part(n).to_json()} for n in (0, 1)),
+        {"kind": "looked", "told": {}, "takes": 2},
+    ]
+    for number, order in enumerate(itertools.permutations(rows)):
+        folder = tmp_path / str(number)
+        item = JobItem(name="0000000_a", source=tmp_path / "a.mp4", num_bytes=5)
+        job = Job(folder=folder, items=(item,), options=AnnotateOptions(), model_folder=tmp_path, shard=JobShard())
+        manifest = Manifest(folder, "")
+        ledger = JobLedger(job, manifest)
+        runner = ray_runner.RayRunner(
+            job, ledger, [item], ray_runner.RayOptions(), compiled=None, stop=threading.Event()
+        )
+        ledger.begin(item)
+        for row in order:
+            runner.hear(item.name, row)
+        manifest.close()
+        state = read_item_states(folder)[item.name]
+        assert (state.state, len(state.parts)) == ("done", 2), [row["kind"] for row in order]

@@ -13,7 +13,7 @@ from tools import _tables
 #: Seconds between two lines where the output is no terminal.
 _TELL_EVERY = 10.0
 #: Failures that are named.
-_MOST_NAMED = 20
+_MOST_NAMED, _MOST_WARNINGS = 20, 8
 
 
 class JobLines:
@@ -80,6 +80,12 @@ def print_job(outcome: JobOutcome, folder: str) -> None:
     progress = outcome.progress
     if progress.stage_seconds:
         _tables.print_numbers(console, ("seconds at work", "frames/s of one process"), stage_rows(progress))
+    for text, count in outcome.warnings[:_MOST_WARNINGS]:
+        console.print(f"warning of {count} inputs: {text}", soft_wrap=True, markup=False)
+    if len(outcome.warnings) > _MOST_WARNINGS:
+        console.print(
+            f"and {len(outcome.warnings) - _MOST_WARNINGS} other warnings; run.json beside the labels has all"
+        )
     for name, reason in outcome.failures[:_MOST_NAMED]:
         console.print(f"not labelled: {name}: {reason}", soft_wrap=True, markup=False)
     if len(outcome.failures) > _MOST_NAMED:
@@ -87,7 +93,8 @@ def print_job(outcome: JobOutcome, folder: str) -> None:
     if outcome.num_labelled_before:
         console.print(f"labelled before: {outcome.num_labelled_before} of {outcome.num_items} inputs")
     if outcome.store is not None:
-        console.print(f"{outcome.num_labels:,} labels of {outcome.num_done} inputs are in {outcome.store}")
+        console.print(f"{outcome.num_labels:,} labels are in {outcome.store}")
+        console.print(f"look at them: python -m tools.report {folder}", soft_wrap=True)
     elif outcome.num_left:
         console.print(
             f"{outcome.num_left} of {outcome.num_items} inputs are left; the same command goes on with them",
@@ -103,4 +110,5 @@ def stage_rows(progress: JobProgress) -> list[tuple[str, list[str]]]:
     return [
         (stage, [f"{seconds:.1f}", f"{frames / seconds:.1f}" if seconds > 0 else ""])
         for stage, seconds in sorted(progress.stage_seconds.items(), key=lambda pair: -pair[1])
+        if seconds >= 0.01 * sum(progress.stage_seconds.values())
     ]

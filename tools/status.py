@@ -29,11 +29,15 @@ def main(argv: Sequence[str]) -> int:
         return _cli.fail("give the folder of a job: python -m tools.status out/job")
     status = job_status(pathlib.Path(_JOB.value), verify=_VERIFY.value)
     console = rich.console.Console(highlight=False, markup=False, soft_wrap=True)
+    num_labels = status.num_labels if status.store is None else status.store.num_rows
     console.print(
-        f"{len(status.done)} of {status.num_items} inputs are labelled: {status.num_labels:,} labels of "
+        f"{len(status.done)} of {status.num_items} inputs are labelled: {num_labels:,} labels of "
         f"{status.num_pictures:,} pictures"
     )
-    for title, names in (("in hand", status.begun), ("not begun", status.left)):
+    if status.num_removed:
+        console.print(f"removed since: {status.num_removed} inputs")
+    in_hand = "in hand" if status.is_running else "left in the middle"
+    for title, names in ((in_hand, status.begun), ("not begun", status.left)):
         if names:
             console.print(f"{title}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
     for name, stage, reason in status.failures[:_MOST_NAMED]:
@@ -43,7 +47,12 @@ def main(argv: Sequence[str]) -> int:
     if status.store is not None:
         console.print(status.store.told())
         if not status.store.is_complete:
-            return _cli.fail("the labels are not those that were written")
+            return _cli.fail(
+                "the labels are not those that were written; copy the shards from where they still are, or label anew "
+                "with another --output_dir"
+            )
+    if not status.has_store and not status.left and not status.begun:
+        console.print("the labels are not put together yet; the command that began the job does it")
     if not status.is_complete:
         return _LEFT
     return _PARTLY if status.failures else 0
@@ -60,7 +69,7 @@ def _told_shard(shard: ShardStatus, status: JobStatus) -> str:
         if isinstance(left, int | float):
             told.append(f"{told_seconds(left)} left")
         return ", ".join(told)
-    if status.is_complete:
+    if status.is_complete or (shard.progress or {}).get("state") in ("done", "partly"):
         return f"{name} has ended"
     return f"{name} is not running; the command that began it goes on"
 

@@ -1,7 +1,7 @@
 """A source taken out of the records of a job of many inputs: items are called after their sources.
 
-The job cannot be gone on with afterwards: the command that began it names an input that its folder no longer knows, and
-is refused, so that nothing which was removed is labelled again by accident.
+The job remembers the number of the item and that it is gone: the command that began it goes on with the others, and
+labels nothing again that was removed.
 """
 
 import json
@@ -12,12 +12,10 @@ from typing import Any
 
 from hardmo_jax.pipelines.exports.removal_mentions import without_mentions
 from hardmo_jax.pipelines.exports.removal_places import SourceName, json_of
-from hardmo_jax.pipelines.runners.job_folder import JOB_FILE, LABELS, PARTS
+from hardmo_jax.pipelines.runners.job_folder import JOB_FILE, LABELS, PARTS, REMOVED
 from hardmo_jax.pipelines.runners.job_items import name_of_item
 from hardmo_jax.pipelines.runners.manifest import FOLDER
 from hardmo_jax.whole_files import replacing
-
-REMOVED = "removed"
 
 
 def jobs_below(given: pathlib.Path) -> list[pathlib.Path]:
@@ -59,7 +57,8 @@ def clean_job_file(path: pathlib.Path, folder: pathlib.Path, sources: Collection
 
 def _records(folder: pathlib.Path) -> list[pathlib.Path]:
     # What names items is last: a removal that is killed before knows them when it is run again.
-    return [*sorted((folder / FOLDER).glob("*.jsonl")), folder / LABELS / "run.json", folder / JOB_FILE]
+    records = [*sorted((folder / FOLDER).glob("*.jsonl")), folder / LABELS / "run.json", folder / JOB_FILE]
+    return [path for path in records if path.is_file()]
 
 
 def _items_of(folder: pathlib.Path, sources: Collection[SourceName]) -> set[str]:
@@ -71,8 +70,6 @@ def _items_of(folder: pathlib.Path, sources: Collection[SourceName]) -> set[str]
 
 def _cleaned(path: pathlib.Path, items: Collection[str], sources: Collection[SourceName]) -> str:
     """A record without names; other lines stay as they are."""
-    if not path.is_file():
-        return ""
     text = path.read_text(encoding="utf-8")
     lines = text.split("\n") if path.suffix == ".jsonl" else [text]
     return "\n".join(_cleaned_text(line, items, sources) for line in lines)

@@ -1,11 +1,12 @@
 """A job of many inputs from the command to the label store, with the runner that is asked for."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import load_source
@@ -13,7 +14,15 @@ from hardmo_jax.pipelines.annotate import depends_on
 from hardmo_jax.pipelines.annotate_many import sources_below
 from hardmo_jax.pipelines.annotate_options import AnnotateOptions, load_body_option
 from hardmo_jax.pipelines.runners import job_folder, publish
-from hardmo_jax.pipelines.runners.job_folder import Job, begin_job, check_job_folder, held_job, held_store_of_job
+from hardmo_jax.pipelines.runners.job_folder import (
+    Job,
+    begin_job,
+    check_job_folder,
+    held_job,
+    held_store_of_job,
+    read_job,
+    without_removed,
+)
 from hardmo_jax.pipelines.runners.job_items import JobItem, JobShard, items_of_sources
 from hardmo_jax.pipelines.runners.job_progress import FILE, Heartbeat, JobProgress
 from hardmo_jax.pipelines.runners.ledger import JobLedger
@@ -39,6 +48,9 @@ class JobOutcome:
     num_unusable: int
     """Pictures that could not be used."""
     num_labels: int
+    """In the store, or of this shard where it is not there yet."""
+    warnings: tuple[tuple[str, int], ...]
+    """What was odd, and of how many inputs of this shard, the most frequent first."""
     num_left: int
     """Inputs of this shard that are neither labelled nor failed: the run was told to stop, or to do so many."""
     progress: JobProgress
@@ -76,7 +88,8 @@ def annotate_job(
 
     Raises:
         OutputFolderError: If the folder is of another job, or another run is at work there.
-        FileNotFoundError: If a model or the body file is missing.
+        FileNotFoundError: If a model, the body file, or an input of a job that is to begin is missing.
+        StoreIncompleteError: If the job is done, and its labels on disk are not those that were written.
         hardmo_jax.pipelines.runners.ray.RayClusterError: If a cluster cannot be reached, or is open to everybody.
         hardmo_jax.pipelines.runners.local.WorkersFailError: If processes end before they do anything.
         hardmo_jax.pipelines.runners.manifest.ManifestError: If the manifest is damaged.
@@ -84,7 +97,11 @@ def annotate_job(
     folder, shard, stop = pathlib.Path(output_folder), shard or JobShard(), stop or threading.Event()
     # Nothing is drawn, so how does not matter.
     options = dataclasses.replace(options, output=dataclasses.replace(options.output, overlay=False))
-    items = tuple(items_of_sources(sources_below(sources, folder), options))
+    if read_job(folder) is None:
+        for source in sources:
+            if not os.path.lexists(source):
+                raise FileNotFoundError(f"{source}: no such file or folder; nothing was begun")
+    items = without_removed(items_of_sources(sources_below(sources, folder), options), folder)
     job = Job(folder=folder, items=items, options=options, model_folder=pathlib.Path(model_folder), shard=shard)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
     # What is wrong with options and models is found before anything is begun; the body is loaded by `begin_job`.
@@ -98,6 +115,8 @@ def annotate_job(
         manifest = Manifest(folder, shard.suffix)
         todo = _todo(job, manifest)
         num_before = len(job.own_items) - len(todo)
+        # Those that failed before come last, so that they do not keep a run that may begin few from all others.
+        todo.sort(key=lambda item: getattr(manifest.items.get(item.name), "state", "") == "failed")
         chosen = todo if limit_inputs is None else todo[:limit_inputs]
         # Long inputs first: the last ones to be done keep one process busy and the others idle.
         chosen = sorted(chosen, key=lambda item: -(item.num_bytes or 0))
@@ -110,13 +129,13 @@ def annotate_job(
 
         start = time.perf_counter()
         try:
-            with Heartbeat(folder / f"{FILE}{shard.suffix}.jsonl", progress, tell):
+            with Heartbeat(folder / f"{FILE}{shard.suffix}.jsonl", progress, tell), _telling_of_crashes(state):
                 run.run()
                 state[0] = "publishing"
                 labelled = time.perf_counter()
                 store = _published(job, manifest, record, labelled - start)
                 ledger.add_seconds("publish", time.perf_counter() - labelled)
-                state[0] = _end_of(job, manifest)
+                state[0] = _end_of(job, manifest, store)
         finally:
             manifest.close()
         last = progress()
@@ -135,10 +154,23 @@ def annotate_job(
             and (failure := state_of.failure) is not None
         ),
         num_unusable=sum(int(item.told.get("num_unusable", 0)) for item in known),
-        num_labels=sum(part.num_rows for item in known for part in item.parts),
+        num_labels=sum(part.num_rows for item in known for part in item.parts)
+        if store is None
+        else publish.num_labels_of(job),
+        warnings=publish.warnings_of(job, manifest.items),
         num_left=sum(item is None or item.state == "begun" for item in own),
         progress=last,
     )
+
+
+@contextlib.contextmanager
+def _telling_of_crashes(state: list[str]) -> Iterator[None]:
+    """Say of a run that ends in an error that it does."""
+    try:
+        yield
+    except BaseException:
+        state[0] = "crashed"
+        raise
 
 
 def _runner(
@@ -156,10 +188,16 @@ def _runner(
 
 
 def _todo(job: Job, manifest: Manifest) -> list[JobItem]:
-    """Items of this shard that are not done; of those begun, what is missing on disk is forgotten."""
+    """Items of this shard that are not done; of those begun, what is missing on disk is forgotten.
+
+    Raises:
+        StoreIncompleteError: If all is done, and a shard of the store is not what was written.
+    """
     if publish.is_published(job, manifest.items) and not any(
         _is_left(item, manifest.items.get(item.name)) for item in job.items
     ):
+        if not (job.folder / job_folder.PARTS).exists():
+            publish.check_store(job)
         return []
     todo = []
     for item in job.own_items:
@@ -167,8 +205,8 @@ def _todo(job: Job, manifest: Manifest) -> list[JobItem]:
         if state is not None:
             parts = publish.whole_parts(job, item, state)
             if len(parts) < len(state.parts):
-                state.parts[:] = parts
-                state.state = "begun"
+                # Written down: whoever puts the labels together must not look for them.
+                state = manifest.begin(item.name, item.num_bytes, kept_parts=len(parts))
         if _is_left(item, state):
             todo.append(item)
     return todo
@@ -191,14 +229,18 @@ def _published(job: Job, manifest: Manifest, record: provenance.RunRecord, secon
         if publish.is_published(job, states) and not (job.folder / job_folder.PARTS).exists():
             publish.drop_parts(job)
             return folder
-        if publish.damaged_items(job, manifest):
+        if publish.damaged_items(job, fresh):
+            manifest.read_again()
             return None
         record.seconds["run"] = seconds
         return publish.publish(job, fresh, record)
 
 
-def _end_of(job: Job, manifest: Manifest) -> str:
+def _end_of(job: Job, manifest: Manifest, store: pathlib.Path | None) -> str:
     states = [manifest.items.get(item.name) for item in job.own_items]
     if any(state is None or state.state == "begun" for state in states):
         return "stopped"
+    others = [manifest.items.get(item.name) for item in job.items]
+    if store is None and all(state is not None and state.state != "begun" for state in others):
+        return "unpublished"
     return "partly" if any(state is not None and state.state == "failed" for state in states) else "done"

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,11 @@ from hardmo_jax.whole_files import make_folders
 JOB_FORMAT_VERSION = 1
 JOB_FILE, PARTS, LABELS = "job.json", "parts", STORE_FOLDER
 _MAX_JOB_BYTES = 2 << 30
-#: Names that a job leaves, beside those of shards.
-_OWN = (JOB_FILE, PARTS, LABELS, "manifest")
+_PATIENCE_SECONDS, _RETRY_SECONDS = 60.0, 0.05
+#: What an item is called of which the source was removed.
+REMOVED = "removed"
+#: Names that a job leaves, and their beginnings.
+_OWN, _OWN_PREFIXES = (JOB_FILE, PARTS, LABELS, "manifest"), (".lock", ".writing-", "progress", ".published-parts-")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,7 @@ def check_job_folder(job: Job) -> dict[str, Any] | None:
         _check_same(told, known, folder)
         return None
     present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    foreign = [name for name in present if not name.startswith((".lock", ".writing-"))]
+    foreign = [name for name in present if name not in _OWN and not name.startswith(_OWN_PREFIXES)]
     if foreign:
         raise OutputFolderError(
             f"{folder} holds {foreign[0]!r} and no job of several inputs; give an empty folder as --output_dir"
@@ -96,8 +100,35 @@ def begin_job(job: Job) -> None:
     told = check_job_folder(job)
     if told is None:
         return
-    with provenance.replacing(job.folder / JOB_FILE) as temporary:
-        temporary.write_text(json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    goal = job.folder / JOB_FILE
+    with (job.folder / ".lock-job").open("a") as file:
+        # Shards of one job begin at the same moment: the first says what it is of, the others compare.
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not lock_file(file):
+            if time.monotonic() > deadline:
+                raise OutputFolderError(f"{goal}: another run has been beginning the job for long; stop it")
+            time.sleep(_RETRY_SECONDS)
+        if check_job_folder(job) is None:
+            return
+        with provenance.replacing(goal) as temporary:
+            temporary.write_text(json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def without_removed(items: Sequence[JobItem], folder: pathlib.Path) -> tuple[JobItem, ...]:
+    """Items of a job without those of which the source was removed; they keep their numbers.
+
+    Args:
+        items: As the inputs are today.
+        folder: Of the job.
+    """
+    known = read_job(folder)
+    gone = set() if known is None else {item["name"] for item in known["items"] if is_removed(item["name"])}
+    return tuple(item for item in items if f"{item.name.partition('_')[0]}_{REMOVED}" not in gone)
+
+
+def is_removed(name: str) -> bool:
+    """Whether the source of an item was removed."""
+    return name.partition("_")[2] == REMOVED
 
 
 def read_job(folder: pathlib.Path) -> dict[str, Any] | None:
@@ -112,7 +143,8 @@ def read_job(folder: pathlib.Path) -> dict[str, Any] | None:
             raise OutputFolderError(f"{path}: larger than any job; give another --output_dir")
         found = json.loads(path.read_bytes())
         version, items = found["job_format_version"], found["items"]
-        if not isinstance(version, int) or not all(isinstance(item["name"], str) for item in items):
+        is_one = isinstance(version, int) and isinstance(found["shards"], int) and 1 <= found["shards"] <= 1_000_000
+        if not is_one or not all(isinstance(item["name"], str) for item in items):
             raise OutputFolderError(f"{path}: no description of a job; give another --output_dir")
     except FileNotFoundError:
         return None
@@ -136,7 +168,8 @@ def held_job(job: Job) -> Iterator[None]:
     """
     make_folders(job.folder)
     with (job.folder / f".lock{job.shard.suffix}").open("a") as file:
-        if not lock_file(file):
+        # Whoever asks how far a job is holds it for a moment.
+        if not lock_file(file) and not (time.sleep(1.0) or lock_file(file)):
             raise OutputFolderError(
                 f"another run is at work in {job.folder}; wait for it, or give another --output_dir"
             )
@@ -161,9 +194,8 @@ def is_held(folder: pathlib.Path, suffix: str = "") -> bool:
         folder: Of the job.
         suffix: Of the shard.
     """
-    path = folder / f".lock{suffix}"
     try:
-        with path.open("a") as file:
+        with (folder / f".lock{suffix}").open("r") as file:
             return not lock_file(file)
     except OSError:
         return False
@@ -190,6 +222,8 @@ def _told(job: Job) -> dict[str, Any]:
 
 def _check_same(asked: Mapping[str, Any], known: Mapping[str, Any], folder: pathlib.Path) -> None:
     """See that two descriptions are of one job."""
+    # Sources that were removed since are none of today's.
+    known = {**known, "items": [item for item in known["items"] if not is_removed(item["name"])]}
     for what, hint in (
         ("hardmo_jax", "version of hardmo_jax"),
         ("config", "options"),

@@ -86,6 +86,8 @@ def items_of_sources(sources: Sequence[pathlib.Path], options: AnnotateOptions) 
         sources: Videos, photos, keypoint files, folders of photos, which may not exist.
         options: Which photos of a folder are chosen.
     """
+    # The same file named twice is one.
+    sources = list({os.path.realpath(source): source for source in reversed(sources)}.values())[::-1]
     items: list[JobItem] = []
     for place, (source, photos) in enumerate(_sources(sources, options)):
         plain = name_of_item(source if source.stem else source.resolve())
@@ -127,10 +129,13 @@ def _of_folder(folder: pathlib.Path, options: AnnotateOptions) -> Iterator[tuple
     if not photos or media_files.of_pictures(keypoints, photos):
         # Files of keypoints speak of pictures all over the folder.
         yield folder, ()
+        if photos:
+            yield from ((path, ()) for path in files if path.suffix.lower() in media_files.VIDEO_SUFFIXES)
         return
     names = [path.relative_to(folder).as_posix() for path in photos][:: options.frames.stride][: options.limit_frames]
     for first in range(0, len(names), PHOTOS_PER_ITEM):
         yield folder, tuple(names[first : first + PHOTOS_PER_ITEM])
+    yield from ((path, ()) for path in files if path.suffix.lower() in media_files.VIDEO_SUFFIXES)
 
 
 def _num_bytes(source: pathlib.Path, photos: tuple[str, ...]) -> int | None:

@@ -183,12 +183,18 @@ class Heartbeat:
         # A full disk stops the job where labels are written, and says so there.
         with contextlib.suppress(OSError), self._path.open("ab") as file:
             file.write(data)
-        self._tell(progress)
+        # A terminal may be gone, as when ssh breaks off.
+        with contextlib.suppress(OSError, ValueError):
+            self._tell(progress)
 
     def _beat(self) -> None:
-        self.write()
-        while not self._is_over.wait(self._every):
+        start, beats = time.monotonic(), 0
+        while True:
             self.write()
+            # From the start on: what a line takes to write delays none of the others.
+            beats = max(beats + 1, int((time.monotonic() - start) / self._every))
+            if self._is_over.wait(max(start + beats * self._every - time.monotonic(), 0.0)):
+                return
 
 
 def last_progress(path: pathlib.Path) -> dict[str, Any] | None:

@@ -5,11 +5,14 @@ import datetime
 import pathlib
 from typing import Any
 
-from hardmo_jax.labels.sharded_store import StoreCheck, verify_store
+from hardmo_jax.labels.sharded_store import StoreCheck, read_store_manifest, verify_store
 from hardmo_jax.pipelines.output_folders import OutputFolderError
-from hardmo_jax.pipelines.runners.job_folder import LABELS, is_held, read_job
+from hardmo_jax.pipelines.runners.job_folder import LABELS, is_held, is_removed, read_job
 from hardmo_jax.pipelines.runners.job_progress import FILE, HEARTBEAT_SECONDS, last_progress
 from hardmo_jax.pipelines.runners.manifest import ItemState, read_item_states
+
+#: States of a run that is over.
+ENDED = ("done", "partly", "stopped", "unpublished", "crashed")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class JobStatus:
     """How far a job is."""
 
     num_items: int
+    num_removed: int
+    """Inputs beside these that were removed, see `tools.remove`."""
     done: tuple[str, ...]
     """Items by name."""
     begun: tuple[str, ...]
@@ -40,6 +45,8 @@ class JobStatus:
     num_labels: int
     num_pictures: int
     shards: tuple[ShardStatus, ...]
+    has_store: bool
+    """Whether the labels are put together."""
     store: StoreCheck | None
     """Of the label store; None where it is not there yet, or was not asked about."""
 
@@ -50,8 +57,8 @@ class JobStatus:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return len(self.done) + len(self.failures) == self.num_items
+        """Whether nothing is left to do: all inputs are labelled or failed, and the labels are put together."""
+        return len(self.done) + len(self.failures) == self.num_items and self.has_store
 
 
 def job_status(folder: pathlib.Path, *, verify: bool = True) -> JobStatus:
@@ -71,7 +78,7 @@ def job_status(folder: pathlib.Path, *, verify: bool = True) -> JobStatus:
             f"{folder} holds no job of several inputs; `tools.annotate --runner=local` begins one there"
         )
     states = read_item_states(folder)
-    names = [item["name"] for item in job["items"]]
+    names = [item["name"] for item in job["items"] if not is_removed(item["name"])]
 
     def in_state(state: str) -> tuple[str, ...]:
         return tuple(name for name in names if name in states and states[name].state == state)
@@ -80,6 +87,7 @@ def job_status(folder: pathlib.Path, *, verify: bool = True) -> JobStatus:
     failed: list[tuple[str, ItemState]] = [(name, states[name]) for name in in_state("failed")]
     return JobStatus(
         num_items=len(names),
+        num_removed=len(job["items"]) - len(names),
         done=in_state("done"),
         begun=in_state("begun"),
         failures=tuple(
@@ -89,6 +97,7 @@ def job_status(folder: pathlib.Path, *, verify: bool = True) -> JobStatus:
         num_labels=sum(part.num_rows for state in states.values() for part in state.parts),
         num_pictures=sum(part.num_pictures for state in states.values() for part in state.parts),
         shards=tuple(_shards(folder, int(job["shards"]))),
+        has_store=read_store_manifest(store) is not None,
         store=verify_store(store) if verify and store.is_dir() else None,
     )
 
@@ -110,7 +119,7 @@ def _shards(folder: pathlib.Path, count: int) -> list[ShardStatus]:
 
 def _is_fresh(progress: dict[str, Any] | None) -> bool:
     """Whether a machine, perhaps another one, told of itself a moment ago and did not say that it ended."""
-    if progress is None or progress.get("state") in ("done", "partly", "stopped"):
+    if progress is None or progress.get("state") in ENDED:
         return False
     try:
         said = datetime.datetime.fromisoformat(str(progress.get("time")))

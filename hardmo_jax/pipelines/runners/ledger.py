@@ -8,7 +8,6 @@ from hardmo_jax.pipelines.runners.job_items import JobItem
 from hardmo_jax.pipelines.runners.job_progress import FrameCount, JobProgress, RateOfRun, memory_of
 from hardmo_jax.pipelines.runners.manifest import Failure, ItemState, Manifest, PartRecord
 
-
 #: What those do who label.
 _LABEL_STAGES = ("camera", "fit", "label", "score", "write")
 
@@ -59,6 +58,11 @@ class JobLedger:
             while known is not None and kept and not known.parts[kept - 1].told.get("ends_shot", True):
                 kept -= 1
             self._early[item.name], self._ahead[item.name] = {}, 0
+            named = set() if known is None else {part.file for part in known.parts[:kept]}
+            for path in self._job.parts_of(item).glob("[0-9]*.parquet"):
+                if path.name not in named:
+                    # Of an attempt that was not written down.
+                    path.unlink(missing_ok=True)
             return self._manifest.begin(item.name, item.num_bytes, kept_parts=kept).parts
 
     def opened(self, name: str, *, frames: int | None, skip_takes: int) -> None:

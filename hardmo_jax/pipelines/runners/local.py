@@ -7,6 +7,7 @@ What is labelled is on disk and in the manifest before it counts; the same comma
 """
 
 import collections
+import contextlib
 import dataclasses
 import os
 import queue
@@ -20,7 +21,7 @@ from hardmo_jax.pipelines.runners.gpus import gpu_environment, visible_gpus
 from hardmo_jax.pipelines.runners.job_folder import Job, environment_of_workers
 from hardmo_jax.pipelines.runners.job_items import JobItem
 from hardmo_jax.pipelines.runners.ledger import JobLedger
-from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord
+from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord, name_of_part
 from hardmo_jax.pipelines.runners.worker_process import WORKER_MODULE, Answer, WorkerProcess
 
 #: Between two looks for processes that hang.
@@ -77,7 +78,6 @@ class _InHand:
     """An item that is looked at, or of which takes are still to be labelled."""
 
     item: JobItem
-    attempts: int = 1
     looker: WorkerProcess | None = None
     outstanding: int = 0
     """Takes that are looked at and not in the manifest."""
@@ -134,7 +134,8 @@ class LocalRunner:
         self._room = threading.Semaphore(options.takes_waiting)
         self._gpus = visible_gpus()
         self._num_labellers = options.label_workers or max(len(self._gpus), 1)
-        self._next_labeller = 0
+        self._slots: dict[WorkerProcess, int] = {}
+        self._attempts: dict[str, int] = {}
         ledger.num_labellers = self._num_labellers
         self._lookers: dict[WorkerProcess, _InHand | None] = {}
         self._labellers: dict[WorkerProcess, _TakeToLabel | None] = {}
@@ -156,19 +157,19 @@ class LocalRunner:
         try:
             while not self._is_over():
                 self._give_out()
-                try:
-                    answer = self._answers.get(timeout=_POLL_SECONDS)
-                except queue.Empty:
-                    self._end_hung()
-                    continue
-                self._hear(answer)
+                with contextlib.suppress(queue.Empty):
+                    self._hear(self._answers.get(timeout=_POLL_SECONDS))
+                # Whatever others say meanwhile.
+                self._end_hung()
         finally:
             for worker in [*self._lookers, *self._labellers]:
                 worker.end()
 
     def _is_over(self) -> bool:
         if self._stop.is_set():
-            # What is looked at only is done again; what waits is nearly done.
+            # What is looked at only is done again; what waits, or is on its way here, is nearly done.
+            while not self._answers.empty():
+                self._hear(self._answers.get())
             for worker, hand in list(self._lookers.items()):
                 self._lookers.pop(worker)
                 worker.end()
@@ -187,7 +188,8 @@ class LocalRunner:
                 self._lookers[self._started("look")] = None
             for worker, hand in list(self._lookers.items()):
                 if hand is None and self._todo:
-                    self._look(worker, self._todo.popleft())
+                    item = self._todo.popleft()
+                    self._look(worker, item, self._attempts.get(item.name, 0) + 1)
         is_work = bool(self._hands or self._waiting or any(self._labellers.values()))
         while is_work and len(self._labellers) < self._num_labellers:
             self._labellers[self._started("label")] = None
@@ -205,11 +207,14 @@ class LocalRunner:
             # The device is for those who label.
             environment["JAX_PLATFORMS"] = "cpu"
             memory = None if options.memory_gib is None else int(options.memory_gib * 2**30)
-        elif role == "look":
-            environment |= gpu_environment(len(self._lookers), options.num_workers, self._gpus)
-        else:
-            environment |= gpu_environment(self._next_labeller % self._num_labellers, self._num_labellers, self._gpus)
-            self._next_labeller += 1
+        # Who takes the place of a process that died takes its GPU.
+        others = self._lookers if role == "look" else self._labellers
+        taken = {self._slots[worker] for worker in others}
+        slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        if role == "label":
+            environment |= gpu_environment(slot, self._num_labellers, self._gpus)
+        elif "JAX_PLATFORMS" not in environment:
+            environment |= gpu_environment(slot, options.num_workers, self._gpus)
         setting = {
             "role": role,
             "options": options_module.to_mapping(self._job.options),
@@ -218,11 +223,14 @@ class LocalRunner:
             "compiled": self._compiled,
             "num_threads": max(num_cores() // options.num_workers, 1),
         }
-        return WorkerProcess(setting, environment, self._answers, self._room, module=options.worker_module)
+        worker = WorkerProcess(setting, environment, self._answers, self._room, module=options.worker_module)
+        self._slots[worker] = slot
+        return worker
 
-    def _look(self, worker: WorkerProcess, item: JobItem, attempts: int = 1) -> None:
+    def _look(self, worker: WorkerProcess, item: JobItem, attempts: int) -> None:
+        self._attempts[item.name] = attempts
         parts = self._ledger.begin(item)
-        hand = _InHand(item=item, looker=worker, attempts=attempts)
+        hand = _InHand(item=item, looker=worker)
         self._lookers[worker] = hand
         self._hands.append(hand)
         worker.ask(
@@ -233,13 +241,14 @@ class LocalRunner:
                 "skip_takes": len(parts),
                 "end": parts[-1].end if parts else 0,
                 "next_track": parts[-1].next_track if parts else 0,
+                "source_sha256": parts[-1].told.get("source_sha256") if parts else None,
             }
         )
 
     def _label(self, worker: WorkerProcess, take: _TakeToLabel) -> None:
         self._labellers[worker] = take
         self._make_room(take)
-        path = self._job.parts_of(take.hand.item) / f"{take.header['number']:05d}.parquet"
+        path = self._job.parts_of(take.hand.item) / name_of_part(take.header["number"])
         worker.ask({**take.header, "kind": "label", "path": str(path)}, take.payload)
 
     def _make_room(self, take: _TakeToLabel) -> None:
@@ -252,6 +261,13 @@ class LocalRunner:
 
     def _hear(self, answer: Answer) -> None:
         worker, kind = answer.worker, answer.header.get("kind")
+        try:
+            self._take_in(worker, kind, answer)
+        except (KeyError, TypeError, ValueError) as error:
+            # A process that was taken over by the file it read says anything.
+            worker.kill(f"what it said is no answer ({error})")
+
+    def _take_in(self, worker: WorkerProcess, kind: Any, answer: Answer) -> None:
         if kind == "take" and self._lookers.get(worker) is None:
             # Of an item that is given up.
             self._room.release()
@@ -270,7 +286,7 @@ class LocalRunner:
                 self._count_false_start(worker.role, how, words)
             if hand is not None:
                 # An item is not to blame for a process that never began.
-                hand.attempts -= not worker.has_spoken
+                self._attempts[hand.item.name] -= not worker.has_spoken
                 hand.looker, hand.lost, hand.last_words = None, how, words
                 self._close(hand)
             return
@@ -329,8 +345,8 @@ class LocalRunner:
 
     def _take_labelled(self, take: _TakeToLabel, part: PartRecord) -> None:
         hand = take.hand
-        if hand.failure is None:
-            self._ledger.take_labelled(hand.item.name, take.header["number"], part)
+        # Takes before one that failed are kept, whichever was ready first; those behind it follow nothing.
+        self._ledger.take_labelled(hand.item.name, take.header["number"], part)
         hand.outstanding -= 1
         self._close(hand)
 
@@ -343,7 +359,8 @@ class LocalRunner:
             self._lookers.pop(hand.looker)
             hand.looker.end()
             hand.looker = None
-        mine = [one for one in self._waiting if one.hand is hand]
+        failed = take.header["number"]
+        mine = [one for one in self._waiting if one.hand is hand and one.header["number"] > failed]
         for one in mine:
             self._waiting.remove(one)
             self._make_room(one)
@@ -356,16 +373,14 @@ class LocalRunner:
             return
         name = hand.item.name
         if hand.failure is None and hand.told is None:
-            if hand.lost is None:
+            if hand.lost is None or self._stop.is_set():
                 # Told to stop: what is labelled stays, the rest is for the next run.
                 self._hands.remove(hand)
                 self._ledger.put_back(name)
                 return
-            if hand.attempts < self._options.attempts and not self._stop.is_set():
+            if self._attempts[name] < self._options.attempts:
                 self._hands.remove(hand)
-                worker = self._started("look")
-                self._lookers[worker] = None
-                self._look(worker, hand.item, hand.attempts + 1)
+                self._todo.appendleft(hand.item)
                 return
             reason = f"{hand.item.source}: the process that read it ended with {hand.lost}"
             hand.failure = Failure(stage="look", reason=reason, trace=hand.last_words)
@@ -384,7 +399,8 @@ class LocalRunner:
         """Kill processes that are at work and have said nothing for long."""
         now = time.monotonic()
         busy = [worker for worker, hand in self._lookers.items() if hand is not None]
-        busy += [worker for worker, take in self._labellers.items() if take is not None]
+        # One that is never ready is given nothing, and holds up everybody.
+        busy += [worker for worker, take in self._labellers.items() if take is not None or worker not in self._ready]
         for worker in busy:
             patience = self._options.stall_seconds
             if not worker.has_spoken:

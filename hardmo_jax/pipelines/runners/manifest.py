@@ -9,9 +9,11 @@ import json
 import os
 import pathlib
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from hardmo_jax.labels.private_text import public_text
 from hardmo_jax.whole_files import make_folders, sync_file
 
 #: Of a line; a longer one is none of ours.
@@ -58,6 +60,8 @@ class PartRecord:
         for key in ("num_rows", "num_bytes", "num_pictures", "end", "next_track"):
             fields[key] = int(fields[key])
         _file_name(fields["file"])
+        fields["seconds"] = {_text(stage): float(value) for stage, value in dict(fields["seconds"]).items()}
+        fields["told"] = dict(fields["told"])
         return cls(**fields)
 
 
@@ -85,6 +89,11 @@ class ItemState:
     failure: Failure | None = None
     told: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What was odd about the whole item."""
+
+
+def name_of_part(number: int) -> str:
+    """A name for the file of a take, of which no other attempt at it has the same: one may still be at work."""
+    return f"{number:05d}-{secrets.token_hex(4)}.parquet"
 
 
 class Manifest:
@@ -131,7 +140,12 @@ class Manifest:
 
     def fail(self, name: str, failure: Failure) -> ItemState:
         """An item cannot be labelled; takes before the failure stay."""
-        return self._add({"item": name, "event": "failed", **dataclasses.asdict(failure)})
+        told = {key: public_text(text) for key, text in dataclasses.asdict(failure).items()}
+        return self._add({"item": name, "event": "failed", **told})
+
+    def read_again(self) -> None:
+        """Take in what was written by another object."""
+        self.items.update(read_item_states(self._path.parent.parent))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -144,7 +158,9 @@ class Manifest:
         if self._handle is None:
             make_folders(self._path.parent)
             _mend_end(self._path)
-            self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._handle = os.open(
+                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644
+            )
             # A file that is new is not on disk under its name before this, whatever is synced of its content.
             sync_file(self._path.parent)
         written = 0
@@ -169,7 +185,7 @@ def read_item_states(folder: pathlib.Path) -> dict[str, ItemState]:
         for line in _lines(path):
             try:
                 _apply(items, line)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise ManifestError(_damaged(path, error)) from error
     return items
 

@@ -3,11 +3,17 @@
 import pathlib
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hardmo_jax.labels import provenance
-from hardmo_jax.labels.sharded_store import compact_labels, read_store_manifest
+from hardmo_jax.labels.sharded_store import (
+    StoreIncompleteError,
+    compact_labels,
+    read_store_manifest,
+    verify_store,
+)
 from hardmo_jax.pipelines.output_folders import OutputFolderError
 from hardmo_jax.pipelines.runners.job_folder import LABELS, PARTS, Job
 from hardmo_jax.pipelines.runners.job_items import JobItem
@@ -35,7 +41,60 @@ def is_published(job: Job, states: Mapping[str, ItemState]) -> bool:
     if manifest is None:
         return False
     # People may have corrected labels since.
-    return manifest.num_compacted_rows == sum(part.num_rows for state in states.values() for part in state.parts)
+    twice = {item.name for item in items_twice(job, states)}
+    return manifest.num_compacted_rows == sum(
+        part.num_rows for name, state in states.items() if name not in twice for part in state.parts
+    )
+
+
+def items_twice(job: Job, states: Mapping[str, ItemState]) -> list[JobItem]:
+    """Videos that are the same file, by name and content, as one before them: a label of both would be one label."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for item in job.items:
+        state = states.get(item.name)
+        sha256 = state.parts[0].told.get("source_sha256") if state is not None and state.parts else None
+        if sha256 is None:
+            continue
+        key = (item.source.name, str(sha256))
+        if key in seen:
+            found.append(item)
+        seen.add(key)
+    return found
+
+
+def check_store(job: Job) -> None:
+    """Compare the store of a job that is done with its checksums.
+
+    Raises:
+        StoreIncompleteError: If a shard is missing, or not what was written.
+    """
+    check = verify_store(job.folder / LABELS)
+    if not check.is_complete:
+        raise StoreIncompleteError(
+            f"{check.told()}; copy the shard from where it still is, or label anew with another --output_dir"
+        )
+
+
+def num_labels_of(job: Job) -> int:
+    """Labels in the store."""
+    manifest = read_store_manifest(job.folder / LABELS)
+    return 0 if manifest is None else manifest.num_rows
+
+
+def warnings_of(job: Job, states: Mapping[str, ItemState]) -> tuple[tuple[str, int], ...]:
+    """What was odd, and of how many inputs of a shard, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for item in job.own_items:
+        state = states.get(item.name)
+        if state is not None:
+            counts.update(dict.fromkeys(_warnings_of(state), 1))
+    return tuple(counts.most_common())
+
+
+def _warnings_of(state: ItemState) -> list[str]:
+    own = [warning for part in state.parts for warning in part.told.get("warnings", ())]
+    return list(dict.fromkeys(map(str, [*state.told.get("warnings", ()), *own])))
 
 
 def damaged_items(job: Job, manifest: Manifest) -> list[str]:
@@ -55,11 +114,12 @@ def damaged_items(job: Job, manifest: Manifest) -> list[str]:
         for part in [] if state is None else state.parts:
             path = job.parts_of(item) / part.file
             if not path.is_file() or file_sha256(path) != part.sha256:
-                path.unlink(missing_ok=True)
                 if item.name not in own:
                     # Another manifest speaks of it: a line in this one would follow nothing.
                     of_others.append(path)
                     break
+                if path.is_file():
+                    path.replace(path.with_name(f".damaged-{path.name}"))
                 reason = f"{path}: the labels on disk are not those that were written; run the same command again"
                 manifest.fail(item.name, Failure(stage="write", reason=reason))
                 found.append(item.name)
@@ -99,13 +159,15 @@ def publish(job: Job, manifest: Manifest, record: provenance.RunRecord) -> pathl
     """
     folder = job.folder / LABELS
     parts: list[Sequence[pathlib.Path]] = []
+    twice = items_twice(job, manifest.items)
     for item in job.items:
         state = manifest.items.get(item.name)
-        if state is not None and state.parts:
+        if state is not None and state.parts and item not in twice:
             parts.append([job.parts_of(item) / part.file for part in state.parts])
     # What is said of the labels is there before they are: a kill in between leaves nothing that looks complete.
     for name, value in job_results(job, manifest.items).items():
         record.add(name, value)
+    record.add("same_as_another", [item.name for item in twice])
     make_folders(folder)
     record.write(folder / "run.json")
     compact_labels(parts, folder)
@@ -130,7 +192,6 @@ def job_results(job: Job, states: Mapping[str, ItemState]) -> dict[str, Any]:
                 seconds[stage] = seconds.get(stage, 0.0) + value
             if part.told.get("source_sha256"):
                 sources[item.source.name] = part.told["source_sha256"]
-        warnings = [warning for part in state.parts for warning in part.told.get("warnings", ())]
         inputs.append(
             {
                 "input": item.source.name,
@@ -139,7 +200,7 @@ def job_results(job: Job, states: Mapping[str, ItemState]) -> dict[str, Any]:
                 "pictures": sum(part.num_pictures for part in state.parts),
                 "labels": sum(part.num_rows for part in state.parts),
                 "unusable": int(state.told.get("num_unusable", 0)),
-                "warnings": list(dict.fromkeys([*state.told.get("warnings", ()), *warnings])),
+                "warnings": _warnings_of(state),
             }
         )
     return {

@@ -28,7 +28,7 @@ from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.runners.job_folder import Job, environment_of_workers
 from hardmo_jax.pipelines.runners.job_items import JobItem
 from hardmo_jax.pipelines.runners.ledger import JobLedger
-from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord
+from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord, name_of_part
 from hardmo_jax.pipelines.runners.stages import SourceFacts, TakeLabeller
 from hardmo_jax.pipelines.runners.take_bytes import take_of_bytes
 from hardmo_jax.pipelines.runners.worker import told_failure
@@ -99,19 +99,23 @@ class LookActor:
                     continue
                 said = answer.header
                 if said["kind"] == "begun":
-                    number = skipped = said["skip_takes"]
+                    skipped = said["skip_takes"]
+                    number = max(number, skipped)
                     yield _row(name, said)
                 elif said["kind"] == "take":
                     self._room.release()
+                    if said["number"] < number:
+                        # An attempt before this one handed it on.
+                        continue
                     number = said["number"] + 1
-                    path = str(pathlib.Path(asked["parts"]) / f"{said['number']:05d}.parquet")
+                    path = str(pathlib.Path(asked["parts"]) / name_of_part(said["number"]))
                     # Rows come to the driver in any order.
                     yield _row(name, {**said, "path": path, "skip_takes": skipped}, answer.payload)
                 elif said["kind"] == "looked":
                     yield _row(name, {**said, "takes": number})
                     return
                 elif said["kind"] == "failed":
-                    yield _row(name, {**said, "stage": "look"})
+                    yield _row(name, {**said, "stage": "look", "takes": number})
                     return
                 elif said["kind"] == "gone":
                     how = worker.how_it_ended()
@@ -119,13 +123,17 @@ class LookActor:
                     self._worker = None
                     break
         reason = f"{asked['source']}: the process that read it ended with {how}"
-        yield _row(name, {"kind": "failed", "stage": "look", "reason": reason, "trace": ""})
+        yield _row(name, {"kind": "failed", "stage": "look", "takes": number, "reason": reason, "trace": ""})
 
     def _started(self) -> WorkerProcess:
         keys = ("options", "model_folder", "memory_bytes", "compiled")
         setting = {"role": "look", "num_threads": 1, **{key: self._setting[key] for key in keys}}
         module = self._setting["worker_module"]
-        return WorkerProcess(setting, environment_of_workers(), self._answers, self._room, module=module)
+        environment = environment_of_workers()
+        if not self._setting["look_has_network"]:
+            # GPUs are for those who label.
+            environment["JAX_PLATFORMS"] = "cpu"
+        return WorkerProcess(setting, environment, self._answers, self._room, module=module)
 
     def close(self) -> None:
         """End the process; it ends by itself when the actor does."""
@@ -162,7 +170,7 @@ class LabelActor:
             told = {key: asked[key] for key in ("number", "facts", "skip_takes")}
             return _row(name, {"kind": "part", **told, "part": part.to_json()})
         except Exception as error:
-            return _row(name, {"kind": "failed", "stage": "fit", **told_failure(error)})
+            return _row(name, {"kind": "failed", "stage": "fit", "takes": asked["number"], **told_failure(error)})
 
 
 def _row(name: str, told: Mapping[str, Any], payload: bytes = b"") -> dict[str, list[Any]]:
@@ -206,6 +214,7 @@ class RayRunner:
         self._told: dict[str, tuple[dict[str, Any], int]] = {}
         self._open = {item.name for item in todo}
         self._opened: set[str] = set()
+        self._failed: dict[str, tuple[Failure, int]] = {}
 
     def run(self) -> None:
         """Do all that is to do, or what is under way once told to stop.
@@ -240,12 +249,13 @@ class RayRunner:
             parts = self._ledger.begin(item)
             told = {
                 "item": item.name,
-                "source": str(item.source.resolve()),
+                "source": str(item.source.absolute()),
                 "photos": list(item.photos),
-                "parts": str(self._job.parts_of(item).resolve()),
+                "parts": str(self._job.parts_of(item).absolute()),
                 "skip_takes": len(parts),
                 "end": parts[-1].end if parts else 0,
                 "next_track": parts[-1].next_track if parts else 0,
+                "source_sha256": parts[-1].told.get("source_sha256") if parts else None,
             }
             asked.append({"item": item.name, "row": json.dumps(told), "payload": b""})
         setting = {
@@ -255,6 +265,7 @@ class RayRunner:
             "memory_bytes": None if options.memory_gib is None else int(options.memory_gib * 2**30),
             "stall_seconds": options.stall_seconds,
             "worker_module": options.worker_module,
+            "look_has_network": self._job.options.initialise.network != "none",
             "has_video": any(not item.photos for item in self._todo),
         }
         workers = min(options.workers or max(int(ray.cluster_resources().get("CPU", 1)), 1), len(asked))
@@ -284,10 +295,16 @@ class RayRunner:
         elif kind == "looked":
             self._told[name] = dict(said["told"]), int(said["takes"])
         elif kind == "failed":
-            self._open.discard(name)
-            self._ledger.fail(
-                name, Failure(stage=str(said["stage"]), reason=str(said["reason"]), trace=str(said["trace"]))
-            )
+            failure = Failure(stage=str(said["stage"]), reason=str(said["reason"]), trace=str(said["trace"]))
+            known = self._failed.get(name)
+            if known is None or int(said["takes"]) < known[1]:
+                self._failed[name] = failure, int(said["takes"])
+        if name in self._failed:
+            # Takes before the failure are kept, whichever is ready first.
+            failure, takes = self._failed[name]
+            if self._ledger.num_parts(name) >= takes:
+                self._open.discard(name)
+                self._ledger.fail(name, failure)
             return
         told, takes = self._told.get(name, ({}, -1))
         if self._ledger.num_parts(name) == takes:
@@ -329,24 +346,25 @@ def _cluster(options: RayOptions) -> Iterator[Any]:
             "`ray start`, or leave out --ray_address to use this machine alone"
         ) from error
     try:
-        refuse_open_cluster(ray)
+        refuse_open_cluster(ray, is_ours=options.address is None)
         yield ray
     finally:
         ray.shutdown()
 
 
-def refuse_open_cluster(ray: Any) -> None:
+def refuse_open_cluster(ray: Any, *, is_ours: bool) -> None:
     """Refuse a cluster of several nodes without authentication: whoever reaches it can run anything (CVE-2023-48022).
 
     Args:
         ray: The module, connected.
+        is_ours: Whether it was started here for this run alone; any other may grow to several nodes.
 
     Raises:
         RayClusterError: If there are several nodes, and no token is asked for.
     """
     alive = [node for node in ray.nodes() if node.get("Alive")]
-    if len(alive) > 1 and os.environ.get("RAY_AUTH_MODE") != "token":
+    if (len(alive) > 1 or not is_ours) and os.environ.get("RAY_AUTH_MODE") != "token":
         raise RayClusterError(
-            f"the cluster has {len(alive)} nodes and asks for no token, so that whoever reaches it can run programs on "
-            "it; start it, and this, with RAY_AUTH_MODE=token (docs/cluster.md)"
+            f"the cluster has {len(alive)} nodes, or may come to have several, and asks for no token, so that whoever "
+            "reaches it can run programs on it; start it, and this, with RAY_AUTH_MODE=token (docs/cluster.md)"
         )

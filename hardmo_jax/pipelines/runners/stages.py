@@ -145,6 +145,11 @@ class LookedItem:
         how many people there were."""
         return self._media.kind == "video" and isinstance(self._source, PixelSource)
 
+    @property
+    def source_sha256(self) -> str | None:
+        """Checksum of a video; None of photos."""
+        return self._media.sha256[0] if self._media.kind == "video" else None
+
     def takes(self, *, skip_takes: int = 0, end: int = 0, next_track: int = 0, report: Progress) -> Iterator[LookedAt]:
         """Look at all pictures.
 

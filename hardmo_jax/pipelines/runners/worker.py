@@ -33,7 +33,10 @@ _Send = Callable[..., None]
 def main() -> None:
     """Serve until the input ends."""
     # The runner says when to stop; a Ctrl-C of the terminal reaches all processes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        # Schedulers stop whole groups of processes.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     source, goal = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     lock = threading.Lock()
@@ -67,7 +70,8 @@ def _look(source: IO[bytes], send: _Send, looker: Looker) -> None:
         item = JobItem(name=asked["item"], source=pathlib.Path(asked["source"]), photos=tuple(asked["photos"]))
         try:
             looked = looker.open(item)
-            skip = asked["skip_takes"] if looked.can_go_on else 0
+            is_same = asked["source_sha256"] in (None, looked.source_sha256)
+            skip = asked["skip_takes"] if looked.can_go_on and is_same else 0
             send({"kind": "begun", "facts": looked.facts.to_json(), "skip_takes": skip})
             for one in looked.takes(
                 skip_takes=skip,
@@ -152,7 +156,10 @@ def _limit_memory(num_bytes: int | None) -> None:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        num_bytes = min(num_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, hard))
 
 
 def _use_compiled(folder: str | None) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,12 +94,12 @@ class WorkerProcess:
             reason: As `how_it_ended` tells it.
         """
         self._killed_because = reason
-        self._process.kill()
+        self._kill_all()
 
     def end(self) -> None:
         """Kill the process; nothing more is heard of it."""
         self._is_ended.set()
-        self._process.kill()
+        self._kill_all()
         self._process.wait()
         self._asked.put(None)
         for thread in self._threads:
@@ -108,6 +109,14 @@ class WorkerProcess:
                 # What was not sent any more cannot be flushed.
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def _kill_all(self) -> None:
+        """Kill the process and those that it started, such as one that decodes."""
+        if os.name != "nt":
+            # Its group is its own.
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
 
     def how_it_ended(self) -> str:
         """Status or signal of a process that is gone, and the end of what it said."""

@@ -87,10 +87,11 @@ def _label(asked, take, goal) -> None:
         return
     path = pathlib.Path(asked["path"])
     name = pathlib.Path(asked["facts"]["path"]).name
+    sha256 = hashlib.sha256(name.encode()).hexdigest()
     rows = [
         make_row(
             seed=person, source_path=name,
-            source_sha256=hashlib.sha256(name.encode()).hexdigest(), frame_index=asked["end"] - FRAMES_OF_A_TAKE, track_id=person,
+            source_sha256=sha256, frame_index=asked["end"] - FRAMES_OF_A_TAKE, track_id=person,
             created_utc=_TIME,
         )
         for person in range(take["people"])
@@ -99,7 +100,7 @@ def _label(asked, take, goal) -> None:
     part = PartRecord(
         file=path.name, num_rows=len(rows), num_bytes=path.stat().st_size, sha256=file_sha256(path),
         num_pictures=FRAMES_OF_A_TAKE, end=asked["end"], next_track=asked["next_track"], seconds={"fit": 0.01},
-        told={"people": len(rows), "filled": 0, "status": {}, "warnings": [], "source_sha256": None},
+        told={"people": len(rows), "filled": 0, "status": {}, "warnings": [], "source_sha256": sha256},
     )  # fmt: skip
     send_message(goal, {"kind": "part", "part": part.to_json()})
 

@@ -53,6 +53,12 @@ def test_a_folder_whose_photos_have_files_of_keypoints_is_one_item(photos):
     assert (item.source, item.photos) == (photos, ())
 
 
+def test_videos_beside_photos_are_inputs_too(photos):
+    (photos / "clip.mp4").write_bytes(b"1")
+    items = items_of_sources([photos, photos], AnnotateOptions())
+    assert [(item.source.name, len(item.photos)) for item in items] == [("photos", 5), ("clip.mp4", 0)]
+
+
 def test_names_are_safe_for_every_disk_and_sort_as_the_inputs_do(tmp_path):
     odd = ["../../etc/passwd.mp4", "CON.mp4", "x" * 300 + ".mp4", "\u202eevil.mp4", "-rf.mp4", "a\nb.mp4", "....mp4"]
     items = items_of_sources([pathlib.Path(name) for name in odd], AnnotateOptions())

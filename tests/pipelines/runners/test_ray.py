@@ -14,15 +14,17 @@ class _Cluster:
 
 def test_several_nodes_that_ask_for_no_token_are_refused(monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    ray_runner.refuse_open_cluster(_Cluster(True))
-    ray_runner.refuse_open_cluster(_Cluster(True, False))
+    ray_runner.refuse_open_cluster(_Cluster(True), is_ours=True)
+    ray_runner.refuse_open_cluster(_Cluster(True, False), is_ours=True)
+    with pytest.raises(ray_runner.RayClusterError, match="may come to have several"):
+        ray_runner.refuse_open_cluster(_Cluster(True), is_ours=False)
     with pytest.raises(ray_runner.RayClusterError, match="asks for no token"):
-        ray_runner.refuse_open_cluster(_Cluster(True, True))
+        ray_runner.refuse_open_cluster(_Cluster(True, True), is_ours=True)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ray_runner.RayClusterError, match="RAY_AUTH_MODE=token"):
-        ray_runner.refuse_open_cluster(_Cluster(True, True))
+        ray_runner.refuse_open_cluster(_Cluster(True, True), is_ours=True)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    ray_runner.refuse_open_cluster(_Cluster(True, True))
+    ray_runner.refuse_open_cluster(_Cluster(True, True), is_ours=True)
 
 
 @pytest.mark.parametrize("changes", [{"workers": 0}, {"label_workers": 0}, {"gpus_of_label_worker": -1.0}])
@@ -45,18 +47,18 @@ def test_a_look_actor_outlives_the_process_that_reads_files(tmp_path):
     actor = ray_runner.LookActor(
         {
             "options": options_module.to_mapping(AnnotateOptions()), "model_folder": "", "memory_bytes": None,
-            "compiled": None, "stall_seconds": 60.0, "worker_module": OPTIONS.worker_module,
+            "compiled": None, "stall_seconds": 60.0, "worker_module": OPTIONS.worker_module, "look_has_network": False,
         }
     )  # fmt: skip
 
     def said_of(path):
         asked = {"item": "a", "source": str(path), "photos": [], "parts": str(tmp_path), "skip_takes": 0, "end": 0,
-                 "next_track": 0}  # fmt: skip
+                 "next_track": 0, "source_sha256": None}  # fmt: skip
         rows = list(actor({"row": np.array([json.dumps(asked)], object)}))
         return [json.loads(row["row"][0]) for row in rows]
 
     said = said_of(once)
-    assert [one["kind"] for one in said] == ["begun", "take", "begun", "take", "take", "looked"]
+    assert [one["kind"] for one in said] == ["begun", "take", "begun", "take", "looked"]
     assert said[-1]["takes"] == 2
     (failed,) = [one for one in said_of(twice) if one["kind"] == "failed"]
     assert failed["stage"] == "look"

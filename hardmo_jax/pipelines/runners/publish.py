@@ -24,12 +24,21 @@ from hardmo_jax.whole_files import file_sha256, make_folders, sync_file
 _PUBLISHED = ".published-parts-"
 
 
-def whole_parts(job: Job, item: JobItem, state: ItemState) -> list[PartRecord]:
-    """The leading takes of an item whose files are there, as large as they were."""
+def whole_parts(job: Job, item: JobItem, state: ItemState, *, hashes: bool = False) -> list[PartRecord]:
+    """The leading takes of an item whose files are there, as large as they were.
+
+    Args:
+        job: It is of.
+        item: Whose parts are looked at.
+        state: What was written down.
+        hashes: Read the files, and compare their checksums too.
+    """
     folder, found = job.parts_of(item), []
     for part in state.parts:
         path = folder / part.file
         if not path.is_file() or path.stat().st_size != part.num_bytes:
+            break
+        if hashes and file_sha256(path) != part.sha256:
             break
         found.append(part)
     return found

@@ -209,9 +209,8 @@ def in_one_process(recorded: Recorded, run: RunOf, *, rows_per_shard: int = 2) -
 
     compact = functools.partial(sharded_store.compact_labels, rows_per_shard=rows_per_shard)
     with contextlib.ExitStack() as stack:
-        for module in (annotate_job, job_folder):
-            stack.enter_context(mock.patch.object(module, "depends_on", return_value={"body": "recorded"}))
-            stack.enter_context(mock.patch.object(module, "load_body_option", return_value=None))
+        stack.enter_context(mock.patch.object(job_folder, "depends_on", return_value={"body": "recorded"}))
+        stack.enter_context(mock.patch.object(job_folder, "load_body_option", return_value=None))
         # Facts of this machine, which take longer to find out than the rest of the job takes.
         stack.enter_context(mock.patch.object(provenance, "package_versions", _package_versions))
         stack.enter_context(mock.patch.object(provenance, "git_commit", return_value=None))

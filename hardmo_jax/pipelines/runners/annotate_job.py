@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hardmo_jax.labels import provenance
 from hardmo_jax.perception import load_source
-from hardmo_jax.pipelines.annotate import depends_on
 from hardmo_jax.pipelines.annotate_many import sources_below
-from hardmo_jax.pipelines.annotate_options import AnnotateOptions, load_body_option
+from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.runners import job_folder, publish
 from hardmo_jax.pipelines.runners.job_folder import (
     Job,
@@ -104,12 +103,12 @@ def annotate_job(
     items = without_removed(items_of_sources(sources_below(sources, folder), options), folder)
     job = Job(folder=folder, items=items, options=options, model_folder=pathlib.Path(model_folder), shard=shard)
     record = provenance.RunRecord(config=dataclasses.asdict(options), command=command)
-    # What is wrong with options and models is found before anything is begun; the body is loaded by `begin_job`.
+    # What is wrong with options and models is found before anything is begun; the job's description loads the body.
     load_source.load_source(model_folder, options.perception)
     for own in load_source.own_files(options.perception, model_folder):
         record.add_file(own.name, own)
-    record.add("depends_on", depends_on(options, load_body_option(options.body)))
     check_job_folder(job)
+    record.add("depends_on", job.description["depends_on"])
     with held_job(job):
         begin_job(job)
         manifest = Manifest(folder, shard.suffix)

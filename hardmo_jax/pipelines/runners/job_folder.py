@@ -11,6 +11,7 @@ Machines that share a job (`JobShard`) share the folder; each has a manifest and
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import hardmo_jax
-from hardmo_jax.file_locks import lock_file
+from hardmo_jax.file_locks import held_lock, lock_file
 from hardmo_jax.labels import provenance
 from hardmo_jax.labels.store_places import STORE_FOLDER
 from hardmo_jax.perception import load_source
@@ -32,7 +33,7 @@ from hardmo_jax.whole_files import make_folders
 JOB_FORMAT_VERSION = 1
 JOB_FILE, PARTS, LABELS = "job.json", "parts", STORE_FOLDER
 _MAX_JOB_BYTES = 2 << 30
-_PATIENCE_SECONDS, _RETRY_SECONDS = 60.0, 0.05
+_PATIENCE_SECONDS = 60.0
 #: What an item is called of which the source was removed.
 REMOVED = "removed"
 #: Names that a job leaves, and their beginnings.
@@ -54,6 +55,11 @@ class Job:
     def own_items(self) -> list[JobItem]:
         """Those of this shard: every so many, so that long and short inputs that lie together are spread."""
         return list(self.items[self.shard.number - 1 :: self.shard.count])
+
+    @functools.cached_property
+    def description(self) -> dict[str, Any]:
+        """What must be the same for a folder to be gone on with; models are read and the body is loaded once for it."""
+        return _described(self)
 
     def parts_of(self, item: JobItem) -> pathlib.Path:
         """Folder of the labels of an item until all are done."""
@@ -77,7 +83,7 @@ def check_job_folder(job: Job) -> dict[str, Any] | None:
     for item in job.items:
         if pathlib.Path(os.path.realpath(item.source)).is_relative_to(inside):
             raise OutputFolderError(f"the input {item.source} lies in the output folder {folder}; give another one")
-    told = _told(job)
+    told = job.description
     known = read_job(folder)
     if known is not None:
         _check_same(told, known, folder)
@@ -101,13 +107,10 @@ def begin_job(job: Job) -> None:
     if told is None:
         return
     goal = job.folder / JOB_FILE
-    with (job.folder / ".lock-job").open("a") as file:
-        # Shards of one job begin at the same moment: the first says what it is of, the others compare.
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not lock_file(file):
-            if time.monotonic() > deadline:
-                raise OutputFolderError(f"{goal}: another run has been beginning the job for long; stop it")
-            time.sleep(_RETRY_SECONDS)
+    # Shards of one job begin at the same moment: the first says what it is of, the others compare.
+    with held_lock(job.folder / ".lock-job", patience_seconds=_PATIENCE_SECONDS) as is_held_now:
+        if not is_held_now:
+            raise OutputFolderError(f"{goal}: another run has been beginning the job for long; stop it")
         if check_job_folder(job) is None:
             return
         with provenance.replacing(goal) as temporary:
@@ -201,8 +204,7 @@ def is_held(folder: pathlib.Path, suffix: str = "") -> bool:
         return False
 
 
-def _told(job: Job) -> dict[str, Any]:
-    """What must be the same for a folder to be gone on with."""
+def _described(job: Job) -> dict[str, Any]:
     record = provenance.RunRecord(config=dataclasses.asdict(job.options))
     for own in load_source.own_files(job.options.perception, job.model_folder):
         record.add_file(own.name, own)

@@ -31,7 +31,7 @@ from hardmo_jax.pipelines.runners.ledger import JobLedger
 from hardmo_jax.pipelines.runners.manifest import Failure, PartRecord, name_of_part
 from hardmo_jax.pipelines.runners.stages import SourceFacts, TakeLabeller
 from hardmo_jax.pipelines.runners.take_bytes import take_of_bytes
-from hardmo_jax.pipelines.runners.worker import told_failure
+from hardmo_jax.pipelines.runners.worker import told_failure, use_compiled
 from hardmo_jax.pipelines.runners.worker_process import WORKER_MODULE, Answer, WorkerProcess
 
 #: Blocks are handed on as soon as they hold a take.
@@ -146,7 +146,7 @@ class LabelActor:
     """Labels takes, and hands everything else on; a class for `map_batches`."""
 
     def __init__(self, setting: Mapping[str, Any]) -> None:
-        _use_compiled(setting["compiled"])
+        use_compiled(setting["compiled"])
         options = options_module.from_mapping(AnnotateOptions, setting["options"], where="options")
         self._labeller = TakeLabeller(options)
         if setting["has_video"]:
@@ -175,14 +175,6 @@ class LabelActor:
 
 def _row(name: str, told: Mapping[str, Any], payload: bytes = b"") -> dict[str, list[Any]]:
     return {"item": [name], "row": [json.dumps(told, allow_nan=False)], "payload": [payload]}
-
-
-def _use_compiled(folder: str | None) -> None:
-    if folder is not None:
-        import jax
-
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 class RayRunner:

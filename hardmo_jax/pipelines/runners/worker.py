@@ -50,7 +50,7 @@ def main() -> None:
         return
     setting = first[0]
     _limit_memory(setting.get("memory_bytes"))
-    _use_compiled(setting.get("compiled"))
+    use_compiled(setting.get("compiled"))
     options = options_module.from_mapping(AnnotateOptions, setting["options"], where="options")
     try:
         if setting["role"] == "look":
@@ -162,8 +162,12 @@ def _limit_memory(num_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, hard))
 
 
-def _use_compiled(folder: str | None) -> None:
-    """Keep compiled programs where the runner does."""
+def use_compiled(folder: str | None) -> None:
+    """Keep compiled programs where the runner does.
+
+    Args:
+        folder: Theirs; None leaves it to JAX.
+    """
     if folder is None:
         return
     import jax

@@ -1,5 +1,7 @@
 """A folder in which a person looked at labels is not annotated anew, also if that was while it was annotated."""
 
+from unittest import mock
+
 import cv2
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def test_run_during_which_a_part_was_marked_is_kept_beside(tmp_path, monkeypatch
         mark(tmp_path / "out")
 
     monkeypatch.setattr(annotate, "_annotate_into", annotated)
-    monkeypatch.setattr(annotate.load_source, "load_source", lambda *_, **__: None)
+    monkeypatch.setattr(annotate.load_source, "load_source", lambda *_, **__: mock.MagicMock())
     monkeypatch.setattr(annotate.load_source, "own_files", lambda *_, **__: [])
     with pytest.raises(OutputFolderError, match=r"during this run, which is in .*out-\w+"):
         annotate.annotate(tmp_path / "in.png", tmp_path / "out", options=AnnotateOptions(), model_folder=tmp_path)

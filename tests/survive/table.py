@@ -63,7 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", help="Tests whose names match, as pytest's -k.")
     options = parser.parse_args(arguments)
     # Before pytest has every call of the package checked for its types: that would take longer than the rest.
-    import tools.status  # noqa: F401
+    import hardmo_jax.pipelines.runners.annotate_job
+    import hardmo_jax.pipelines.runners.job_status  # noqa: F401
 
     chosen, files = "survive or not slow", [str(_HERE)]
     if options.broken is not None:

@@ -1,51 +1,38 @@
 """Some inputs of many are broken: all others are labelled, and of those it is said what, where and why."""
 
 import json
-from unittest import mock
+import subprocess
+import sys
 
 import pytest
-from absl.testing import flagsaver
 
-from hardmo_jax.pipelines.annotate_options import AnnotateOptions
 from hardmo_jax.pipelines.runners.job_status import job_status
-from hardmo_jax.pipelines.runners.local import LocalOptions
 from tests.pipelines.runners.scripted_jobs import labels_of as scripted_labels_of
 from tests.pipelines.runners.scripted_jobs import run_scripts, write_scripts
 from tests.survive.broken_files import break_files
-from tests.survive.recorded_jobs import Recorded, RunOf, in_one_process, labels_of
-from tools import _cli, annotate, status
+from tests.survive.recorded_jobs import Recorded, labels_of
+from tests.tools.command_line import ROOT, run_each
 
 #: Exit status of a job of which some inputs could not be labelled.
 PARTLY = 3
 
 
-def _exit_status(recorded, broken_files, output):
-    """What the command says in the end."""
-    with (
-        in_one_process(recorded, RunOf(), rows_per_shard=200),
-        mock.patch("os.fsync"),
-        mock.patch.object(_cli, "stop_in_order"),
-        mock.patch.object(annotate.local, "LocalOptions", return_value=LocalOptions(workers=1)),
-        flagsaver.flagsaver((annotate._OUTPUT_DIR, str(output)), (annotate._RUNNER, "local")),
-    ):
-        sources = [str(path) for path in sorted([*recorded.paths, *broken_files])]
-        return annotate._label_job(sources, AnnotateOptions(), recorded.folder)
-
-
-def _check(recorded, broken_files, output, row, capsys):
-    code = _exit_status(recorded, broken_files, output)
-    row.tried(None if code == PARTLY else f"exit status {code}")
+def _check(recorded, broken_files, output, row):
+    words = [recorded.folder, len(recorded.paths), broken_files[0].parent, output]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.survive.poisoned_job", *map(str, words)],
+        capture_output=True, text=True, cwd=ROOT, timeout=300, check=False,
+    )  # fmt: skip
+    row.tried(None if done.returncode == PARTLY else f"exit status {done.returncode}: {done.stderr[-400:]}")
     keys = [(label.source_path, label.frame_index, label.track_id) for label in labels_of(output)]
     row.tried(None if keys == recorded.keys else f"{len(keys)} labels of {len(recorded.keys)}", cases=len(keys))
     told = json.loads((output / "labels/run.json").read_text())["results"]["failures"]
     names = sorted(path.name for path in broken_files)
     row.tried(None if sorted(one["input"] for one in told) == names else f"run.json names {told}")
     found = {name: (stage, reason) for name, stage, reason in job_status(output).failures}
-    capsys.readouterr()
-    with flagsaver.flagsaver((status._JOB, str(output))):
-        code = status.main([])
-    row.tried(None if code == PARTLY else f"tools.status ends with {code}")
-    printed = capsys.readouterr().out
+    (status,) = run_each("status", [[str(output)]])
+    row.tried(None if status.returncode == PARTLY else f"tools.status ends with {status.returncode}")
+    printed = status.stdout
     for one in told:
         stage, reason = found.get(one["item"], ("", ""))
         problem = None
@@ -58,21 +45,21 @@ def _check(recorded, broken_files, output, row, capsys):
         row.tried(problem)
 
 
-def test_ten_broken_inputs_of_thirty(tmp_path, promise, capsys):
+def test_ten_broken_inputs_of_thirty(tmp_path, promise):
     broken_files = break_files(tmp_path / "broken")
     assert len(broken_files) == 10
     recorded = Recorded.make(tmp_path / "inputs", [[1]] * 20)
     with promise("10 broken inputs of 30") as row:
-        _check(recorded, broken_files, tmp_path / "job", row, capsys)
+        _check(recorded, broken_files, tmp_path / "job", row)
 
 
 @pytest.mark.slow
 @pytest.mark.survive
-def test_one_of_a_hundred_of_a_thousand_is_broken(tmp_path, promise, capsys):
+def test_one_of_a_hundred_of_a_thousand_is_broken(tmp_path, promise):
     broken_files = break_files(tmp_path / "broken")
     recorded = Recorded.make(tmp_path / "inputs", [[1]] * 990)
     with promise("poison: 10 broken inputs of 1,000") as row:
-        _check(recorded, broken_files, tmp_path / "job", row, capsys)
+        _check(recorded, broken_files, tmp_path / "job", row)
 
 
 @pytest.mark.slow

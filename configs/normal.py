@@ -133,7 +133,7 @@ def get_config(variant: str = "full") -> config_dict.ConfigDict:
     config.fit.temporal = variant not in ("headings", "multi_start")  # frames of a person in a video fitted together
     # auto: by whether the background moves; True; or False: feet are not held where they stand, no floor is reported
     config.fit.camera_is_fixed = config_dict.FieldReference("auto", field_type=object)
-    config.fit.longest_take = 3000  # frames of a shot fitted together; a longer one in takes that overlap by 60
+    config.fit.longest_take = 1000  # frames of a shot fitted together; a longer one in takes that overlap by 60
     config.motion = config_dict.create(
         acceleration_spread=15.0,  # m/s^2 where the lifter sees none: smaller is smoother
         acceleration_share=3.0,  # grows with the acceleration that it sees

@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int | None], None]
 _FRAMES_AHEAD = 4
 #: Frames of a shot that are fitted together, so that memory does not grow with its length, and of which two takes of
 #: one shot share: one to two seconds.
-LONGEST_TAKE, _OVERLAP = 3000, 60
+LONGEST_TAKE, _OVERLAP = 1000, 60
 #: People of photos that are fitted together.
 PEOPLE_OF_A_TAKE = 256
 

@@ -4,6 +4,7 @@ A line is written every few seconds whatever happens, so that whoever reads the 
 machine, knows that the job lives.
 """
 
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -19,6 +20,8 @@ from typing import Any
 HEARTBEAT_SECONDS = 4.0
 FILE = "progress"
 _MAX_LINE = 1 << 20
+#: Pieces of work whose cost is remembered.
+_LAST_COSTS = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,6 +145,28 @@ class RateOfRun:
         """Time that so many more take, from now."""
         rate = self.per_second
         return None if rate is None else max(frames / rate - (self._clock() - self._at), 0.0)
+
+
+class UsualCost:
+    """What a frame usually costs, by the last pieces of work: programs that are loaded in between count for nothing."""
+
+    def __init__(self) -> None:
+        self._costs: collections.deque[tuple[float, int]] = collections.deque(maxlen=_LAST_COSTS)
+
+    def add(self, frames: int, seconds: float) -> None:
+        """A piece of work is done."""
+        if frames:
+            self._costs.append((seconds / frames, frames))
+
+    @property
+    def per_frame(self) -> float | None:
+        """Seconds, the lower median over frames; None before anything is done."""
+        half, seen = sum(frames for _, frames in self._costs) / 2, 0
+        for cost, frames in sorted(self._costs):
+            seen += frames
+            if seen >= half:
+                return cost
+        return None
 
 
 class Heartbeat:

@@ -5,7 +5,7 @@ import time
 
 from hardmo_jax.pipelines.runners.job_folder import Job
 from hardmo_jax.pipelines.runners.job_items import JobItem
-from hardmo_jax.pipelines.runners.job_progress import FrameCount, JobProgress, RateOfRun, memory_of
+from hardmo_jax.pipelines.runners.job_progress import FrameCount, JobProgress, RateOfRun, UsualCost, memory_of
 from hardmo_jax.pipelines.runners.manifest import Failure, ItemState, Manifest, PartRecord
 
 #: What those do who label.
@@ -29,6 +29,7 @@ class JobLedger:
         self._ahead: dict[str, int] = {}
         self._count = FrameCount()
         self._looked_rate, self._labelled_rate = RateOfRun(), RateOfRun()
+        self._label_cost = UsualCost()
         self._seconds: dict[str, float] = {}
         self._frames_of_run = 0
         self.takes_waiting = 0
@@ -95,6 +96,7 @@ class JobLedger:
                 state = self._manifest.add_part(name, len(state.parts), own)
                 self.add_seconds("manifest", time.perf_counter() - start)
                 self._frames_of_run += own.num_pictures
+                self._label_cost.add(own.num_pictures, sum(own.seconds.get(stage, 0.0) for stage in _LABEL_STAGES))
                 for stage, seconds in own.seconds.items():
                     self.add_seconds(stage, seconds)
 
@@ -154,10 +156,10 @@ class JobLedger:
             expected = self._count.expected
             # Looking is the slower stage, or waits for the other: both go at one pace.
             left = None if expected is None else self._looked_rate.seconds_for(max(expected - looked, 0))
-            if expected is not None and left is not None and self._frames_of_run:
+            label_cost = self._label_cost.per_frame
+            if expected is not None and left is not None and label_cost is not None:
                 # The last takes are labelled when nothing is left to look at.
-                at_work = sum(self._seconds.get(stage, 0.0) for stage in _LABEL_STAGES) / self._frames_of_run
-                left = max(left, max(expected - labelled, 0) * at_work / self.num_labellers)
+                left = max(left, max(expected - labelled, 0) * label_cost / self.num_labellers)
             return JobProgress(
                 state=state,
                 elapsed_seconds=time.monotonic() - self._start,

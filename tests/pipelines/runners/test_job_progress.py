@@ -3,7 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from hardmo_jax.pipelines.runners.job_progress import FrameCount, Heartbeat, JobProgress, RateOfRun, last_progress
+from hardmo_jax.pipelines.runners.job_progress import (
+    FrameCount,
+    Heartbeat,
+    JobProgress,
+    RateOfRun,
+    UsualCost,
+    last_progress,
+)
 
 
 def test_frames_of_inputs_that_nobody_opened_follow_from_their_size():
@@ -64,6 +71,20 @@ def test_what_earlier_runs_did_and_the_loading_of_models_do_not_count():
     assert rate.seconds_for(100) == pytest.approx(50.0)
     now[0] = 60.0
     assert rate.seconds_for(100) == pytest.approx(40.0)
+
+
+def test_programs_that_the_first_takes_load_are_no_usual_cost():
+    cost = UsualCost()
+    assert cost.per_frame is None
+    cost.add(0, 3.0)
+    assert cost.per_frame is None
+    cost.add(30, 30.0)
+    assert cost.per_frame == pytest.approx(1.0)
+    # One take more tells that the first was an exception; by frames, not by takes.
+    cost.add(30, 3.0)
+    assert cost.per_frame == pytest.approx(0.1)
+    cost.add(100, 50.0)
+    assert cost.per_frame == pytest.approx(0.5)
 
 
 def _progress(**changes):

@@ -48,7 +48,7 @@ demo: $(VENV)/.installed-annotate
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m tools.fetch_models
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=60 --durations-min=4 -m "not slow"
 
 # Also the tests that are marked slow.
 test-all: $(VENV)/.installed-test

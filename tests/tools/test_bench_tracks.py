@@ -13,7 +13,7 @@ LEAST_IDF1 = 0.85
 
 @pytest.mark.slow
 def test_people_who_cross_keep_their_numbers_from_file_to_track(perception_models, tmp_path, figure):
-    found = tracks.follow_crossing(2, SEED, FRAMES, tmp_path, shrink=2)
+    found = tracks.follow_crossing(2, SEED, FRAMES, tmp_path, shrink=2)["sightings"]
     score = identity_score(found.matches, found.num_true, found.num_told)
     figure(f"IDF1 of 2 rendered people, one hidden for {found.longest_hidden} frames: {score.idf1:.3f}")
     assert found.longest_hidden >= HIDDEN // 2

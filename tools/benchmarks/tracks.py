@@ -1,8 +1,10 @@
 """The tracks suite: whether people keep their numbers from file to track, and whether anybody is followed across a cut.
 
 People of the open body walk past each other and behind a pillar; who they are is known. The clips are encoded as video
-files and looked at by the packaged detector, as `tools.annotate` does. A person of whom less than half is to be seen is
-asked of nobody, and costs nothing if told. Cuts are those of clips that are spliced from these and from real ones.
+files and labelled by the packaged detector with `tools.annotate`; scored are the numbers of sightings, as the detector
+and the tracker leave them, and those of labels, which are there too for frames of which a body is known from the frames
+around. A person of whom less than half is to be seen is asked of nobody, and costs nothing if told. Cuts are those of
+clips that are spliced from these and from real ones.
 """
 
 import dataclasses
@@ -52,7 +54,7 @@ def run(cell: dict[str, Any], models: pathlib.Path) -> list[dict[str, object]]:
         if cell["measure"] == "cuts":
             return _cuts(pathlib.Path(folder))
         pillar = _PILLAR if cell["pillar"] else 0.0
-        return [_identity(cell["people"], cell["motion"], pillar, pathlib.Path(folder))]
+        return _identity(cell["people"], cell["motion"], pillar, pathlib.Path(folder))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ def follow_crossing(
     motion: Literal["walk", "dance"] = "walk",
     pillar: float = 0.0,
     shrink: int = 1,
-) -> Followed:
+    with_labels: bool = False,
+) -> dict[str, Followed]:
     """Render people who cross, write them as a video, look at it, and compare who is told with who is there.
 
     Args:
@@ -91,6 +94,10 @@ def follow_crossing(
         motion: How they move while they pass.
         pillar: Its width, metres; 0 for none.
         shrink: Pictures are smaller by this factor.
+        with_labels: Label the clip too, which takes longer.
+
+    Returns:
+        `sightings`, and `labels` where they are wanted.
     """
     import cv2
 
@@ -104,35 +111,50 @@ def follow_crossing(
     size = tuple(side // shrink // 2 * 2 for side in frames[0].frame.image.shape[1::-1])
     images = [cv2.resize(one.frame.image, size, interpolation=cv2.INTER_AREA) for one in frames]
     path = write_video(folder / f"crossing_{num_people}_{seed}.mp4", images)
+    told = {"sightings": [frame.people for frame in _looked_at(path)]}
+    if with_labels:
+        told["labels"] = _labelled(path, folder / f"labels_{num_people}_{seed}", num_frames)
+    is_visible = np.stack([one.visible_share >= _VISIBLE for one in frames])
+    true_points = [[one.keypoints_2d / shrink for one in frame.people] for frame in frames]
+    return {name: _followed(true_points, is_visible, own) for name, own in told.items()}
+
+
+def _followed(
+    true_points: Sequence[Sequence[np.ndarray]], is_visible: np.ndarray, told: Sequence[Sequence[Any]]
+) -> Followed:
     matches, num_told = [], 0
-    for truth, seen in zip(frames, _looked_at(path), strict=True):
-        told = seen.people
-        is_visible = truth.visible_share >= _VISIBLE
-        pairs = _pairs([one.keypoints_2d / shrink for one in truth.people], told)
-        hidden = [pair for pair in pairs if not is_visible[pair[0]]]
-        matches.append([(person, told[place].track_id) for person, place in pairs if is_visible[person]])
-        num_told += len(told) - len(hidden)
-    visible = np.stack([one.visible_share >= _VISIBLE for one in frames])
+    for points, visible, people in zip(true_points, is_visible, told, strict=True):
+        pairs = _pairs(points, people)
+        hidden = [pair for pair in pairs if not visible[pair[0]]]
+        matches.append([(person, people[place].track_id) for person, place in pairs if visible[person]])
+        num_told += len(people) - len(hidden)
     return Followed(
         matches=matches,
-        num_true=int(visible.sum()),
+        num_true=int(is_visible.sum()),
         num_told=num_told,
         num_switches=_switches(matches),
-        longest_hidden=max(_longest_gap(column) for column in visible.T),
+        longest_hidden=max(_longest_gap(column) for column in is_visible.T),
     )
 
 
 def _identity(
     num_people: int, motion: Literal["walk", "dance"], pillar: float, folder: pathlib.Path
-) -> dict[str, object]:
+) -> list[dict[str, object]]:
+    clips = [
+        follow_crossing(num_people, seed, _FRAMES, folder, motion=motion, pillar=pillar, with_labels=True)
+        for seed in _SEEDS
+    ]
+    told = {"measure": "identity", "motion": motion, "people": num_people, "behind_a_pillar": pillar > 0}
+    return [{**told, "of": of, **_scored([clip[of] for clip in clips])} for of in clips[0]]
+
+
+def _scored(clips: Sequence[Followed]) -> dict[str, object]:
     from hardmo_jax.metrics.identity import identity_score
 
-    clips = [follow_crossing(num_people, seed, _FRAMES, folder, motion=motion, pillar=pillar) for seed in _SEEDS]
     scores = [identity_score(clip.matches, clip.num_true, clip.num_told) for clip in clips]
     true, told, right = (sum(getattr(one, name) for one in scores) for name in ("num_true", "num_told", "num_right"))
     matched = sum(len(frame) for clip in clips for frame in clip.matches)
     return {
-        "measure": "identity", "motion": motion, "people": num_people, "behind_a_pillar": pillar > 0,
         "clips": len(clips), "frames": _FRAMES,
         "idf1": 2 * right / (true + told), "least_idf1": min(one.idf1 for one in scores),
         "idf1_if_numbers_were_kept": 2 * matched / (true + told),
@@ -140,6 +162,43 @@ def _identity(
         "missed": true - matched, "false": told - matched,
         "longest_hidden_seconds": max(clip.longest_hidden for clip in clips) / _FPS,
     }  # fmt: skip
+
+
+def _labelled(path: pathlib.Path, output: pathlib.Path, num_frames: int) -> list[list[Any]]:
+    """Labels by frame; where nobody was seen, the points of the body that was filled in are those of the sighting."""
+    from hardmo_jax.body import landmarks, load
+    from hardmo_jax.body.pieces import project_in_pieces
+    from hardmo_jax.labels import store
+    from hardmo_jax.pipelines.label_rows import observations_of_labels, params_of_labels
+    from hardmo_jax.skeleton import layouts
+    from tools.benchmarks.video import run_annotate
+
+    changes = ("--config.output.overlay=False", "--config.output.part_scores=False", "--config.perception.hands=False")
+    run_annotate(path, output, *changes)
+    rows = [row for row in store.read_labels(output / "labels.parquet").rows if row.is_usable]
+    body = load.open_body(view="smplh")
+    model, is_supported = landmarks.point_model(body, layouts.get_layout(rows[0].keypoint_layout))
+    _, pixels = project_in_pieces(model, observations_of_labels(rows).camera, params_of_labels(rows, body))
+    frames: list[list[Any]] = [[] for _ in range(num_frames)]
+    for row, points in zip(rows, pixels, strict=True):
+        is_seen = bool((row.keypoint_confidence > 0).any())
+        confidence = row.keypoint_confidence if is_seen else is_supported.astype(np.float32)
+        told = _Told(
+            keypoints_2d=row.keypoints_2d if is_seen else np.nan_to_num(points),
+            confidence=confidence,
+            track_id=row.track_id,
+        )
+        frames[row.frame_index].append(told)
+    return frames
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Told:
+    """Where a label says that somebody is."""
+
+    keypoints_2d: np.ndarray
+    confidence: np.ndarray
+    track_id: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

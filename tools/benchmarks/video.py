@@ -50,12 +50,12 @@ def _stages(clip: str, folder: pathlib.Path) -> list[dict[str, object]]:
     path = folder / "clip.mp4"
     write_clip(path, _dancers(demo_clip.ASSETS / demo_clip.CLIP, clip))
     # The first run fills the cache of programs.
-    _annotate(path, folder / "first", "--config.output.overlay=False")
+    run_annotate(path, folder / "first", "--config.output.overlay=False")
     rows: list[dict[str, object]] = []
     for number in range(_RUNS):
         alone = _looked_at(path)
-        labelled = _annotate(path, folder / f"labelled_{number}", "--config.output.overlay=False")
-        drawn = _annotate(path, folder / f"drawn_{number}")
+        labelled = run_annotate(path, folder / f"labelled_{number}", "--config.output.overlay=False")
+        drawn = run_annotate(path, folder / f"drawn_{number}")
         rows.append(
             {
                 "measure": "stages",
@@ -97,7 +97,7 @@ def _looked_at(path: pathlib.Path) -> float:
     return sum(len(take.pictures) for take in takes) / (time.perf_counter() - start)
 
 
-def _annotate(path: pathlib.Path, output: pathlib.Path, *changes: str) -> dict[str, Any]:
+def run_annotate(path: pathlib.Path, output: pathlib.Path, *changes: str) -> dict[str, Any]:
     """Rates of a run by the command line."""
     _command(path, output, *changes)
     return json.loads((output / "run.json").read_text())["results"]["rates"]

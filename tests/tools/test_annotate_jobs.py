@@ -111,7 +111,6 @@ def test_a_cluster_that_cannot_be_reached_is_told(clips, perception_models, tmp_
                 "--ray_address=127.0.0.1:1", f"--output_dir={tmp_path / 'job'}",
             ]
         ],
-        environment={"RAY_GCS_RPC_TIMEOUT_S": "2", "RAY_NUM_REDIS_GET_RETRIES": "1"},
     )  # fmt: skip
     assert run.returncode == USAGE_STATUS, run.stderr
     assert "cannot be reached" in run.stderr

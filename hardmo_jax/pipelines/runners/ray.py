@@ -15,6 +15,7 @@ import logging
 import os
 import pathlib
 import queue
+import socket
 import threading
 import time
 import warnings
@@ -39,6 +40,7 @@ _BLOCK_BYTES = 1024
 #: Times that an item is tried whose process dies; actors themselves are started again by Ray.
 _ATTEMPTS = 2
 _POLL_SECONDS = 0.5
+_KNOCK_SECONDS = 10.0
 
 
 class RayClusterError(RuntimeError):
@@ -330,6 +332,7 @@ def _cluster(options: RayOptions) -> Iterator[Any]:
                 _node_ip_address="127.0.0.1", **quiet,
             )  # fmt: skip
         else:
+            _knock(options.address)
             ray.init(address=options.address, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
         told = " ".join(str(error).split())[:300]
@@ -342,6 +345,14 @@ def _cluster(options: RayOptions) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Whether anybody listens: Ray itself tries for a minute."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal() and int(port) < 1 << 16:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS):
+            pass
 
 
 def refuse_open_cluster(ray: Any, *, is_ours: bool) -> None:

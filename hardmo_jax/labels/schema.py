@@ -710,7 +710,7 @@ def labels_to_table(rows: Sequence[LabelRow]) -> pa.Table:
     """Checked rows as a table of `label_schema`.
 
     Raises:
-        LabelError: If a row is not valid, or two rows are the same version of the same label.
+        LabelError: If a row is not valid, or as `check_unique`.
     """
     for row in rows:
         row.validate()
@@ -723,12 +723,16 @@ def labels_to_table(rows: Sequence[LabelRow]) -> pa.Table:
 
 
 def check_unique(rows: Sequence[LabelRow]) -> None:
-    """Refuse rows of which two are the same version of the same label.
+    """Refuse rows of which two are the same version of the same label, or of one person in one frame.
+
+    Frames of a track need not follow each other: a person may be lost for a while, and `--stride` leaves frames out.
+    `frame_index` says which there are.
 
     Raises:
         LabelError: With the first such label.
     """
     seen: set[tuple[str, int]] = set()
+    places: dict[tuple[str, str, int, int, int], str] = {}
     for row in rows:
         key = (row.label_id, row.label_version)
         if key in seen:
@@ -737,6 +741,13 @@ def check_unique(rows: Sequence[LabelRow]) -> None:
                 f"{row.frame_index}, track {row.track_id}); give each person of a frame its own `track_id`"
             )
         seen.add(key)
+        place = (row.source_path, row.source_sha256, row.frame_index, row.track_id, row.label_version)
+        other = places.setdefault(place, row.label_id)
+        if other != row.label_id:
+            raise LabelError(
+                f"labels {other} and {row.label_id} are both of track {row.track_id} in frame {row.frame_index} of "
+                f"{row.source_path}; give each person of a frame its own `track_id`"
+            )
 
 
 def _column(rows: Sequence[LabelRow], field: pa.Field) -> pa.Array:

@@ -19,6 +19,7 @@ from hardmo_jax.fitting.fit_motion import MotionOptions
 from hardmo_jax.fitting.result import FitResult, FitStatus
 from hardmo_jax.fitting.stages import FitOptions
 from hardmo_jax.perception.camera_motion import CameraMotion, CameraPath, judge_motion
+from hardmo_jax.pipelines.fit_pieces import fit_in_pieces, fit_in_windows
 from hardmo_jax.pipelines.perceiving import LONGEST_TAKE
 from hardmo_jax.pipelines.regress_people import start_of_sightings
 from hardmo_jax.pipelines.sightings import (
@@ -33,8 +34,9 @@ from hardmo_jax.pipelines.sightings import (
 )
 from hardmo_jax.pipelines.stray_sightings import absorbed, strays_of, unseen
 from hardmo_jax.recovery.ground import Ground, GroundError, estimate_ground
-from hardmo_jax.recovery.lift_and_fit import lift_and_fit
+from hardmo_jax.recovery.lift_and_fit import Recovered, lift_and_fit
 from hardmo_jax.recovery.recover_motion import FASTEST, SLOWEST, recover_motion, weights_of_frames
+from hardmo_jax.recovery.regressor_start import rows_of_start
 from hardmo_jax.recovery.starts import StartOptions
 from hardmo_jax.recovery.track_recovery import RecoveredMotion
 from hardmo_jax.skeleton import layouts
@@ -152,6 +154,9 @@ def fit_tracks(
         motion: How frames are tied together.
         report: Told the stage, what is done, and of how much.
         camera_path: Where the background of each frame is; without it `auto` takes a fixed camera.
+
+    Raises:
+        hardmo_jax.pipelines.fit_pieces.FitMemoryError: If memory runs out even for the smallest batch or window.
     """
     rate = frame_rate(pictures) if frames_per_second is None else frames_per_second
     camera = _camera_used(options, camera_path, rate)
@@ -167,18 +172,19 @@ def fit_tracks(
     found: list[tuple[list[Sighting], FitResult]] = []
     standing: list[tuple[BodyParams, np.ndarray]] = []
     speeds: list[np.ndarray] = []
-    num_from_lifter = num_strays = 0
+    num_from_lifter = num_strays = num_halved = 0
     for track in _tracks(sightings):
         longest_gap = round(motion.longest_gap_seconds * rate)
         for piece in absorbed(cut_track(track), shortest=SHORTEST, longest_gap=longest_gap):
             if len(piece) >= SHORTEST and not warnings:
                 filled = _without_gaps(piece, pictures)
-                recovered = _recover(body, filled, rate, camera, options, motion)
+                recovered, windows = _recover(body, filled, rate, camera, options, motion)
                 is_stray = strays_of(filled, jax.tree.map(np.asarray, recovered.result), rate)
                 if is_stray.any():
                     num_strays += int(is_stray.sum())
                     filled = [unseen(one) if strays else one for one, strays in zip(filled, is_stray, strict=True)]
-                    recovered = _recover(body, filled, rate, camera, options, motion)
+                    recovered, windows = _recover(body, filled, rate, camera, options, windows)
+                num_halved += windows is not motion
                 result = jax.tree.map(np.asarray, recovered.result)
                 num_from_lifter += _asked_in_vain(filled, recovered.is_from_lifter)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
@@ -194,11 +200,7 @@ def fit_tracks(
                 standing.append((result.params, stands))
                 speeds.append(_standing_speeds(np.asarray(result.keypoints_3d), stands, rate))
             else:
-                alone = without_unweighted_parts(to_observations(piece), options.part_weights)
-                single = lift_and_fit(
-                    body, alone, start=start, options=options,
-                    regressed=start_of_sightings(body, piece, alone.camera),
-                )  # fmt: skip
+                single = _fit_frames(body, piece, start, options)
                 num_from_lifter += _asked_in_vain(piece, single.is_from_lifter)
                 read = as_read(piece, np.asarray(single.keypoint_order))
                 read = with_evidence(
@@ -220,6 +222,11 @@ def fit_tracks(
         warnings.append(
             f"{num_strays} sightings of people half hidden lay farther from the frames around them than anybody moves: "
             "they are filled in from these"
+        )
+    if num_halved:
+        warnings.append(
+            f"memory did not suffice for windows of {motion.window_frames} frames (--config.motion.window_frames): "
+            f"{num_halved} tracks were fitted in shorter ones"
         )
     ground = None
     if is_locked:
@@ -247,18 +254,38 @@ def _recover(
     camera: CameraUsed,
     options: VideoFitOptions,
     motion: MotionOptions,
-) -> RecoveredMotion:
-    """One person in every frame from the first to the last."""
+) -> tuple[RecoveredMotion, MotionOptions]:
+    """One person in every frame from the first to the last, and the options with the windows that memory allowed."""
     observations = without_unweighted_parts(to_observations(filled), options.part_weights)
-    return recover_motion(
-        body,
-        observations,
-        regressed=start_of_sightings(body, filled, observations.camera),
-        frames_per_second=frames_per_second,
-        camera_is_fixed=camera.is_fixed,
-        options=weights_of_frames(options),
-        motion_options=motion,
-    )
+    regressed = start_of_sightings(body, filled, observations.camera)
+
+    def fit_track(windows: MotionOptions) -> RecoveredMotion:
+        found = recover_motion(
+            body,
+            observations,
+            regressed=regressed,
+            frames_per_second=frames_per_second,
+            camera_is_fixed=camera.is_fixed,
+            options=weights_of_frames(options),
+            motion_options=windows,
+        )
+        # JAX answers before it is done: memory that runs out is told by whoever reads the numbers.
+        return dataclasses.replace(found, result=jax.tree.map(np.asarray, found.result))
+
+    return fit_in_windows(motion, fit_track)
+
+
+def _fit_frames(body: BodyModel, piece: list[Sighting], start: StartOptions, options: VideoFitOptions) -> Recovered:
+    """Every frame of a piece by itself, some at a time."""
+    alone = without_unweighted_parts(to_observations(piece), options.part_weights)
+    regressed = start_of_sightings(body, piece, alone.camera)
+
+    def fit_some(first: int, end: int) -> Recovered:
+        own = None if regressed is None else rows_of_start(regressed, np.arange(first, end))
+        some = without_unweighted_parts(to_observations(piece[first:end]), options.part_weights)
+        return lift_and_fit(body, some, start=start, options=options, regressed=own)
+
+    return fit_in_pieces(len(piece), options.max_batch, fit_some)
 
 
 def _asked_in_vain(sightings: list[Sighting], is_from_lifter: Any) -> int:

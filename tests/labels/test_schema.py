@@ -267,6 +267,11 @@ def test_same_version_of_a_label_twice_is_refused():
         schema.labels_to_table([make_row(0), make_row(0)])
 
 
+def test_two_labels_of_one_person_in_one_frame_are_refused():
+    with pytest.raises(schema.LabelError, match=r"labels [0-9a-f]{32} and 0{32} are both of track 2 in frame 0 of"):
+        schema.labels_to_table([make_row(0), make_row(0, label_id="0" * 32)])
+
+
 def test_two_versions_of_a_label_stand_side_by_side():
     assert schema.labels_to_table([make_row(0), make_row(0, label_version=2)]).num_rows == 2
 

@@ -3,9 +3,11 @@
 import dataclasses
 import itertools
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hardmo_jax.geometry import rotations
 from hardmo_jax.labels import schema, store
 from tests.labels.test_schema import make_full_row
 from tests.survive.recorded_jobs import Recorded, RunOf, bytes_of, in_one_process, labels_of, run_recorded
@@ -64,6 +66,32 @@ def test_nothing_impossible_is_written(tmp_path, promise):
             promised.tried("a label is written twice")
         except schema.LabelError:
             promised.tried()
+        try:
+            store.write_labels(tmp_path / "labels.parquet", [row, dataclasses.replace(row, label_id="0" * 32)])
+            promised.tried("a person of a frame is written under two names")
+        except schema.LabelError as error:
+            promised.tried(None if "0" * 32 in str(error) else "the label is not named")
+
+
+def test_rotations_of_labels_are_rotations():
+    """Whatever numbers a row may hold: axis-angle has no others."""
+    row = make_full_row()
+    drawn = np.random.default_rng(0).normal(scale=10, size=(1000, 3)).astype(np.float32)
+    turns = np.concatenate([drawn, np.zeros((1, 3)), drawn[:10] * 1e-9, np.float32([[schema._MOST_TURN, 0, 0]])])
+    for turn in turns[[0, -1, -2]]:
+        dataclasses.replace(row, global_orient=turn).validate()
+    matrices = np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(turns, jnp.float32)), np.float64)
+    np.testing.assert_allclose(
+        matrices @ np.swapaxes(matrices, -1, -2), np.broadcast_to(np.eye(3), (len(turns), 3, 3)), atol=1e-5
+    )
+    np.testing.assert_allclose(np.linalg.det(matrices), 1, atol=1e-5)
+
+
+def test_frames_that_are_left_out_are_written(tmp_path):
+    """By a stride, or where a person was lost; no row stands for them."""
+    rows = [dataclasses.replace(make_full_row(), frame_index=frame, label_id="") for frame in (0, 5, 6, 40)]
+    store.write_labels(tmp_path / "labels.parquet", rows)
+    assert [row.frame_index for row in store.read_labels(tmp_path / "labels.parquet")] == [0, 5, 6, 40]
 
 
 def test_turns_of_fits_are_written(tmp_path):

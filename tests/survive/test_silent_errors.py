@@ -77,7 +77,9 @@ def test_rotations_of_labels_are_rotations():
     """Whatever numbers a row may hold: axis-angle has no others."""
     row = make_full_row()
     drawn = np.random.default_rng(0).normal(scale=10, size=(1000, 3)).astype(np.float32)
-    turns = np.concatenate([drawn, np.zeros((1, 3)), drawn[:10] * 1e-9, np.float32([[schema._MOST_TURN, 0, 0]])])
+    turns = np.concatenate(
+        [drawn, np.zeros((1, 3)), drawn[:10] * 1e-9, np.array([[schema._MOST_TURN, 0, 0]], np.float32)]
+    )
     for turn in turns[[0, -1, -2]]:
         dataclasses.replace(row, global_orient=turn).validate()
     matrices = np.asarray(rotations.axis_angle_to_matrix(jnp.asarray(turns, jnp.float32)), np.float64)

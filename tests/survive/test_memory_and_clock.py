@@ -10,12 +10,17 @@ import jax
 import numpy as np
 import pytest
 
-from hardmo_jax.pipelines.fit_pieces import FitMemoryError, fit_in_pieces
+import hardmo_jax as hm
+from hardmo_jax.fitting.fit_motion import MotionOptions
+from hardmo_jax.pipelines import annotate_tracks
+from hardmo_jax.pipelines.fit_pieces import FitMemoryError, fit_in_pieces, fit_in_windows
 from hardmo_jax.pipelines.runners import job_progress
 from hardmo_jax.pipelines.runners.manifest import read_item_states
 from tests.pipelines.runners.scripted_jobs import expected_of, run_scripts, write_scripts
 from tests.pipelines.runners.scripted_jobs import labels_of as scripted_labels_of
+from tests.survive.dancers_seen import dancers_seen, fit_dancers, points_of
 from tests.survive.recorded_jobs import Recorded, RunOf, bytes_of, in_one_process, run_recorded
+from tests.survive.relations import ROUNDED
 
 
 def _exhausted():
@@ -48,6 +53,93 @@ def test_one_person_who_does_not_fit_is_told_of():
 
     with pytest.raises(FitMemoryError, match="not enough memory to fit one person; end other"):
         fit_in_pieces(9, 4, fit_some)
+
+
+@pytest.mark.parametrize("error", [_exhausted(), MemoryError()])
+@pytest.mark.parametrize(("asked", "room", "tried"), [(64, 64, [64]), (64, 20, [64, 32, 16]), (20, 8, [20, 10, 8])])
+def test_windows_of_a_track_are_halved_until_there_is_memory_for_them(asked, room, tried, error):
+    seen = []
+
+    def fit_track(options):
+        seen.append(options.window_frames)
+        if options.window_frames > room:
+            raise error
+        return "fitted"
+
+    fitted, options = fit_in_windows(MotionOptions(window_frames=asked, overlap_frames=asked // 4), fit_track)
+    assert fitted == "fitted"
+    assert seen == tried
+    assert options.window_frames == tried[-1]
+
+
+def test_a_window_that_never_fits_is_told_of():
+    def fit_track(options):
+        raise _exhausted()
+
+    with pytest.raises(FitMemoryError, match="not enough memory to fit 8 frames of one person together; end other"):
+        fit_in_windows(MotionOptions(), fit_track)
+
+
+def test_other_errors_of_a_track_are_not_taken_for_it():
+    def fit_track(options):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        fit_in_windows(MotionOptions(), fit_track)
+
+
+@pytest.mark.slow
+@pytest.mark.survive
+def test_tracks_are_fitted_in_the_memory_that_there_is(promise):
+    """Fits of a video: over time in shorter windows, and frame by frame in smaller batches."""
+    body = hm.open_body()
+    people = [one for one in dancers_seen(body) if one.picture.position < 16 and one.track_id == 0]
+    real_motion, real_alone = annotate_tracks.recover_motion, annotate_tracks.lift_and_fit
+    tried = []
+
+    def motion_in(room):
+        def recover_motion(*arguments, motion_options, **options):
+            tried.append(motion_options.window_frames)
+            if motion_options.window_frames > room:
+                raise _exhausted()
+            return real_motion(*arguments, motion_options=motion_options, **options)
+
+        return mock.patch.object(annotate_tracks, "recover_motion", recover_motion)
+
+    def alone_in(room):
+        def lift_and_fit(body, observations, **options):
+            tried.append(observations.batch_shape[0])
+            if observations.batch_shape[0] > room:
+                raise _exhausted()
+            return real_alone(body, observations, **options)
+
+        return mock.patch.object(annotate_tracks, "lift_and_fit", lift_and_fit)
+
+    with promise("memory that runs out while a video is fitted") as row:
+        with motion_in(8):
+            halved = fit_dancers(body, people, window_frames=32)
+        row.tried(None if tried == [32, 16, 8] else f"windows of {tried} frames were tried")
+        said = [warning for warning in halved.warnings if "memory did not suffice" in warning]
+        row.tried(None if len(said) == 1 else "nobody is told of shorter windows")
+        asked = fit_dancers(body, people, window_frames=8)
+        row.tried(None if _apart(halved, asked) == 0 else "the fit is not that of windows that are asked for")
+        with motion_in(4):
+            try:
+                fit_dancers(body, people)
+                row.tried("a track was fitted without memory")
+            except FitMemoryError:
+                row.tried(None)
+        tried.clear()
+        with alone_in(5):
+            halved = fit_dancers(body, people, frames_per_second=2.0)
+        row.tried(None if tried[:3] == [16, 8, 4] and set(tried[3:]) <= {4} else f"batches of {tried} were tried")
+        apart = _apart(halved, fit_dancers(body, people, frames_per_second=2.0))
+        row.tried(None if apart <= ROUNDED else f"labels depend on the size of batches: {1000 * apart:.3f} mm")
+
+
+def _apart(one, other):
+    ours, theirs = points_of(one), points_of(other)
+    return max(np.nanmax(np.linalg.norm(points - theirs[key], axis=-1)) for key, points in ours.items())
 
 
 def test_other_errors_of_the_device_are_not_taken_for_it():

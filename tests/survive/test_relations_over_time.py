@@ -1,25 +1,15 @@
 """What must become of people who are fitted over time when frames are numbered, left out or ordered another way."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import pytest
 
 import hardmo_jax as hm
-from hardmo_jax.body import landmarks
-from hardmo_jax.body.pieces import project_in_pieces
-from hardmo_jax.fitting.fit_motion import MotionOptions
-from hardmo_jax.geometry import cameras
 from hardmo_jax.pipelines import demo_clip
-from hardmo_jax.pipelines.annotate_tracks import VideoFitOptions, fit_tracks
-from hardmo_jax.pipelines.sightings import LAYOUT, Picture, Sighting
-from hardmo_jax.recovery.lift_and_fit import FROM_LIFTER
-from hardmo_jax.recovery.starts import StartOptions
-from hardmo_jax.skeleton import layouts
-from tests.fitting import tracks
+from tests.survive.dancers_seen import FRAMES, dancers_seen, fit_dancers, picture, points_of
 
-FRAMES, PEOPLE, FAR = 48, 2, 10_000
+PEOPLE, FAR = 2, 10_000
 #: Largest distance of a point from where it must be, metres, of what is the same but for rounding.
 ROUNDED = 1e-4
 #: Mean distance of poses that need not be the same, metres: 21, 15 and 6 mm were measured. With fewer frames, and near
@@ -27,43 +17,9 @@ ROUNDED = 1e-4
 AT_HALF_RATE, OF_A_PART, BACKWARDS = 0.03, 0.025, 0.012
 
 
-def _sightings(body):
-    """The two dancers of the demo, with what a detector gets wrong."""
-    truth = demo_clip.packaged_truth()
-    model, is_supported = landmarks.point_model(body, layouts.get_layout(LAYOUT))
-    camera = cameras.Camera(
-        focal_length=np.full((len(truth.frame), 2), truth.focal_length, np.float32),
-        principal_point=np.full((len(truth.frame), 2), (tracks.WIDTH / 2, tracks.HEIGHT / 2), np.float32),
-    )
-    _, pixels = project_in_pieces(model, camera, truth.params)
-    pixels = pixels + np.random.default_rng(0).normal(scale=1.5, size=pixels.shape)
-    found = []
-    for at, own, points in zip(truth.frame, truth.dancer, pixels, strict=True):
-        if at >= FRAMES:
-            break
-        kept = points[is_supported]
-        found.append(
-            Sighting(
-                picture=_picture(int(at)), track_id=int(own), confidence=is_supported.astype(np.float32),
-                keypoints_2d=np.where(is_supported[:, None], points, 0).astype(np.float32), keypoints_3d=None,
-                confidence_3d=None, bbox=np.concatenate([kept.min(0), kept.max(0)]).astype(np.float32), score=0.9,
-                source="made up",
-            )
-        )  # fmt: skip
-    return found
-
-
-def _picture(at, seconds=None):
-    return Picture(
-        position=at, source_path=pathlib.Path("clip.mp4"), source_sha256="0" * 64, frame_index=at,
-        time_seconds=at / demo_clip.FRAMES_PER_SECOND if seconds is None else seconds,
-        width=tracks.WIDTH, height=tracks.HEIGHT,
-    )  # fmt: skip
-
-
 def _renumbered(found, number, seconds=lambda at: at / demo_clip.FRAMES_PER_SECOND):
     return [
-        dataclasses.replace(one, picture=_picture(number(one.picture.position), seconds(one.picture.position)))
+        dataclasses.replace(one, picture=picture(number(one.picture.position), seconds(one.picture.position)))
         for one in found
     ]
 
@@ -72,18 +28,10 @@ def _renumbered(found, number, seconds=lambda at: at / demo_clip.FRAMES_PER_SECO
 @pytest.mark.survive
 def test_what_must_be_equal_over_time_is(promise, figure):
     body = hm.open_body()
-    found = _sightings(body)
+    found = dancers_seen(body)
 
     def solved(sightings):
-        """Points by person and frame."""
-        pictures = {one.picture.position: one.picture for one in sightings}
-        fitted = fit_tracks(
-            body, [pictures[at] for at in sorted(pictures)], sightings, start=StartOptions(second_look=False),
-            options=VideoFitOptions.of(FROM_LIFTER), report=lambda *_: None,
-            motion=MotionOptions(window_frames=16, overlap_frames=4),
-        )  # fmt: skip
-        points = np.asarray(fitted.result.keypoints_3d)
-        return {(one.track_id, one.picture.position): own for one, own in zip(fitted.sightings, points, strict=True)}
+        return points_of(fit_dancers(body, sightings))
 
     usual = solved(found)
 
@@ -103,7 +51,7 @@ def test_what_must_be_equal_over_time_is(promise, figure):
 
     even = [one for one in found if one.picture.position % 2 == 0]
     backwards = sorted(_renumbered(found, lambda at: FRAMES - 1 - at), key=lambda one: one.picture.position)
-    backwards = [dataclasses.replace(one, picture=_picture(one.picture.position)) for one in backwards]
+    backwards = [dataclasses.replace(one, picture=picture(one.picture.position)) for one in backwards]
     later = _renumbered(found, lambda at: at + FAR)
     alone = [one for one in found if one.track_id == 0]
     swapped = sorted(

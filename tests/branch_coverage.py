@@ -27,7 +27,7 @@ def rooms() -> list[str]:
 
 def measured(data_file: str | None) -> dict[str, Any]:
     """The report of `coverage`, as JSON."""
-    run = coverage.Coverage(**({"data_file": data_file} if data_file else {}))
+    run = coverage.Coverage(data_file=data_file) if data_file else coverage.Coverage()
     run.load()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "report.json")

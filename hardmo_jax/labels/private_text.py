@@ -46,10 +46,10 @@ def is_secret_name(name: str) -> bool:
 
 def public_text(text: str) -> str:
     """A text without home folder and credentials."""
-    return public_address(_HEADER.sub(rf"\1{MASK}", without_home(text)))
+    return without_credentials(_HEADER.sub(rf"\1{MASK}", without_home(text)))
 
 
-def public_address(text: str) -> str:
+def without_credentials(text: str) -> str:
     """An address without user, password, token and signature.
 
     The same again for what this gave once, and for addresses that differ in nothing else. Paths are left as they are:

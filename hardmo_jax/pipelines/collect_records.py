@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, Any, Literal
 
 from hardmo_jax.data import categories
-from hardmo_jax.labels.private_text import public_address
+from hardmo_jax.labels.private_text import without_credentials
 from hardmo_jax.pipelines import collect_names
 from hardmo_jax.pipelines.collect_manifest import is_address
 from hardmo_jax.whole_files import replacing
@@ -90,7 +90,7 @@ _CATEGORIES = {category.name for category in categories.CATEGORIES}
 
 def public_source(source: str) -> str:
     """A source as it may be written: an address without user, password, token and signature; a path as it is."""
-    return public_address(source) if is_address(source) else source
+    return without_credentials(source) if is_address(source) else source
 
 
 class SourceNames:
@@ -251,8 +251,8 @@ class RecordsWriter:
 
 def _line(row: Collected, names: SourceNames) -> str:
     values: dict[str, Any] = dataclasses.asdict(row)
-    values |= {"source": names.name(row.source), "query": public_address(row.query)}
-    values |= {"reason": public_address(row.reason), "final_url": public_address(row.final_url)}
+    values |= {"source": names.name(row.source), "query": without_credentials(row.query)}
+    values |= {"reason": without_credentials(row.reason), "final_url": without_credentials(row.final_url)}
     if row.duplicate_of is not None:
         values["duplicate_of"] = names.name(row.duplicate_of)
     return json.dumps(values, ensure_ascii=True, allow_nan=False) + "\n"

@@ -20,6 +20,7 @@ import rich.table
 from absl import flags
 from ml_collections import config_flags
 
+from hardmo_jax.labels.private_text import without_credentials
 from hardmo_jax.pipelines import collect as pipeline
 from tools import _cli
 
@@ -72,8 +73,8 @@ def print_summary(summary: pipeline.CollectSummary, output_dir: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Text of strangers for a terminal: one line without control characters, and not too long."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Text of strangers for a terminal: one line without control characters and credentials, and not too long."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in without_credentials(text))
     return plain if len(plain) <= 160 else f"{plain[:120]}...{plain[-37:]}"
 
 

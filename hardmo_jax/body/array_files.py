@@ -19,6 +19,7 @@ _MAX_ARCHIVE_MEMBERS = 256
 _MAX_DIRECTORY_BYTES = 1 << 20  # of the archive; Python's reader makes an object of every 46 bytes
 _MAX_ARRAY_BYTES = 1 << 29  # all arrays of a file together; 300 float64 shape coefficients need 0.1 GB
 _MAX_HEADER_BYTES = 10_000
+_MAX_RATIO = 1032  # of deflate: two bits say "258 bytes once more"
 _MAX_HEAD_BYTES = 12 + _MAX_HEADER_BYTES  # with the signature and the length before it
 _NPY_HEADER = re.compile(
     rb"\{\s*'descr':\s*'(?P<descr>[^']{1,32})',\s*'fortran_order':\s*(?P<fortran>True|False),\s*"
@@ -158,6 +159,11 @@ def _read_members(
             raise BodyFileError(f"{source}: {key!a} is encrypted; unpack it and save it again")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BodyFileError(f"{source}: {key!a} has an unusual compression; save it again")
+        if member.file_size > member.compress_size * _MAX_RATIO or member.compress_size > len(view):
+            raise BodyFileError(
+                f"{source}: {key!a} declares {member.file_size} bytes, more than the file can hold; "
+                "download or copy it again"
+            )
         if member.compress_type == zipfile.ZIP_STORED:
             head = bytes(_stored(view, member)[:_MAX_HEAD_BYTES])
         else:

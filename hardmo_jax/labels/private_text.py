@@ -17,6 +17,7 @@ _SECRET_WORDS = frozenset(
         "token", "tokens", "secret", "secrets", "password", "passwords", "passwd", "passphrase", "pwd", "pass",
         "credential", "credentials", "auth", "authorization", "signature", "sig", "jwt", "bearer", "cookie", "cookies",
         "session", "sessionid", "jsessionid", "phpsessid", "sid", "apikey", "accesskey", "secretkey", "privatekey",
+        "hmac", "hdnts", "hdnea", "lsig",
     )
 )  # fmt: skip
 #: Before `key`, which by itself may be of a keyboard, a frame or a mapping.
@@ -45,7 +46,15 @@ def is_secret_name(name: str) -> bool:
 
 def public_text(text: str) -> str:
     """A text without home folder and credentials."""
-    text = _HEADER.sub(rf"\1{MASK}", without_home(text))
+    return without_credentials(_HEADER.sub(rf"\1{MASK}", without_home(text)))
+
+
+def without_credentials(text: str) -> str:
+    """An address without user, password, token and signature.
+
+    The same again for what this gave once, and for addresses that differ in nothing else. Paths are left as they are:
+    on a server, one that begins like the user's home folder is no home folder.
+    """
     text = _URL.sub(lambda found: found[1] + _without_user(found[2]), text)
     return _KEYS.sub(MASK, _without_secret_values(text))
 

@@ -146,7 +146,9 @@ def collect(
         max_pixels=options.max_pixels,
     )
     names = {source.source for source in sources}
-    found = {name: collect_source.with_place(row, place) for name, row in collect_records.read_records(output).items()}
+    listed_names = collect_records.SourceNames(names)
+    listed_rows = listed_names.meant(collect_records.read_records(output))
+    found = {name: collect_source.with_place(row, place) for name, row in listed_rows.items()}
     # Rows of other manifests stay as long as their files do.
     known = {name: row for name, row in found.items() if name in names or _has_file(row, place)}
     others = [row for name, row in known.items() if name not in names]
@@ -157,7 +159,7 @@ def collect(
     taken = sum(row.bytes or 0 for row in known.values() if row.file is not None and not row.is_reference)
     counter = _Counter()
     budget = ByteBudget(options.fetch.most_gigabytes * 1e9 - taken, counter.add)
-    with record.stage("fetch"), collect_records.RecordsWriter(output) as writer:
+    with record.stage("fetch"), collect_records.RecordsWriter(output, listed_names) as writer:
         for source, row in _obtained(missing, place, options, budget, counter, report):
             writer.add(row)
             if row.status in ("kept", "not_media"):
@@ -179,7 +181,7 @@ def collect(
     by_source = {row.source: row for row in compared}
     listed = tuple(_of_line(source, by_source, sources) for source in sources)
     unique = {row.source: row for row in (*(by_source[name] for name in rows), *(by_source[o.source] for o in others))}
-    collect_records.write_records(output, unique.values())
+    collect_records.write_records(output, unique.values(), listed_names)
     summary = CollectSummary(rows=listed, num_fetched=len(fetched), num_bytes=counter.count)
     record.add("statuses", dict(collections.Counter(row.status for row in listed)))
     record.add("sources", len(sources))

@@ -76,8 +76,13 @@ class Source:
 
     @property
     def is_address(self) -> bool:
-        """Whether the source is no path; a drive letter of Windows is no scheme."""
-        return re.match(r"[A-Za-z][A-Za-z0-9+.\-]+:", self.source.strip()) is not None
+        """Whether the source is no path."""
+        return is_address(self.source)
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is no path; a drive letter of Windows is no scheme."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.\-]+:", source.strip()) is not None
 
 
 def read_manifest(path: str | os.PathLike[str]) -> tuple[Source, ...]:

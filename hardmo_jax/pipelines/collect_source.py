@@ -17,7 +17,7 @@ from hardmo_jax.perception import photos, video
 from hardmo_jax.perception.decoding_process import shared_process_decoder
 from hardmo_jax.pipelines import collect_names, fetching, media_kinds, video_sites, web_addresses
 from hardmo_jax.pipelines.collect_manifest import Source
-from hardmo_jax.pipelines.collect_records import ASIDE, Collected, Status
+from hardmo_jax.pipelines.collect_records import ASIDE, Collected, Status, public_source
 from hardmo_jax.pipelines.fetching import ByteBudget, Part, PartNote
 from hardmo_jax.pipelines.video_sites import SiteOptions
 from hardmo_jax.pipelines.web_addresses import RefusedError
@@ -148,7 +148,7 @@ def is_inside(folder: pathlib.Path, name: str) -> bool:
 
 def _found_again(source: Source, place: Place, part: Part) -> PartNote | None:
     """The note of a file that a killed run had fetched; the file lies at the part's path or under its name."""
-    note = part.read_note(source.source)
+    note = part.read_note(public_source(source.source))
     if note is None or not note.sha256:
         return None
     if part.path.is_file() and file_sha256(part.path) == note.sha256:
@@ -161,7 +161,7 @@ def _found_again(source: Source, place: Place, part: Part) -> PartNote | None:
 def _fetched_note(
     source: Source, place: Place, part: Part, client: WebClient, sites: SiteOptions, budget: ByteBudget
 ) -> PartNote:
-    about = PartNote(source=source.source)
+    about = PartNote(source=public_source(source.source))
     if not source.is_address:
         most = client.options.most_megabytes_per_file * 1e6
         return fetching.copy_file(_path_of(source, place), part, most, budget, about=about)

@@ -36,7 +36,7 @@ class PartNote:
     """What is known of a part, and of a complete file that has no row yet."""
 
     source: str
-    """As the manifest has it."""
+    """As the list of what was collected has it."""
     file: str = ""
     """Where the complete file goes, relative to the output folder; empty as long as that is not known."""
     title: str = ""

@@ -18,6 +18,8 @@ _FORMAT_VERSION = 1
 _FREE = ("rounds", "least_labels", "train.loader_threads")
 _TOLD = 4
 _MOST_BYTES = 1 << 24
+#: Lists and objects in each other, of which few are written. Python reads ones that it then cannot write again.
+_MOST_DEPTH = 16
 _KEY = re.compile(r"round_[0-9]{1,6}/[a-z_]+")
 
 
@@ -158,6 +160,8 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("too large")
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not _is_shallow(content):
+            raise ValueError("too deep")
         version, stages, options = content["format_version"], content["stages"], content["options"]
         is_whole = isinstance(stages, dict) and isinstance(options, dict) and isinstance(version, int)
         is_whole = is_whole and all(_is_entry(key, entry) for key, entry in stages.items())
@@ -172,6 +176,19 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
+def _is_shallow(content: Any) -> bool:
+    """Whether lists and objects lie in each other as deep as they may, and no deeper; asked without recursion."""
+    layer = [content]
+    for _ in range(_MOST_DEPTH + 1):
+        layer = [
+            inner
+            for value in layer
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return not layer
+
+
 def _is_entry(key: str, entry: Any) -> bool:
     """Whether a stage of a file is written as `LoopRecord` does it."""
     if not _KEY.fullmatch(key) or not isinstance(entry, dict):
@@ -184,7 +201,7 @@ def _is_entry(key: str, entry: Any) -> bool:
 
 
 def _flat(options: Any, above: str = "--config") -> dict[str, Any]:
-    """Options by their flags."""
+    """Options by their flags; as deep as the classes of options nest, never as deep as a file."""
     if not isinstance(options, dict):
         return {above: options}
     return {name: value for key, own in options.items() for name, value in _flat(own, f"{above}.{key}").items()}

@@ -98,7 +98,7 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: archive_of(("a.npy", npy(np.ones(2))), compression=zipfile.ZIP_BZIP2), "unusual compression",
     ),
     "a directory that promises gigabytes": (
-        lambda: larger_on_paper(archive_of(("a.npy", npy(np.ones(2))))), "declares 16 bytes",
+        lambda: larger_on_paper(archive_of(("a.npy", npy(np.ones(2))))), "declares 4294967280 bytes, more",
     ),
     "a thousand members": (
         lambda: archive_of(*((f"{i}.npy", npy(np.ones(1))) for i in range(1000))), "1000 members",
@@ -176,6 +176,27 @@ def test_archive_whose_directory_claims_gigabytes_is_refused(tmp_path: Path) -> 
 
     with refused_without_memory("cut-off|declares"):
         body_io.load_arrays(file)
+
+
+def test_archive_that_claims_more_than_its_bytes_can_unpack_to_is_refused_unopened(tmp_path: Path) -> None:
+    """Directory and header agree, and are within the cap: 400 MB, of a hundred bytes that deflate made."""
+    file = tmp_path / "SMPL_NEUTRAL.npz"
+    lie = header(shape_header("(50000000,)"), bytes(64))
+    data = archive_of(("v_template.npy", lie), compression=zipfile.ZIP_DEFLATED)
+    position = data.index(b"PK\x01\x02")
+    claimed = len(lie) - 64 + 400_000_000
+    file.write_bytes(data[: position + 24] + struct.pack("<I", claimed) + data[position + 28 :])
+
+    with refused_without_memory("more than the file can hold"):
+        body_io.load_arrays(file)
+
+
+def test_array_of_zeros_that_packs_as_small_as_can_be_is_read() -> None:
+    zeros = np.zeros(4_000_000)
+
+    assert np.array_equal(
+        array_files.read_npz(archive_of(("a.npy", npy(zeros)), compression=8), source="x")["a"], zeros
+    )
 
 
 @pytest.mark.parametrize(("shape", "descr"), HUGE)

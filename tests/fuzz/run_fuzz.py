@@ -7,8 +7,12 @@
 import argparse
 import importlib.util
 import json
+import math
+import os
 import pathlib
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,22 +35,43 @@ _PARSERS = [
 ]  # fmt: skip
 _DONE = re.compile(r"Done (\d+) runs? in (\d+) second")
 _COUNTED = re.compile(r"^#(\d+)\s", re.MULTILINE)
+#: Left by the child once all is imported.
+_READY = "ready"
 _COVERED = re.compile(r"\bcov: (\d+)")
 
 
-def fuzz_one(name: str, arguments: list[str]) -> None:
-    """Fuzz one target in this process, which libFuzzer ends."""
+def guide_each(plan: pathlib.Path, seconds: float) -> None:
+    """Fuzz targets guided by coverage, each in a fork of this process, which imports what is instrumented once.
+
+    Args:
+        plan: Folder with a folder of honest files for each target, by its name; gets a log for each.
+        seconds: Of all together; a target that ends early leaves its time to the others.
+    """
     import atheris as atheris_of_linux
 
     atheris: Any = atheris_of_linux  # its stubs lack half of it
     with atheris.instrument_imports(include=_PARSERS, enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
 
-    def run(data: bytes) -> None:
-        TARGETS[name].run(data)
-
-    atheris.Setup([sys.argv[0], *arguments], run)
-    atheris.Fuzz()
+    (plan / _READY).touch()
+    end, corpora = time.monotonic() + seconds, sorted(path for path in plan.iterdir() if path.is_dir())
+    for place, corpus in enumerate(corpora):
+        share = max((end - time.monotonic()) / (len(corpora) - place), 1.0)
+        if child := os.fork():
+            (plan / f"{corpus.name}.status").write_text(str(os.waitpid(child, 0)[1]))
+            continue
+        # libFuzzer writes to the descriptor, whatever Python's sys.stderr is.
+        with (plan / f"{corpus.name}.log").open("wb") as log:
+            os.dup2(log.fileno(), 2)
+        name = corpus.name
+        arguments = [
+            *(str(corpus), f"-max_total_time={int(share)}", f"-max_len={_LONGEST}", "-seed=1", "-print_final_stats=1"),
+            *(f"-rss_limit_mb={_MEMORY_MIB}", f"-timeout={_SECONDS_A_FILE}", f"-artifact_prefix={plan}/{name}-found-"),
+        ]
+        run = TARGETS[name].run
+        atheris.Setup([sys.argv[0], *arguments], lambda data, run=run: run(data) and None)
+        atheris.Fuzz()
+        os._exit(0)
 
 
 def seeded_runs(name: str, seconds: float, kept: pathlib.Path) -> tuple[int, int]:
@@ -77,42 +102,67 @@ def write_corpus(name: str, folder: pathlib.Path) -> None:
     """Write the honest files of a target into a folder."""
     from tests.fuzz.targets import TARGETS
 
+    folder.mkdir()
     for place, data in enumerate(TARGETS[name].seeds()):
         (folder / f"{place:04d}").write_bytes(data)
 
 
-def guided_runs(name: str, seconds: float, kept: pathlib.Path) -> dict[str, int]:
-    """Fuzz one target for so long in a child, the time in which it starts not counted.
+def guided_runs(
+    names: list[str], seconds: float, kept: pathlib.Path, *, at_most: float = math.inf
+) -> dict[str, dict[str, int]]:
+    """Fuzz targets, guided by coverage, in a child, the time in which it starts not counted.
 
     Args:
-        name: Target.
-        seconds: How long.
+        names: Targets.
+        seconds: How long, all together.
         kept: Folder for files that are findings.
+        at_most: Seconds after which the child is ended, with its start.
 
     Returns:
-        Executions, parts of the code that were reached, and findings.
+        By target, executions, parts of the code that were reached, and findings; none of what was not come to.
     """
     with tempfile.TemporaryDirectory() as folder:
-        corpus = pathlib.Path(folder)
-        write_corpus(name, corpus)
-        before = {path.name for path in kept.iterdir()}
+        plan = pathlib.Path(folder)
+        for name in names:
+            write_corpus(name, plan / name)
         command = [
-            *(sys.executable, "-W", "ignore", "-m", "tests.fuzz.run_fuzz", f"--target={name}", "--", str(corpus)),
-            *(f"-max_total_time={int(seconds)}", f"-max_len={_LONGEST}", "-seed=1", "-print_final_stats=1"),
-            *(f"-rss_limit_mb={_MEMORY_MIB}", f"-timeout={_SECONDS_A_FILE}", f"-artifact_prefix={kept}/{name}-"),
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "tests.fuzz.run_fuzz",
+            f"--seconds={seconds}",
+            f"--plan={plan}",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    told = done.stderr
+        child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+        try:
+            _, told = child.communicate(timeout=at_most if math.isfinite(at_most) else None)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            _, told = child.communicate()
+        if not (plan / _READY).exists():
+            sys.stderr.write(f"nothing was guided:\n{told[-4000:]}")
+            return {name: {"guided": 0, "reached": 0, "crashes": int(child.returncode > 0)} for name in names}
+        return {name: _guided_row(name, plan, kept) for name in names}
+
+
+def _guided_row(name: str, plan: pathlib.Path, kept: pathlib.Path) -> dict[str, int]:
+    log = plan / f"{name}.log"
+    told = log.read_text(errors="replace") if log.exists() else ""
     finished = _DONE.search(told)
     counts = [int(count) for count in _COUNTED.findall(told)]
     covered = [int(count) for count in _COVERED.findall(told)]
-    findings = sorted({path.name for path in kept.iterdir()} - before)
-    if done.returncode and not findings:
+    findings = list(plan.glob(f"{name}-found-*"))
+    for path in findings:
+        shutil.copy(path, kept / path.name)
+    status = plan / f"{name}.status"
+    is_broken = bool(findings) or (status.exists() and status.read_text() != "0")
+    if is_broken:
         sys.stderr.write(told[-4000:])
     return {
         "guided": int(finished[1]) if finished else max(counts, default=0),
         "reached": max(covered, default=0),
-        "crashes": len(findings) or int(done.returncode != 0),
+        "crashes": len(findings) or int(is_broken),
     }
 
 
@@ -120,42 +170,47 @@ def main() -> int:
     """Parse the command line, fuzz, print the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=900.0, help="of all targets together")
+    arguments.add_argument("--at_most", type=float, default=math.inf, help="seconds after which the table is printed")
     arguments.add_argument("--targets", default="", help="names with commas between; all if nothing is said")
     arguments.add_argument("--seeded_only", action="store_true", help="without atheris")
     arguments.add_argument("--output", help="JSON file for the table")
     arguments.add_argument("--findings", default="out/fuzz", help="folder for files that are findings")
-    arguments.add_argument("--target", help=argparse.SUPPRESS)
-    arguments.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    arguments.add_argument("--plan", type=pathlib.Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
-    if options.target:
-        fuzz_one(options.target, options.rest)
+    if options.plan:
+        guide_each(options.plan, options.seconds)
         return 0
+    begun = time.monotonic()
     from tests.fuzz.targets import TARGETS
 
     names = options.targets.split(",") if options.targets else list(TARGETS)
     kept = pathlib.Path(options.findings)
     kept.mkdir(parents=True, exist_ok=True)
     is_guided = importlib.util.find_spec("atheris") is not None and not options.seeded_only
-    share, rows = options.seconds / len(names) / (1 + is_guided), []
-    sys.stdout.write(f"{'target':18}{'executions':>12}{'guided':>9}{'seconds':>9}{'reached':>9}{'crashes':>9}\n")
-    for name in names:
-        start = time.monotonic()
-        count, findings = seeded_runs(name, share, kept)
-        guided = guided_runs(name, share, kept) if is_guided else {"guided": 0, "reached": 0, "crashes": 0}
-        row: dict[str, object] = {"target": name, "executions": count + guided["guided"], **guided}
-        row |= {"seconds": round(time.monotonic() - start, 1), "crashes": findings + guided["crashes"]}
+    half = options.seconds / (1 + is_guided)
+    seeded = {name: seeded_runs(name, half / len(names), kept) for name in names}
+    guided, none = {}, {"guided": 0, "reached": 0, "crashes": 0}
+    if is_guided:
+        guided = guided_runs(names, half, kept, at_most=options.at_most - (time.monotonic() - begun))
+    rows: list[dict[str, Any]] = []
+    sys.stdout.write(f"{'target':18}{'executions':>12}{'guided':>9}{'reached':>9}{'crashes':>9}\n")
+    for name, (count, findings) in seeded.items():
+        row = {"target": name, "executions": count, **guided.get(name, none)}
+        row |= {"executions": count + row["guided"], "crashes": findings + row["crashes"]}
         rows.append(row)
-        columns = "".join(f"{row[key]:9}" for key in ("guided", "seconds", "reached", "crashes"))
+        columns = "".join(f"{row[key]:9}" for key in ("guided", "reached", "crashes"))
         sys.stdout.write(f"{name:18}{row['executions']:12}{columns}\n")
-        sys.stdout.flush()
-    total = {key: sum(float(str(row[key])) for row in rows) for key in ("executions", "seconds", "crashes")}
-    sys.stdout.write(f"all: {total['executions']:.0f} in {total['seconds']:.0f} s, {total['crashes']:.0f} crashes\n")
+    total = {key: sum(row[key] for row in rows) for key in ("executions", "guided", "crashes")}
+    total["seconds"] = round(time.monotonic() - begun)
+    sys.stdout.write("all: {executions} ({guided} guided) in {seconds} s, {crashes} crashes\n".format(**total))
+    if unguided := [row["target"] for row in rows if is_guided and not row["guided"]]:
+        sys.stderr.write(f"not guided: {', '.join(unguided)}; give more seconds\n")
     if options.output:
         from tools.benchmarks import machine
 
-        result = {"suite": "fuzz", "machine": machine.describe(), "rows": rows}
+        result = {"suite": "fuzz", "machine": machine.describe(), "total": total, "rows": rows}
         pathlib.Path(options.output).write_text(json.dumps(result, indent=1) + "\n")
-    return int(total["crashes"] > 0)
+    return int(total["crashes"] > 0 or bool(unguided))
 
 
 if __name__ == "__main__":

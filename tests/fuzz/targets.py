@@ -38,6 +38,7 @@ from hardmo_jax.perception.keypoint_files.parsing import KeypointFileError
 from hardmo_jax.perception.yolo_checkpoint import read_checkpoint
 from hardmo_jax.pipelines import collect_manifest, collect_records, loop_record
 from hardmo_jax.pipelines.loop_options import LoopError
+from tests.data.sources.motion_texts import AMC, ASF, BVH
 from tests.perception import handmade_torch, keypoint_file_samples
 from tests.perception.handmade_torch import Made, Name, Storage, tensor
 from tests.reference import hostile_streams, smpl_files
@@ -250,60 +251,6 @@ def read_wheel_file(path: pathlib.Path) -> None:
 
 
 # ---- text ------------------------------------------------------------------------------------------------------
-
-BVH = """HIERARCHY
-ROOT Hips
-{
-\tOFFSET 0 0 0
-\tCHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation
-\tJOINT Left Arm
-\t{
-\t\tOFFSET 0 1 0
-\t\tCHANNELS 3 Zrotation Xrotation Yrotation
-\t\tEnd Site
-\t\t{
-\t\t\tOFFSET 0 0.7 0
-\t\t}
-\t}
-}
-MOTION
-Frames: 2
-Frame Time: 0.05
-0 0 0 0 0 0 0 0 0
-1 2 3 10 20 30 40 50 60
-"""
-ASF = """:version 1.10
-:units
-  length 0.45
-  angle deg
-:root
-   order TX TY TZ RX RY RZ
-   axis XYZ
-   position 0 0 0
-   orientation 0 0 0
-:bonedata
-  begin
-     id 1
-     name thigh
-     direction 0 -1 0
-     length 7.0
-     axis 10 20 30 XYZ
-    dof rx ry rz
-  end
-:hierarchy
-  begin
-    root thigh
-  end
-"""
-AMC = """:FULLY-SPECIFIED
-:DEGREES
-1
-root 1 2 3 10 20 30
-thigh 40 50 60
-2
-root 1 2 3 0 0 0
-thigh 0 0 0
-"""
 
 
 def read_pair(data: bytes) -> None:

@@ -17,7 +17,7 @@ from hardmo_jax.data.training_records import TrainingDataError
 from hardmo_jax.perception.calibration import CalibrationError, read_calibrations
 from hardmo_jax.perception.keypoint_files.parsing import KeypointFileError
 from hardmo_jax.perception.keypoint_files.reading import read_keypoint_file
-from tests.fuzz.targets import AMC, ASF, BVH
+from tests.data.sources.motion_texts import AMC, ASF, BVH
 
 
 def read_amc(path):

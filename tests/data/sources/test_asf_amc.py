@@ -5,54 +5,11 @@ import pytest
 
 from hardmo_jax.data.sources import asf_amc, bvh
 from hardmo_jax.data.sources.clip import MotionFileError
+from tests.data.sources.motion_texts import AMC, ASF
 
 #: Rounding of the BVH: five significant digits of the root's place, four decimals of degrees.
 PARITY_MM = 0.01
 
-ASF = """:version 1.10
-:units
-  mass 1.0
-  length 0.45
-  angle deg
-:root
-   order TX TY TZ RX RY RZ
-   axis XYZ
-   position 0 0 0
-   orientation 0 0 0
-:bonedata
-  begin
-     id 1
-     name thigh
-     direction 0 -1 0
-     length 7.0
-     axis 10 20 30 XYZ
-    dof rx ry rz
-  end
-  begin
-     id 2
-     name shin
-     direction 0 -1 0
-     length 7.5
-     axis 0 0 20 XYZ
-    dof rx
-  end
-:hierarchy
-  begin
-    root thigh
-    thigh shin
-  end
-"""
-AMC = """:FULLY-SPECIFIED
-:DEGREES
-1
-root 1 2 3 10 20 30
-thigh 40 50 60
-shin 70
-2
-root 1 2 3 0 0 0
-thigh 0 0 0
-shin 0
-"""
 UNIT = 0.0254 / 0.45
 
 _LEG = {"UpLeg": "femur", "Leg": "tibia", "Foot": "foot", "ToeBase": "toes", "ToeBase_end": "toes_end"}

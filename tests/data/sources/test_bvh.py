@@ -7,30 +7,9 @@ import pytest
 
 from hardmo_jax.data.sources import bvh
 from hardmo_jax.data.sources.clip import MotionFileError
+from tests.data.sources.motion_texts import BVH as TINY
 
 ORDERS = ["".join(order) for order in itertools.permutations("XYZ")]
-
-TINY = """HIERARCHY
-ROOT mixamorig:Hips
-{
-\tOFFSET 0 0 0
-\tCHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation
-\tJOINT Left Arm
-\t{
-\t\tOFFSET 0 1 0
-\t\tCHANNELS 3 Zrotation Xrotation Yrotation
-\t\tEnd Site
-\t\t{
-\t\t\tOFFSET 0 0.7 0
-\t\t}
-\t}
-}
-MOTION
-Frames: 2
-Frame Time: 0.05
-0 0 0 0 0 0 0 0 0
-1 2 3 10 20 30 40 50 60
-"""
 
 
 def turn(axis, degrees):

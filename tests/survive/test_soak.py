@@ -27,7 +27,7 @@ from tests.fitting import tracks
 PEOPLE = 512
 IN_STORE = 100_000
 #: That fits and scores may take here; they are as many as are done in it.
-SECONDS = 120.0
+SECONDS = 90.0
 #: Growth from when a tenth is done.
 MOST_GROWTH = 1.05
 

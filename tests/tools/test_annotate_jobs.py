@@ -38,7 +38,7 @@ def job(clips, perception_models, tmp_path_factory):
         [
             [*common, f"--output_dir={folder / 'job'}", "--workers=2", "--limit_inputs=2"],
             [*common, f"--output_dir={folder / 'job'}", "--workers=2"],
-            [*common, f"--output_dir={folder / 'other'}", "--workers=1"],
+            [*common, f"--output_dir={folder / 'other'}", "--workers=4", "--label_workers=2"],
             [*common, f"--output_dir={folder / 'job'}", "--shard=3/2"],
             [*common, f"--output_dir={folder / 'job'}", "--config.fit.keypoints_2d_spread=0.5"],
         ],

@@ -38,6 +38,9 @@ GROUPS = {
     ),
     "safe_pickle": Group(
         sources=("hardmo_jax/safe_pickle/*.py",),
-        tests=("tests/test_safe_pickle.py", "tests/test_object_pickles.py"),
+        tests=(
+            "tests/test_safe_pickle.py", "tests/test_object_pickles.py", "tests/test_pickle_refusals.py",
+            "tests/test_pickle_limits.py", "tests/test_described_pickles.py",
+        ),
     ),
 }  # fmt: skip

@@ -24,6 +24,7 @@ import random
 import sys
 import tempfile
 import time
+from typing import Any
 
 from tests.mutation import forked_tests
 from tests.mutation.groups import GROUPS, Group
@@ -160,18 +161,27 @@ def try_mutants(
     return sorted(done, key=lambda row: str(row["mutant"]))
 
 
-def summary(rows: list[dict[str, object]], total: int) -> dict[str, object]:
-    """Counts, score and its interval; a mutant whose tests ran out of time is noticed."""
+def summary(rows: list[dict[str, object]], total: int, before: dict[str, Any] | None = None) -> dict[str, object]:
+    """Counts, score and its interval; a mutant whose tests ran out of time is noticed.
+
+    Args:
+        rows: What came of mutants.
+        total: Number of all mutants of the group.
+        before: Result of which the rows are the survivors, tried again; its other mutants count as before.
+    """
     count = {ended: sum(row["ended"] == ended for row in rows) for ended in ("killed", "timeout", "survived")}
-    noticed = count["killed"] + count["timeout"]
-    whole = len(rows) == total
+    if before:
+        count["killed"] += before["killed"]
+        count["timeout"] += before["timeout"]
+    tried, noticed = sum(count.values()), count["killed"] + count["timeout"]
+    whole = tried == total
     return {
         "mutants": total,
-        "tried": len(rows),
+        "tried": tried,
         "sample": "whole" if whole else f"drawn by chance, seed {_SEED}",
         **count,
-        "score": round(noticed / len(rows), 4),
-        **({} if whole else {"interval_95": [round(end, 4) for end in interval(noticed, len(rows))]}),
+        "score": round(noticed / tried, 4),
+        **({} if whole else {"interval_95": [round(end, 4) for end in interval(noticed, tried)]}),
         "survivors": [row["mutant"] for row in rows if row["ended"] == "survived"],
     }
 
@@ -182,7 +192,7 @@ def main() -> None:
     parser.add_argument("--groups", default=",".join(GROUPS), help="which, by commas")
     parser.add_argument("--sample", type=int, default=300, help="mutants of each group; 0 tries all")
     parser.add_argument("--only", default="*", help="pattern of labels, such as '*pose.py:12*'; others are not tried")
-    parser.add_argument("--again", type=pathlib.Path, help="a result, of which only the survivors are tried again")
+    parser.add_argument("--again", type=pathlib.Path, help="a result: its survivors are tried again, the rest stays")
     parser.add_argument("--output", type=pathlib.Path, help="where the result is written as JSON")
     parser.add_argument("--rows", type=pathlib.Path, help="where every mutant is written as JSON")
     options = parser.parse_args()
@@ -190,14 +200,17 @@ def main() -> None:
 
     os.environ.setdefault("HARDMO_DATA", str(ROOT.parent / "shared" / "data"))
     forked_tests.preload()
-    result, every = {}, {}
+    result, every = dict(again), {}
     for name in options.groups.split(","):
         group, started = GROUPS[name], time.monotonic()
         mutants = [mutant for mutant in mutants_of_group(group) if fnmatch.fnmatch(mutant.label, options.only)]
-        if again:
-            mutants = [mutant for mutant in mutants if mutant.label in again[name]["survivors"]]
+        before = again.get(name)
         chosen = mutants
-        if 0 < options.sample < len(mutants):
+        if before:
+            chosen = [mutant for mutant in mutants if mutant.label in before["survivors"]]
+            if len(chosen) != len(before["survivors"]):
+                sys.exit(f"{options.again} is of other sources: {name} lacks some of its survivors")
+        elif 0 < options.sample < len(mutants):
             chosen = random.Random(_SEED).sample(mutants, options.sample)
         with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
             trees = [forked_tests.Tree(pathlib.Path(folder) / str(place), ROOT) for place in range(_AT_A_TIME)]
@@ -207,7 +220,7 @@ def main() -> None:
                 flush=True,
             )
             rows = try_mutants(trees, group, chosen, alone)
-        result[name] = {**summary(rows, len(mutants)), "minutes": round((time.monotonic() - started) / 60, 1)}
+        result[name] = {**summary(rows, len(mutants), before), "minutes": round((time.monotonic() - started) / 60, 1)}
         every[name] = rows
         print(f"{name}: score {result[name]['score']:.1%}, {len(result[name]['survivors'])} survivors", flush=True)
         if options.rows:

@@ -79,6 +79,16 @@ def test_the_interval_is_that_of_wilson():
     assert 0.8 < low < high <= 1
 
 
+def test_survivors_that_are_tried_again_keep_what_was_counted():
+    rows = [{"mutant": name, "ended": ended} for name, ended in (("a", "killed"), ("b", "timeout"), ("c", "survived"))]
+    first = run_mutation.summary([*rows, {"mutant": "d", "ended": "survived"}], 10)
+    assert (first["tried"], first["killed"], first["timeout"], first["score"]) == (4, 1, 1, 0.5)
+    assert first["survivors"] == ["c", "d"]
+    again = run_mutation.summary([{"mutant": "c", "ended": "killed"}, {"mutant": "d", "ended": "survived"}], 10, first)
+    assert (again["tried"], again["killed"], again["survived"], again["survivors"]) == (4, 2, 1, ["d"])
+    assert again["interval_95"][0] < again["score"] == 0.75 < again["interval_95"][1]
+
+
 def test_every_group_has_sources_and_tests():
     for group in GROUPS.values():
         assert run_mutation.tests_of_group(group)

@@ -118,16 +118,19 @@ def run_alone(trees: list[forked_tests.Tree], group: Group) -> Alone:
 
 
 def try_mutants(
-    trees: list[forked_tests.Tree], group: Group, mutants: list[Mutant], alone: Alone
+    trees: list[forked_tests.Tree], group: Group, mutants: list[Mutant], alone: Alone, minutes: float
 ) -> list[dict[str, object]]:
-    """Run the tests against each mutant, as many at a time as there are trees.
+    """Run the tests against each mutant, as many at a time as there are trees; after so many minutes no further ones.
 
     Returns:
         For each mutant its label, how it ended and after how many seconds, and the test that killed it.
     """
     waiting, running, done = list(reversed(mutants)), {}, []
     free = list(trees)
+    end = time.monotonic() + 60 * minutes
     while waiting or running:
+        if time.monotonic() > end:
+            waiting.clear()
         while waiting and free:
             mutant = waiting.pop()
             chosen = alone.tests_of(mutant)
@@ -191,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", default=",".join(GROUPS), help="which, by commas")
     parser.add_argument("--sample", type=int, default=300, help="mutants of each group; 0 tries all")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for the mutants of a group; others are left")
     parser.add_argument("--only", default="*", help="pattern of labels, such as '*pose.py:12*'; others are not tried")
     parser.add_argument("--again", type=pathlib.Path, help="a result: its survivors are tried again, the rest stays")
     parser.add_argument("--output", type=pathlib.Path, help="where the result is written as JSON")
@@ -205,13 +209,13 @@ def main() -> None:
         group, started = GROUPS[name], time.monotonic()
         mutants = [mutant for mutant in mutants_of_group(group) if fnmatch.fnmatch(mutant.label, options.only)]
         before = again.get(name)
-        chosen = mutants
+        chosen = random.Random(_SEED).sample(mutants, len(mutants))
         if before:
             chosen = [mutant for mutant in mutants if mutant.label in before["survivors"]]
             if len(chosen) != len(before["survivors"]):
                 sys.exit(f"{options.again} is of other sources: {name} lacks some of its survivors")
         elif 0 < options.sample < len(mutants):
-            chosen = random.Random(_SEED).sample(mutants, options.sample)
+            chosen = chosen[: options.sample]
         with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
             trees = [forked_tests.Tree(pathlib.Path(folder) / str(place), ROOT) for place in range(_AT_A_TIME)]
             alone = run_alone(trees, group)
@@ -219,7 +223,7 @@ def main() -> None:
                 f"{name}: {len(chosen)} of {len(mutants)} mutants; tests alone {sum(alone.taken.values()):.0f} s",
                 flush=True,
             )
-            rows = try_mutants(trees, group, chosen, alone)
+            rows = try_mutants(trees, group, chosen, alone, options.minutes)
         result[name] = {**summary(rows, len(mutants), before), "minutes": round((time.monotonic() - started) / 60, 1)}
         every[name] = rows
         print(f"{name}: score {result[name]['score']:.1%}, {len(result[name]['survivors'])} survivors", flush=True)

@@ -99,7 +99,8 @@ def test_depth_is_counted_within_objects():
 def test_values_are_counted_with_their_containers(monkeypatch):
     for data, count in (
         (value([1, 2, 3]), 4), (value((1, (2, 3))), 5), (value({1: 2, 3: [4]}), 6), (b"\x8f(K\x01K\x02\x90", 3),
-        (value([np.eye(2)]), 2), (b"]q\x00K\x01ah\x00\x86", 5), (b"(" + coo() + chumpy_select() + b"t", 3),
+        (value([np.eye(2)]), 2), (b"]q\x00K\x01ah\x00\x86", 5), (b"(" + coo() + b"q\x00" + b"h\x00" * 4 + b"t", 6),
+        (b"(" + chumpy_select() + b"q\x00" + b"h\x00" * 4 + b"t", 6),
     ):  # fmt: skip
         monkeypatch.setattr(_finishing, "_MAX_EXPANDED_VALUES", count)
         safe_pickle.loads(data + STOP)

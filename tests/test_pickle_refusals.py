@@ -335,5 +335,7 @@ def test_sparse_matrices_whose_last_places_are_used_are_read():
         sparse_lie(indptr=np.array([0, 1, 1]), data=np.ones(3), indices=np.array([1, 9, 9])) + STOP
     )
     np.testing.assert_array_equal(read.to_dense(), [[0, 0], [1, 0]])
+    read = safe_pickle.loads(sparse_lie(indptr=np.zeros(3, int)) + STOP)
+    np.testing.assert_array_equal(read.to_dense(), np.zeros((2, 2)))
     read = safe_pickle.loads(coo(row=np.zeros(0, int), col=np.zeros(0, int), data=np.zeros(0)) + STOP)
     np.testing.assert_array_equal(read.to_dense(), np.zeros((2, 3)))

@@ -1,6 +1,7 @@
 """Bootstrap intervals: right where theory knows them, wider for groups, and the same for the same seed."""
 
 import inspect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -59,6 +60,16 @@ def test_a_large_table_is_drawn_in_pieces_that_change_nothing(rng, monkeypatch):
     found = bootstrap.paired_difference(first, second, num_resamples=999)
     monkeypatch.setattr(bootstrap, "_TABLE_ENTRIES", 1234)
     assert bootstrap.paired_difference(first, second, num_resamples=999) == found
+
+
+def test_a_large_table_is_never_held_whole(rng, monkeypatch):
+    first, second = rng.normal(size=(2, 500))
+    monkeypatch.setattr(bootstrap, "_TABLE_ENTRIES", 5000)
+    tracemalloc.start()
+    bootstrap.paired_difference(first, second, num_resamples=2000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 500 * 2000  # bytes; the table has a million entries of eight
 
 
 @pytest.mark.parametrize(

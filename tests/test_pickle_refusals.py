@@ -210,6 +210,12 @@ UNSAFE = {
         call(REBUILD, name("chumpy.ch", "Ch"), name("builtins", "object"), value(1)) + STOP,
         "with anything but a class, object and None",
     ),
+    "a base that is no name": (
+        call(REBUILD, name("chumpy.ch", "Ch"), value(1), b"N") + STOP, "with anything but a class, object and None",
+    ),
+    "a class that is no name": (
+        call(REBUILD, value(1), name("builtins", "object"), b"N") + STOP, "makes an instance of a int",
+    ),
     "no base": (call(REBUILD, name("chumpy.ch", "Ch")) + STOP, "with anything but a class, object and None"),
     "a list in itself": (b"]q\x00h\x00a.", "a value that contains itself"),
     "a bare name": (SET + STOP, "a bare recipe as a value"),

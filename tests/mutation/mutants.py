@@ -11,12 +11,13 @@ import ast
 import dataclasses
 import difflib
 from collections.abc import Iterator
+from typing import Any
 
-import parso
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
-from cosmic_ray.operators.operator import Operator
+from cosmic_ray.operators import operator as cosmic_operator
+from parso.python import tree
 
 _BINARY = ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul", "RShift_LShift",
            "LShift_RShift", "BitOr_BitAnd", "BitAnd_BitOr", "BitXor_BitAnd")  # fmt: skip
@@ -28,7 +29,11 @@ _OTHERS = ("AddNot", "ExceptionReplacer", "NumberReplacer", "RemoveDecorator", "
            "ZeroIterationForLoop")  # fmt: skip
 
 
-class StatementRemover(Operator):
+#: Its methods are annotated to return nothing, and do.
+_Operator: Any = cosmic_operator.Operator
+
+
+class StatementRemover(_Operator):
     """Puts `pass` in the place of a `raise`, of a call whose value nobody takes, and of an update in place."""
 
     def mutation_positions(self, node):
@@ -39,7 +44,7 @@ class StatementRemover(Operator):
     def mutate(self, node, index):
         """The statement without what it does."""
         first = node.children[0]
-        node.children[0] = parso.python.tree.Keyword("pass", first.start_pos, first.get_first_leaf().prefix)
+        node.children[0] = tree.Keyword("pass", first.start_pos, first.get_first_leaf().prefix)
         return node
 
     @classmethod
@@ -54,7 +59,7 @@ def _is_made_for_what_it_does(node) -> bool:
     return node.type in ("raise_stmt", "atom_expr", "del_stmt") or (node.type == "keyword" and node.value == "raise")
 
 
-def operators() -> dict[str, Operator]:
+def operators() -> dict[str, Any]:
     """Every operator that is used, by its short name."""
     wanted = [f"ReplaceBinaryOperator_{name}" for name in _BINARY]
     wanted += [f"ReplaceComparisonOperator_{name}" for name in _COMPARISONS]
@@ -106,9 +111,9 @@ def mutants_of(path: str, source: str) -> Iterator[Mutant]:
         code, (first_line, _) = statement.get_code(), statement.start_pos
         # What comes before a statement (comments, blank lines) is its own code too.
         skipped = first_line - 1 - before.count("\n")
-        tree = get_ast(code)
+        nodes = list(ast_nodes(get_ast(code)))
         for name, operator in named.items():
-            places = [start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)]
+            places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
             for occurrence, (line, column) in enumerate(places):
                 place = (line + first_line - 1 - skipped, column)
                 if any(first <= place < last for first, last in quiet):

@@ -24,6 +24,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.mutation import forked_tests
@@ -164,7 +165,7 @@ def try_mutants(
     return sorted(done, key=lambda row: str(row["mutant"]))
 
 
-def summary(rows: list[dict[str, object]], total: int, before: dict[str, Any] | None = None) -> dict[str, object]:
+def summary(rows: Sequence[Mapping[str, object]], total: int, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """Counts, score and its interval; a mutant whose tests ran out of time is noticed.
 
     Args:

@@ -301,7 +301,7 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(rng, call, message)
 def test_bodies_are_aligned_by_existing_points_named_once(rng):
     predicted, truth = pair(rng)
     for body, message in (
-        ((), "names no point"),
+        ((), "names no point; expected indices from 0 to 53"),
         ((0, 1, 1), "a point twice"),
         ((0, 54), "0 to 53"),
         ((-1, 2), "0 to 53"),

@@ -150,3 +150,21 @@ def test_an_error_quotes_little_of_the_file():
             safe_pickle.loads(data)
         longest = max(str(told.value).replace(";", " ").split(), key=len)
         assert 40 <= len(longest.strip("'")) <= 103
+
+
+@pytest.mark.parametrize("grown", [b"xxx", b"xxxx", b"x" * 5000])
+def test_a_file_that_grows_after_its_size_was_asked_is_held_to_the_cap(grown, tmp_path, monkeypatch):
+    file = tmp_path / "model.pkl"
+    file.write_bytes(b"xxx")
+    asked = type(file).stat
+
+    def stat_and_grow(path, **options):
+        found = asked(path, **options)
+        file.write_bytes(grown)
+        return found
+
+    monkeypatch.setattr(type(file), "stat", stat_and_grow)
+    if len(grown) == 3:
+        assert safe_pickle.read_capped(file, max_file_bytes=3) == grown
+    else:
+        refused(file, "larger than the cap of 3 bytes", lambda path: safe_pickle.read_capped(path, max_file_bytes=3))

@@ -161,6 +161,7 @@ def test_shards_without_a_manifest_are_read_as_ever(copy):
     check = verify_store(copy)
     assert not check.is_complete
     assert "not finished" in check.told()
+    assert (check.num_rows, check.missing, check.changed, check.foreign) == (0, (), (), ())
 
 
 def test_unfinished_store_is_refused(copy):

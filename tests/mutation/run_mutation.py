@@ -165,13 +165,16 @@ def try_mutants(
     return sorted(done, key=lambda row: str(row["mutant"]))
 
 
-def summary(rows: Sequence[Mapping[str, object]], total: int, before: dict[str, Any] | None = None) -> dict[str, Any]:
+def summary(
+    rows: Sequence[Mapping[str, object]], total: int, before: dict[str, Any] | None = None, *, seed: int = _SEED
+) -> dict[str, Any]:
     """Counts, score and its interval; a mutant whose tests ran out of time is noticed.
 
     Args:
         rows: What came of mutants.
         total: Number of all mutants of the group.
         before: Result of which the rows are the survivors, tried again; its other mutants count as before.
+        seed: Of the draw.
     """
     count = {ended: sum(row["ended"] == ended for row in rows) for ended in ("killed", "timeout", "survived")}
     if before:
@@ -182,7 +185,7 @@ def summary(rows: Sequence[Mapping[str, object]], total: int, before: dict[str, 
     return {
         "mutants": total,
         "tried": tried,
-        "sample": "whole" if whole else f"drawn by chance, seed {_SEED}",
+        "sample": "whole" if whole else f"drawn by chance, seed {seed}",
         **count,
         "score": round(noticed / tried, 4),
         **({} if whole else {"interval_95": [round(end, 4) for end in interval(noticed, tried)]}),
@@ -195,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", default=",".join(GROUPS), help="which, by commas")
     parser.add_argument("--sample", type=int, default=300, help="mutants of each group; 0 tries all")
+    parser.add_argument("--seed", type=int, default=_SEED, help="of the draw")
     parser.add_argument("--minutes", type=float, default=math.inf, help="for the mutants of a group; others are left")
     parser.add_argument("--only", default="*", help="pattern of labels, such as '*pose.py:12*'; others are not tried")
     parser.add_argument("--again", type=pathlib.Path, help="a result: its survivors are tried again, the rest stays")
@@ -210,7 +214,7 @@ def main() -> None:
         group, started = GROUPS[name], time.monotonic()
         mutants = [mutant for mutant in mutants_of_group(group) if fnmatch.fnmatch(mutant.label, options.only)]
         before = again.get(name)
-        chosen = random.Random(_SEED).sample(mutants, len(mutants))
+        chosen = random.Random(options.seed).sample(mutants, len(mutants))
         if before:
             chosen = [mutant for mutant in mutants if mutant.label in before["survivors"]]
             if len(chosen) != len(before["survivors"]):
@@ -225,7 +229,10 @@ def main() -> None:
                 flush=True,
             )
             rows = try_mutants(trees, group, chosen, alone, options.minutes)
-        result[name] = {**summary(rows, len(mutants), before), "minutes": round((time.monotonic() - started) / 60, 1)}
+        result[name] = {
+            **summary(rows, len(mutants), before, seed=options.seed),
+            "minutes": round((time.monotonic() - started) / 60, 1),
+        }
         every[name] = rows
         print(f"{name}: score {result[name]['score']:.1%}, {len(result[name]['survivors'])} survivors", flush=True)
         if options.rows:

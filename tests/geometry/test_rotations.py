@@ -475,3 +475,11 @@ def test_degenerate_numpy_input_of_any_precision_is_the_identity(dtype):
 def test_short_half_precision_quaternions_keep_their_direction():
     quarter = rotations.quaternion_to_matrix(jnp.array([0.02, 0.02, 0.0, 0.0], jnp.float16))
     np.testing.assert_allclose(quarter, [[1, 0, 0], [0, 0, -1], [0, 1, 0]], atol=2e-3)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
+def test_the_skew_matrix_is_the_cross_product_whatever_the_batch(batch, rng):
+    first, second = rng.normal(size=(2, *batch, 3)).astype(np.float32)
+    found = rotations.skew(jnp.asarray(first))
+    assert found.shape == (*batch, 3, 3)
+    np.testing.assert_allclose((found @ second[..., None])[..., 0], np.cross(first, second), atol=1e-6)

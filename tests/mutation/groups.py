@@ -28,6 +28,7 @@ GROUPS = {
         tests=(
             "tests/labels/test_store.py", "tests/labels/test_sharded_store.py", "tests/labels/test_store_check.py",
             "tests/labels/test_golden_files.py", "tests/labels/test_store_writers.py",
+            "tests/labels/test_packed_labels.py",
         ),
         left_out=(
             "test_kill_at_any_moment_leaves_the_store_of_before_or_one_that_says_so",

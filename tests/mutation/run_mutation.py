@@ -182,15 +182,19 @@ def summary(
         count["timeout"] += before["timeout"]
     tried, noticed = sum(count.values()), count["killed"] + count["timeout"]
     whole = tried == total
-    return {
+    result = {
         "mutants": total,
         "tried": tried,
         "sample": "whole" if whole else f"drawn by chance, seed {seed}",
         **count,
         "score": round(noticed / tried, 4),
-        **({} if whole else {"interval_95": [round(end, 4) for end in interval(noticed, tried)]}),
-        "survivors": [row["mutant"] for row in rows if row["ended"] == "survived"],
     }
+    if before:
+        # Tests were made for these very mutants since: only the first score says something of those not drawn.
+        result["first"] = before.get("first") or {key: before[key] for key in ("score", "interval_95") if key in before}
+    elif not whole:
+        result["interval_95"] = [round(end, 4) for end in interval(noticed, tried)]
+    return {**result, "survivors": [row["mutant"] for row in rows if row["ended"] == "survived"]}
 
 
 def main() -> None:

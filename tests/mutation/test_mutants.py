@@ -86,7 +86,12 @@ def test_survivors_that_are_tried_again_keep_what_was_counted():
     assert first["survivors"] == ["c", "d"]
     again = run_mutation.summary([{"mutant": "c", "ended": "killed"}, {"mutant": "d", "ended": "survived"}], 10, first)
     assert (again["tried"], again["killed"], again["survived"], again["survivors"]) == (4, 2, 1, ["d"])
-    assert again["interval_95"][0] < again["score"] == 0.75 < again["interval_95"][1]
+    assert first["interval_95"][0] < first["score"] < first["interval_95"][1]
+    # An interval is that of the first score alone: tests were made for what is tried again.
+    assert "interval_95" not in again
+    assert (again["score"], again["first"]) == (0.75, {"score": 0.5, "interval_95": first["interval_95"]})
+    assert run_mutation.summary(rows, 3)["sample"] == "whole"
+    assert run_mutation.summary([], 4, again)["first"] == again["first"]
 
 
 def test_every_group_has_sources_and_tests():

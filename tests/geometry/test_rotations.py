@@ -483,3 +483,13 @@ def test_the_skew_matrix_is_the_cross_product_whatever_the_batch(batch, rng):
     found = rotations.skew(jnp.asarray(first))
     assert found.shape == (*batch, 3, 3)
     np.testing.assert_allclose((found @ second[..., None])[..., 0], np.cross(first, second), atol=1e-6)
+
+
+def test_series_of_small_angles_have_every_digit_of_the_closed_forms():
+    """About one axis the three functions stand alone in the matrix, and none of these forms cancels."""
+    angle = np.linspace(0.05, 0.4999, 40)
+    with jax.enable_x64(True):
+        found = np.asarray(rotations.left_jacobian(jnp.asarray(angle[:, None] * [1.0, 0, 0])))
+    np.testing.assert_allclose(found[:, 1, 1], np.sin(angle) / angle, rtol=4e-16)
+    np.testing.assert_allclose(found[:, 2, 1], 2 * np.sin(angle / 2) ** 2 / angle, rtol=6e-16)
+    np.testing.assert_allclose(found[:, 0, 0], 1, rtol=4e-16)

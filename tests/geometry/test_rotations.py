@@ -493,3 +493,16 @@ def test_series_of_small_angles_have_every_digit_of_the_closed_forms():
     np.testing.assert_allclose(found[:, 1, 1], np.sin(angle) / angle, rtol=4e-16)
     np.testing.assert_allclose(found[:, 2, 1], 2 * np.sin(angle / 2) ** 2 / angle, rtol=6e-16)
     np.testing.assert_allclose(found[:, 0, 0], 1, rtol=4e-16)
+
+
+@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_of_half_a_circle_the_first_component_that_is_not_zero_is_positive(first, sign):
+    axis = np.zeros(3, np.float32)
+    axis[first] = 1
+    matrix = 2 * np.outer(axis, axis) - np.eye(3, dtype=np.float32)
+    quaternion = np.concatenate([[0], axis]).astype(np.float32)
+    np.testing.assert_allclose(rotations.matrix_to_quaternion(jnp.asarray(matrix)), quaternion, atol=1e-7)
+    np.testing.assert_allclose(
+        rotations.quaternion_to_axis_angle(sign * jnp.asarray(quaternion)), np.pi * axis, atol=1e-6
+    )

@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 UV_INSTALL = $(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt
 
-.PHONY: annotate demo test test-all coverage survive fuzz browser lint fix install-locked lock audit docs clean
+.PHONY: annotate demo test test-all coverage survive fuzz mutation browser lint fix install-locked lock audit docs clean
 .DELETE_ON_ERROR:
 
 $(BIN)/uv:
@@ -72,6 +72,12 @@ fuzz: $(VENV)/.installed-test
 # `python -m tests.survive.table --broken=no_fsync|no_rename|no_mask` shows that a broken build turns it red.
 survive: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.survive.table --output=docs/benchmarks/survive_cpu.json
+
+# Small faults put into the code that all else rests on: does a test turn red? About an hour; docs/mutation.md has what
+# survived. `make mutation MUTATION=--groups=safe_pickle` tries one group, `--sample=0` every mutant.
+mutation: $(VENV)/.installed-test
+	@$(UV_INSTALL) -e '.[mutation]'
+	@$(BIN)/python -W ignore -m tests.mutation.run_mutation --output=docs/benchmarks/mutation_cpu.json $(MUTATION)
 
 # A browser for the tests of pages, which skip without one. Only root can install it, where there is apt.
 browser:

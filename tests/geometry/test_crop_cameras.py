@@ -145,7 +145,45 @@ def test_gradients_are_finite_and_those_of_differences(rng):
         test_util.check_grads(lambda w: crop_cameras.crop_transl(w, crop_size=256), (jnp.asarray(weak),), order=1)
 
 
-@pytest.mark.parametrize(("crop_size", "focal_length"), [(0, 5000), (256, -1), (float("nan"), 5000)])
-def test_impossible_crop_cameras_are_refused(crop_size, focal_length):
+def test_points_behind_the_crop_camera_are_projected_as_if_they_were_just_before_it():
+    points = np.array([[0.01, 0.02, depth] for depth in (0.05, 0.04, 0.0, -2.0, 0.1)], np.float32)
+    found = crop_cameras.project_to_crop(points, np.zeros(3, np.float32), crop_size=200, focal_length=1000.0)
+    np.testing.assert_allclose(found[:4], [[1.0, 2.0]] * 4, rtol=1e-6)
+    np.testing.assert_allclose(found[4], [0.5, 1.0], rtol=1e-6)
+
+
+def test_the_camera_of_the_demo_is_of_the_longer_side():
+    camera = crop_cameras.hmr2_camera(np.array([[300.0, 400], [500, 200]]), crop_size=100, focal_length=1000.0)
+    np.testing.assert_allclose(camera.focal_length, [[4000, 4000], [5000, 5000]])
+    np.testing.assert_allclose(camera.principal_point, [[150, 200], [250, 100]])
+    np.testing.assert_allclose(crop_cameras.hmr2_camera(np.array([256.0, 1])).focal_length, [5000, 5000])
+
+
+def test_translations_of_given_crops_are_those_of_the_formula():
+    weak = np.array([0.5, 0.1, -0.2], np.float32)
+    np.testing.assert_allclose(crop_cameras.crop_transl(weak, crop_size=100, focal_length=1000.0), [0.1, -0.2, 40])
+    np.testing.assert_allclose(crop_cameras.crop_transl(weak, crop_size=250), [0.1, -0.2, 80])
+    behind = crop_cameras.crop_transl(-weak, crop_size=100, focal_length=1000.0)
+    np.testing.assert_allclose(behind, [-0.1, 0.2, -40])
+    # Without a scale the depth is a large number and not infinite.
+    with jax.enable_x64(True):
+        far = crop_cameras.crop_transl(np.zeros(3), crop_size=100, focal_length=1000.0)
+        np.testing.assert_allclose(far, [0, 0, 2e12])
+        one = np.array([0.1, -0.2, 2.0])
+        near = crop_cameras.weak_camera_from_crop_transl(one, crop_size=100, focal_length=1000.0)
+    np.testing.assert_allclose(near, [10, 0.1, -0.2])
+
+
+@pytest.mark.parametrize("make", ["crop_transl", "weak_camera_from_crop_transl", "project_to_crop", "hmr2_camera"])
+@pytest.mark.parametrize(("crop_size", "focal_length"), [(0, 5000), (256, 0), (256, -1), (float("nan"), 5000)])
+def test_impossible_crop_cameras_are_refused(make, crop_size, focal_length):
+    given = {
+        "project_to_crop": (np.ones((1, 3), np.float32), np.ones(3, np.float32)),
+        "hmr2_camera": (np.ones(2, np.float32),),
+    }.get(make, (np.ones(3, np.float32),))
     with pytest.raises(ValueError, match="must be positive"):
-        crop_cameras.crop_transl(np.ones(3, np.float32), crop_size=crop_size, focal_length=focal_length)
+        getattr(crop_cameras, make)(*given, crop_size=crop_size, focal_length=focal_length)
+
+
+def test_small_crops_and_short_lenses_are_cameras():
+    assert np.isfinite(crop_cameras.crop_transl(np.ones(3, np.float32), crop_size=0.5, focal_length=0.5)).all()

@@ -91,6 +91,26 @@ def test_on_stairs_the_lower_foot_stands_whatever_was_below_or_will_be(way):
     assert found[17:, 0].all()
 
 
+def test_what_is_just_below_each_limit_stands_and_just_above_does_not():
+    still = walk(step=0.0)
+    for share, expected in ((0.99, True), (1.01, False)):
+        assert stands(walk(step=share * foot_contact.STILL_SPEED / RATE))[:, 1].all() == expected
+        higher = still + np.array([[0.0], [1.0]]) * share * foot_contact.LOW_HEIGHT * UP
+        assert stands(higher)[:, 1].all() == expected
+        assert stands(higher)[:, 0].all()
+        body = body_at(still, 1.0, -share * foot_contact.LOW_OVER_BODY)
+        assert stands(still, body=body).all() == stands(still, body=body).any() == expected
+
+
+def test_something_lower_both_a_quarter_of_a_second_before_and_after_leaves_no_foot_standing():
+    points = walk(step=0.0)
+    body = body_at(points, 1.0)
+    body[[10, 20]] = -1.0 * UP
+    found = stands(points, body=body, rate=20.0)  # five frames are a quarter of a second
+    assert np.flatnonzero(~found.any(-1)).tolist() == [10, 15, 20]
+    assert found[~np.isin(np.arange(31), [10, 15, 20])].all()
+
+
 def test_batches_and_single_frames():
     points = walk()
     body = body_at(points, 0.5, 1.0)
@@ -102,5 +122,5 @@ def test_batches_and_single_frames():
 
 def test_a_body_of_other_frames_is_refused():
     points = walk()
-    with pytest.raises(ValueError, match="31"):
+    with pytest.raises(ValueError, match=r"feet are of \(31,\) frames, the body of \(30,\)"):
         unchecked(foot_contact.standing_points)(points, body_at(points, 1.0)[1:], UP, RATE)

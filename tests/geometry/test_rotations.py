@@ -475,3 +475,34 @@ def test_degenerate_numpy_input_of_any_precision_is_the_identity(dtype):
 def test_short_half_precision_quaternions_keep_their_direction():
     quarter = rotations.quaternion_to_matrix(jnp.array([0.02, 0.02, 0.0, 0.0], jnp.float16))
     np.testing.assert_allclose(quarter, [[1, 0, 0], [0, 0, -1], [0, 1, 0]], atol=2e-3)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
+def test_the_skew_matrix_is_the_cross_product_whatever_the_batch(batch, rng):
+    first, second = rng.normal(size=(2, *batch, 3)).astype(np.float32)
+    found = rotations.skew(jnp.asarray(first))
+    assert found.shape == (*batch, 3, 3)
+    np.testing.assert_allclose((found @ second[..., None])[..., 0], np.cross(first, second), atol=1e-6)
+
+
+def test_series_of_small_angles_have_every_digit_of_the_closed_forms():
+    """About one axis the three functions stand alone in the matrix, and none of these forms cancels."""
+    angle = np.linspace(0.05, 0.4999, 40)
+    with jax.enable_x64(True):
+        found = np.asarray(rotations.left_jacobian(jnp.asarray(angle[:, None] * [1.0, 0, 0])))
+    np.testing.assert_allclose(found[:, 1, 1], np.sin(angle) / angle, rtol=4e-16)
+    np.testing.assert_allclose(found[:, 2, 1], 2 * np.sin(angle / 2) ** 2 / angle, rtol=6e-16)
+    np.testing.assert_allclose(found[:, 0, 0], 1, rtol=4e-16)
+
+
+@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_of_half_a_circle_the_first_component_that_is_not_zero_is_positive(first, sign):
+    axis = np.zeros(3, np.float32)
+    axis[first] = 1
+    matrix = 2 * np.outer(axis, axis) - np.eye(3, dtype=np.float32)
+    quaternion = np.concatenate([[0], axis]).astype(np.float32)
+    np.testing.assert_allclose(rotations.matrix_to_quaternion(jnp.asarray(matrix)), quaternion, atol=1e-7)
+    np.testing.assert_allclose(
+        rotations.quaternion_to_axis_angle(sign * jnp.asarray(quaternion)), np.pi * axis, atol=1e-6
+    )

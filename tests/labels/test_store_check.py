@@ -161,6 +161,7 @@ def test_shards_without_a_manifest_are_read_as_ever(copy):
     check = verify_store(copy)
     assert not check.is_complete
     assert "not finished" in check.told()
+    assert (check.num_rows, check.missing, check.changed, check.foreign) == (0, (), (), ())
 
 
 def test_unfinished_store_is_refused(copy):
@@ -210,6 +211,11 @@ def test_manifest_of_a_later_minor_form_is_read(copy):
         lambda told: told["shards"][0].update(num_bytes=-1),
         lambda told: told["shards"][0].update(num_bytes=1e400),
         lambda told: told["shards"][0].update(num_rows=True),
+        lambda told: told["shards"][0].update(num_bytes=2**63),
+        lambda told: told["shards"][0].update(num_bytes=1000.5),
+        lambda told: told["shards"][0].update(num_bytes="1000"),
+        lambda told: told["shards"][0].update(num_bytes=True),
+        lambda told: told["shards"][0].update(compacted_rows=True),
         lambda told: told["shards"][0].update(sha256="0" * 63),
         lambda told: told["shards"][0].update(sha256=None),
         lambda told: told["shards"][0].update(sources={"path": "a"}),

@@ -57,15 +57,39 @@ def test_state_survives_a_file(tmp_path, rng):
 
 def test_a_foreign_state_and_other_thresholds_are_refused(rng):
     one, other = (accumulate.PckAccumulator.empty(thresholds, 3) for thresholds in ((0.01,), (0.05,)))
-    with pytest.raises(ValueError, match="under the same protocol"):
+    with pytest.raises(
+        ValueError, match=r"at \[0.05\] of 3 keypoints into \[0.01\] of 3; count both under the same protocol"
+    ):
         one.merge(other)
+    with pytest.raises(ValueError, match=r"of 4 keypoints into \[0.01\] of 3"):
+        one.merge(accumulate.PckAccumulator.empty((0.01,), 4))
     with pytest.raises(ValueError, match="expected"):
         accumulate.MeanAccumulator.from_mapping(one.to_mapping())
     with pytest.raises(ValueError, match="do not fit"):
         accumulate.PckAccumulator.from_mapping(one.to_mapping() | {"num_counted": np.zeros(4, np.int64)})
     with pytest.raises(ValueError, match="1 axes, expected 0"):
         accumulate.MeanAccumulator.from_mapping(accumulate.MeanAccumulator().to_mapping() | {"total": np.zeros(2)})
-    with pytest.raises(ValueError, match="1 thresholds of 3 keypoints"):
+    with pytest.raises(ValueError, match=r"expected \(..., 1, 3\) and \(..., 3\): 1 thresholds of 3 keypoints"):
         inspect.unwrap(accumulate.PckAccumulator.update)(one, np.ones((2, 1, 4), bool), np.ones((2, 4), bool))
+    with pytest.raises(ValueError, match="expected"):  # counts of one image less than hits
+        inspect.unwrap(accumulate.PckAccumulator.update)(one, np.ones((2, 1, 3), bool), np.ones((1, 3), bool))
+    with pytest.raises(ValueError, match=r"holds \['total'\], expected \['num_nonfinite'"):
+        accumulate.MeanAccumulator.from_mapping({"total": np.zeros(())})
     with pytest.raises(ValueError, match="one truth value for each"):
         inspect.unwrap(accumulate.MeanAccumulator.update)(accumulate.MeanAccumulator(), np.ones(3), np.ones(2, bool))
+
+
+def test_sums_are_told_by_name_and_cannot_be_changed():
+    with pytest.raises(TypeError):
+        accumulate.MeanAccumulator(1.0, 1, 0)
+    for sums in (accumulate.MeanAccumulator(), accumulate.PckAccumulator.empty((0.1,), 2)):
+        with pytest.raises(AttributeError):
+            sums.num_samples = 3
+
+
+def test_one_image_without_batch_axes_is_counted():
+    counts = accumulate.PckAccumulator.empty((0.1, 0.2), 3)
+    counts = counts.update(np.ones((2, 3), bool), np.array([True, True, False]))
+    counts = counts.update(np.zeros((5, 4, 2, 3), bool), np.ones((5, 4, 3), bool))
+    assert counts.num_hits.tolist() == [[1, 1, 1]] * 2
+    assert counts.num_counted.tolist() == [21, 21, 20]

@@ -1,6 +1,7 @@
 """Bootstrap intervals: right where theory knows them, wider for groups, and the same for the same seed."""
 
 import inspect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_single_samples_have_the_interval_of_the_normal_theory(rng):
     assert found.mean == pytest.approx(difference.mean(), rel=1e-12)
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)
     assert found.low < found.mean < found.high
-    assert found.is_significant
+    assert found.is_significant is True
     assert (found.num_samples, found.num_groups) == (2000, 2000)
 
 
@@ -61,6 +62,16 @@ def test_a_large_table_is_drawn_in_pieces_that_change_nothing(rng, monkeypatch):
     assert bootstrap.paired_difference(first, second, num_resamples=999) == found
 
 
+def test_a_large_table_is_never_held_whole(rng, monkeypatch):
+    first, second = rng.normal(size=(2, 500))
+    monkeypatch.setattr(bootstrap, "_TABLE_ENTRIES", 5000)
+    tracemalloc.start()
+    bootstrap.paired_difference(first, second, num_resamples=2000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 500 * 2000  # bytes; the table has a million entries of eight
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -98,3 +109,20 @@ def test_large_takes_weigh_more_in_every_draw():
     )
     assert found.mean == 1
     assert again.low == again.high == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(-0.5, 0.5, False), (0.0, 1.0, False), (-1.0, 0.0, False), (0.1, 1.0, True), (-1.0, -0.1, True)],
+)
+def test_a_difference_is_significant_if_zero_lies_outside(low, high, expected):
+    found = bootstrap.PairedDifference(mean=0.0, low=low, high=high, level=0.95, num_samples=9, num_groups=9)
+    assert found.is_significant is expected
+
+
+def test_the_smallest_that_can_be_compared():
+    """Two samples, one draw, and a table that is larger than may be held at a time."""
+    found = bootstrap.paired_difference(np.array([1.0, 3.0]), np.zeros(2), num_resamples=1, level=0.999)
+    assert found.low == found.high
+    assert found.high in (1, 2, 3)
+    assert (found.mean, found.level, found.num_samples, found.num_groups) == (2, 0.999, 2, 2)

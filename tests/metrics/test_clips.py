@@ -54,6 +54,7 @@ def test_without_anything_fast_there_are_no_peaks():
     slow = still_and_walking(step=0.01)
     assert np.isnan(clips.peak_speed_share(slow, slow, frames_per_second=RATE).value)
     assert np.isnan(clips.acceleration_share(0 * slow, 0 * slow).value)
+    assert np.isnan(clips.acceleration_share(slow**2, 0 * slow).value), "nothing is a share of no acceleration"
 
 
 def test_what_is_no_number_is_left_out_and_counted(rng):

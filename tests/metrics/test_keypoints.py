@@ -83,6 +83,12 @@ def test_the_tight_box_is_that_of_the_visible_points():
     np.testing.assert_array_equal(keypoints.tight_box_side(points, confidence, 0.5), [23, np.nan])
 
 
+def test_two_visible_points_make_a_box_and_one_makes_none():
+    points = np.array([[[0, 0], [10, 3], [4, 20.0]]] * 2)
+    sides = keypoints.tight_box_side(points, np.array([[1, 1, 0], [0, 0, 1.0]]), 0.5)
+    np.testing.assert_array_equal(sides, [10, np.nan])
+
+
 def test_the_box_convention_applies_its_factor_once():
     sides = np.array([100.0, 50])
     assert keypoints.BoxConvention(scale=1.2).normaliser(sides).tolist() == [120, 60]
@@ -117,7 +123,7 @@ def test_squared_error_weighs_by_confidence_and_divides_by_all_keypoints():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"confidence": np.ones((40, 8))}, "one confidence a point, one side a person"),
+        ({"confidence": np.ones((40, 8))}, r"expected \(40, 9\) and \(40,\): one confidence a point, one side"),
         ({"normaliser": np.ones(39)}, "one confidence a point, one side a person"),
         ({"thresholds": ()}, "expected PCK thresholds"),
         ({"thresholds": (-0.1,)}, "expected PCK thresholds"),
@@ -131,3 +137,42 @@ def test_what_does_not_fit_is_refused(rng, change, message):
     with pytest.raises(ValueError, match=message):
         # Without the run-time check of shapes, which speaks first in tests and is absent in production.
         inspect.unwrap(keypoints.pck_hits)(**{**arguments, "thresholds": (0.1,), **change})
+
+
+def test_of_no_truth_there_is_no_share_and_of_much_there_is_one_whatever_the_batch(rng):
+    shares, means = keypoints.pck(np.zeros((4, 2, 3), bool), np.zeros((4, 3), bool))
+    assert shares.shape == (2, 3)
+    assert np.isnan(shares).all()
+    assert means.shape == (2,)
+    assert np.isnan(means).all()
+    hits, is_counted = rng.random((6, 2, 3)) < 0.5, np.ones((6, 3), bool)
+    for one, other in zip(
+        keypoints.pck(hits, is_counted),
+        keypoints.pck(hits.reshape(2, 3, 2, 3), is_counted.reshape(2, 3, 3)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    for wrong in (hits[:, :, :2], hits[:5], np.ones(3, bool)):
+        with pytest.raises(ValueError, match=r"expected \(..., T, K\) and \(..., K\)"):
+            inspect.unwrap(keypoints.pck)(wrong, is_counted)
+
+
+def test_thresholds_of_zero_are_some_and_the_area_needs_an_accuracy_for_each():
+    hits, _ = keypoints.pck_hits(np.zeros((1, 1, 2)), np.zeros((1, 1, 2)), np.ones((1, 1)), np.ones(1), (0.0, 1e-9))
+    assert hits.tolist() == [[[False], [True]]]
+    with pytest.raises(ValueError, match="one for each of 2 thresholds"):
+        inspect.unwrap(keypoints.pck_auc)((0.0, 1.0), np.ones(3))
+    for thresholds in ((0.0, float("nan")), (0.0, float("inf")), ()):
+        with pytest.raises(ValueError, match="expected PCK thresholds"):
+            keypoints.pck_auc(thresholds, np.ones(len(thresholds)))
+
+
+def test_the_curve_counts_by_the_confidence_that_is_asked_for(rng):
+    predicted, truth, confidence = image(rng)
+    given = predicted, truth, confidence, np.full(40, 300.0), (0.05,)
+    for limit in (0.1, 0.9):
+        hits, is_counted = keypoints.pck_hits(*given, min_confidence=limit)
+        np.testing.assert_array_equal(
+            keypoints.pck_curve(*given, min_confidence=limit), keypoints.pck(hits, is_counted)[1]
+        )
+    assert keypoints.pck_curve(*given).tolist() == keypoints.pck_curve(*given, min_confidence=0.5).tolist()

@@ -296,3 +296,43 @@ def test_all_masked_is_no_error_and_no_value(rng):
 def test_what_does_not_fit_is_refused_with_what_was_expected(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(*pair(rng))
+
+
+def test_bodies_are_aligned_by_existing_points_named_once(rng):
+    predicted, truth = pair(rng)
+    for body, message in (
+        ((), "names no point; expected indices from 0 to 53"),
+        ((0, 1, 1), "a point twice"),
+        ((0, 54), "0 to 53"),
+        ((-1, 2), "0 to 53"),
+    ):
+        with pytest.raises(ValueError, match=f"`body`.*{message}"):
+            pose.body_alignment(predicted, truth, body)
+    assert pose.body_alignment(predicted, truth, (0, 1, 53)).is_defined.all()
+
+
+@pytest.mark.parametrize("batch", [(), (5,), (2, 3), (2, 1, 2)])
+def test_angles_are_those_of_each_joint_whatever_the_batch(batch, rng):
+    turned, truth = (Rotation.random(24 * 24, rng=rng).as_matrix()[: int(np.prod(batch)) * 4] for _ in range(2))
+    expected = (Rotation.from_matrix(turned).inv() * Rotation.from_matrix(truth)).magnitude()
+    found = pose.joint_angle_error(turned.reshape(*batch, 4, 3, 3), truth.reshape(*batch, 4, 3, 3))
+    assert found.values.shape == (*batch, 4)
+    np.testing.assert_allclose(found.values.ravel(), np.degrees(expected), atol=1e-6)
+
+
+def test_a_sample_that_has_its_root_and_no_other_point_has_no_error(rng):
+    predicted, truth = pair(rng, num_samples=3)
+    is_valid = np.zeros((3, 54), bool)
+    is_valid[:, 39] = True
+    is_valid[1, 4] = True
+    found = pose.mpjpe(predicted, truth, (39,), is_valid, points=(4, 7))
+    assert found.is_valid.tolist() == [False, True, False]
+    root = pose.mpjpe(predicted, truth, (39,), is_valid, points=(39,))
+    assert root.is_valid.all()
+    np.testing.assert_allclose(root.values, 0, atol=1e-15)
+
+
+def test_meshes_below_roots_of_another_number_are_refused_with_the_number(rng):
+    vertices = rng.normal(size=(4, 9, 3))
+    with pytest.raises(ValueError, match=r"the root is \(3, 3\), expected \(4, 3\): one point for each mesh"):
+        unchecked(pose.vertex_error)(vertices, vertices, np.zeros((4, 3)), np.zeros((3, 3)))

@@ -135,6 +135,36 @@ def test_the_description_says_every_decision(name):
     assert "NOT the original" not in text
 
 
+@pytest.mark.parametrize("name", list(GOLDEN))
+def test_the_summary_says_what_must_be_agreed_without_the_lists_of_points(name):
+    protocol = protocols.get_protocol(name)
+    text = protocol.summary()
+    assert text.startswith(f"Protocol {name}. {protocol.alignment}. Root: {' and '.join(protocol.root)}. Points: ")
+    assert text.endswith(". Names of all points: evaluation.md")
+    assert all(points.label in text for points in protocol.point_sets)
+    assert len(text) < len(protocol.describe())
+    assert ("PCK: below" in text) == bool(protocol.pck_thresholds)
+    assert all(f"{threshold:g}" in text for threshold in protocol.pck_thresholds)
+    assert "NOT the original" not in text
+    assert "NOT the original, and not comparable" in dataclasses.replace(protocol, left_out=("jaw",)).summary()
+    substituted = dataclasses.replace(protocol, substitutions=(("mid_hip", "pelvis"),))
+    assert "NOT the original, and not comparable" in substituted.summary()
+    assert "NOT the original protocol" in substituted.describe()
+
+
+def test_the_description_says_what_relative_errors_are_after():
+    protocol = protocols.get_protocol("hardmo")
+    text = protocol.describe()
+    assert "Relative errors, after alignment of body_17: " in text
+    for part in protocol.rigid_parts:
+        assert f"{part.label} from {part.base}: {' '.join(part.points)}" in text
+    for arm in protocol.arms:
+        assert f"{arm.label}: {' '.join(arm.points)}" in text
+    bare = dataclasses.replace(protocol, rigid_parts=(), arms=()).describe()
+    assert "Relative errors" not in bare
+    assert "PA of arms" not in bare
+
+
 CHANGES = [
     {"root": ("mid_hip",)},
     {"box": keypoints.BoxConvention(scale=1.0)},

@@ -204,10 +204,13 @@ def test_points_alone_and_pixels_alone_can_be_scored(samples):
         ({"true_2d": np.zeros((12, 54, 3))}, r"`true_2d` is \(12, 54, 3\), expected \(N, 54, 2\)"),
         ({"true_rotations": np.zeros((12, 22, 3, 3))}, r"expected \(N, 24, 3, 3\)"),
         ({"confidence": None}, "without `confidence`"),
-        ({"confidence": np.ones((12, 44))}, r"`confidence` is \(12, 44\)"),
+        ({"confidence": np.ones((12, 44))}, r"`confidence` is \(12, 44\), expected \(12, 54\): one"),
+        ({"confidence": np.ones((12, 54, 1))}, r"`confidence` is \(12, 54, 1\), expected \(12, 54\)"),
+        ({"predicted_3d": np.zeros((12, 54)), "true_3d": np.zeros((12, 54))}, r"expected \(N, 54, 3\)"),
+        ({"predicted_vertices": np.zeros((12, 3)), "true_vertices": np.zeros((12, 3))}, r"expected \(N, V, 3\)"),
         ({"predicted_3d": None, "true_3d": None}, "vertices without 3D points"),
         ({"predicted_2d": np.zeros((3, 54, 2)), "true_2d": np.zeros((3, 54, 2))}, "different numbers of samples"),
-        ({"is_valid_vertices": np.ones(3, bool)}, r"`is_valid_vertices` is \(3,\)"),
+        ({"is_valid_vertices": np.ones(3, bool)}, r"`is_valid_vertices` is \(3,\), expected \(12,\)"),
         ({"rotation_joints": tuple(f"joint{index}" for index in range(24))}, "lack 'left_ankle'"),
     ],
 )
@@ -227,6 +230,17 @@ def test_nothing_to_score_is_refused(samples):
         scores.score_samples(
             stored, predicted_2d=np.zeros((2, 44, 2)), true_2d=np.zeros((2, 44, 2)), confidence=np.ones((2, 44))
         )
+
+
+def test_boxes_without_a_side_are_counted_and_score_nothing(samples):
+    sides = np.full(12, 300.0)
+    sides[:4] = 0, -1, np.nan, np.inf
+    samples["confidence"][:] = 1
+    samples["confidence"][1] = 0  # of whom nothing is seen: neither a box nor one that lacks
+    points = {name: samples[name] for name in ("predicted_2d", "true_2d", "confidence")}
+    result = scores.score_samples(HARDMO, **points, box_sides=sides)
+    assert result.num_without_box == 3
+    assert result.pck["pck/body_17"].num_counted.tolist() == [8] * 17
 
 
 # ---- the published evaluator ----------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import pytest
 
 from hardmo_jax.labels import store
 from hardmo_jax.labels.store import PackedLabels
+from hardmo_jax.perception.decoding_process import ProcessDecoder
+from hardmo_jax.pipelines import annotate_input
 from hardmo_jax.pipelines.runners.manifest import read_item_states
 from tests.labels.test_schema import make_full_row
 from tests.survive.recorded_jobs import Recorded, RunOf, bytes_of, in_one_process, run_recorded
@@ -32,6 +34,16 @@ def place():
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+def own_decoder(monkeypatch):
+    """Files are decoded by a process that is started by whoever asks first, and not by one with the rights of root that
+    earlier tests left."""
+    decoder = ProcessDecoder()
+    monkeypatch.setattr(annotate_input, "shared_process_decoder", lambda: decoder)
+    yield
+    decoder.close()
+
+
 @contextlib.contextmanager
 def as_nobody(*own: pathlib.Path):
     """Without the rights of root while the block runs; folders and what is in them are nobody's own before."""
@@ -48,7 +60,7 @@ def as_nobody(*own: pathlib.Path):
             os.seteuid(0)
 
 
-def test_files_and_folders_that_may_not_be_used_are_told_and_cost_nothing_else(place, promise, one_thread):
+def test_files_and_folders_that_may_not_be_used_are_told_and_cost_nothing_else(place, promise, one_thread, own_decoder):
     recorded = Recorded.make(place / "inputs", [[1], [2]])
     assert recorded.packed
     denied = recorded.folder / "denied.mp4"

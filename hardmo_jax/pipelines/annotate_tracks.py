@@ -179,13 +179,13 @@ def fit_tracks(
             if len(piece) >= SHORTEST and not warnings:
                 filled = _without_gaps(piece, pictures)
                 recovered, windows = _recover(body, filled, rate, camera, options, motion)
-                is_stray = strays_of(filled, jax.tree.map(np.asarray, recovered.result), rate)
+                is_stray = strays_of(filled, recovered.result, rate)
                 if is_stray.any():
                     num_strays += int(is_stray.sum())
                     filled = [unseen(one) if strays else one for one, strays in zip(filled, is_stray, strict=True)]
                     recovered, windows = _recover(body, filled, rate, camera, options, windows)
                 num_halved += windows is not motion
-                result = jax.tree.map(np.asarray, recovered.result)
+                result = recovered.result
                 num_from_lifter += _asked_in_vain(filled, recovered.is_from_lifter)
                 filled = as_read(filled, np.asarray(recovered.keypoint_order))
                 filled = with_evidence(

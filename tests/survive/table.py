@@ -7,6 +7,7 @@ python -m tests.survive.table --broken=no_fsync         a build that is broken o
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -63,8 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", help="Tests whose names match, as pytest's -k.")
     options = parser.parse_args(arguments)
     # Before pytest has every call of the package checked for its types: that would take longer than the rest.
-    import hardmo_jax.pipelines.runners.annotate_job
-    import hardmo_jax.pipelines.runners.job_status  # noqa: F401
+    for name in ("annotate_job", "job_status"):
+        importlib.import_module(f"hardmo_jax.pipelines.runners.{name}")
 
     chosen, files = "survive or not slow", [str(_HERE)]
     if options.broken is not None:
